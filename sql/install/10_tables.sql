@@ -1,0 +1,135 @@
+-- Metadata tables. Who writes which is said at each; src/README.md has the map.
+
+-- one row; written by tide.start/stop/reset and, for last_error, by the worker
+CREATE TABLE tide_internal.state (
+	singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	enabled       boolean NOT NULL DEFAULT false,
+	slot_name     name,
+	epoch         uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	last_error    text,
+	last_error_at timestamptz
+);
+COMMENT ON TABLE tide_internal.state IS 'switch, slot and history epoch of this database''s ingest';
+INSERT INTO tide_internal.state DEFAULT VALUES;
+
+-- one row; written by the ingest only, in the transaction of the batch it describes
+CREATE TABLE tide_internal.checkpoints (
+	singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	op_id         bigint NOT NULL DEFAULT 0,
+	lsn           pg_lsn NOT NULL DEFAULT '0/0',
+	at            timestamptz NOT NULL DEFAULT 'epoch',
+	changes       bigint NOT NULL DEFAULT 0,
+	transactions  bigint NOT NULL DEFAULT 0,
+	batches       bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);
+COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time';
+INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
+
+-- a replicated table; inserted by create_shape, advanced and deleted by the ingest
+CREATE TABLE tide_internal.sources (
+	source_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	relid         oid NOT NULL UNIQUE,
+	state         text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'live')),
+	key_attnums   smallint[] NOT NULL,   -- primary key columns, in index order
+	attnums       smallint[],            -- columns as of the copy; NULL while new
+	column_names  name[],
+	column_types  oid[],
+	snapshot      text,                  -- xmin:xmax:xip,... of the copy
+	snapshot_lsn  pg_lsn                 -- commits after it are not in the copy
+);
+COMMENT ON TABLE tide_internal.sources IS 'replicated tables; shadow is tide_shadow.t<source_id>, change log tide_shadow.log<source_id>';
+
+-- inserted and dropped by the shape functions; state and op ids written by the ingest
+CREATE TABLE tide_internal.shapes (
+	shape_id      int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name          text NOT NULL,
+	owner         oid NOT NULL,
+	definition    jsonb NOT NULL,
+	search_path   text NOT NULL,         -- of the session that defined it
+	state         text NOT NULL DEFAULT 'building'
+	              CHECK (state IN ('building', 'live', 'failed', 'dropped')),
+	error         text,
+	built_op_id   bigint,                -- last op_id before the build's own entries
+	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE tide_internal.shapes IS 'shape versions; at most one per name is not dropped';
+CREATE UNIQUE INDEX shapes_name_key ON tide_internal.shapes (name) WHERE state <> 'dropped';
+
+-- what a definition compiles to; rebuilt from the definition whenever absent
+CREATE TABLE tide_internal.shape_nodes (
+	shape_id      int NOT NULL,
+	node_id       smallint NOT NULL,     -- 0 is the root
+	source_id     int NOT NULL,
+	path          text NOT NULL,         -- '' for the root, else include names joined by '.'
+	attnums       smallint[] NOT NULL,   -- columns shown, key columns included
+	filter        text,                  -- nodeToString of a boolean expression over source attnums, varno 1
+	keys          text,                  -- nodeToString of the list of key expressions
+	key_args      jsonb NOT NULL,        -- per key expression: what a request must supply
+	PRIMARY KEY (shape_id, node_id)
+);
+COMMENT ON TABLE tide_internal.shape_nodes IS 'compiled nodes of a shape''s tree';
+
+-- written by the ingest only
+CREATE TABLE tide_internal.buckets (
+	bucket_id     bigint PRIMARY KEY,
+	shape_id      int NOT NULL,
+	key           text[] NOT NULL,       -- canonical text of each key value
+	row_count     bigint NOT NULL DEFAULT 0,
+	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32
+	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
+	last_op_id    bigint NOT NULL        -- of the newest entry
+) WITH (fillfactor = 60);
+COMMENT ON TABLE tide_internal.buckets IS 'one shape with one set of parameter values';
+CREATE UNIQUE INDEX buckets_key ON tide_internal.buckets (shape_id, key);
+
+-- the ingest's next bucket_id is max + 1 at its start: it is the sole writer
+
+-- written by tide.push
+CREATE TABLE tide_internal.clients (
+	client_id     uuid PRIMARY KEY,
+	last_mutation_id bigint NOT NULL DEFAULT 0,
+	role          name NOT NULL,         -- session user who first pushed
+	subject       text,                  -- claims.sub of that push
+	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	last_push_at  timestamptz
+) WITH (fillfactor = 60);
+COMMENT ON TABLE tide_internal.clients IS 'clients that have pushed, with their last mutation id';
+
+-- written by tide.push
+CREATE TABLE tide_internal.mutations (
+	client_id     uuid NOT NULL,
+	mutation_id   bigint NOT NULL,
+	at            timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	role          name NOT NULL,
+	op            text NOT NULL,
+	relid         oid,
+	table_name    text,
+	key           jsonb,
+	status        text NOT NULL,
+	code          text,
+	message       text,
+	result        jsonb,                 -- as answered, for re-sent pushes
+	PRIMARY KEY (client_id, mutation_id)
+);
+COMMENT ON TABLE tide_internal.mutations IS 'mutation log: what became of each client write';
+CREATE INDEX mutations_rejected ON tide_internal.mutations (client_id, mutation_id) WHERE status = 'rejected';
+
+-- written by the ingest only, with the batch that contains the mutation's effects
+CREATE TABLE tide_internal.acks (
+	client_id     uuid PRIMARY KEY,
+	last_mutation_id bigint NOT NULL
+) WITH (fillfactor = 60);
+COMMENT ON TABLE tide_internal.acks IS 'write checkpoint of each client as of the checkpoint';
+
+-- written by tide.allow_writes
+CREATE TABLE tide_internal.writable_tables (
+	relid         oid PRIMARY KEY,
+	conflict      text NOT NULL DEFAULT 'overwrite'
+);
+COMMENT ON TABLE tide_internal.writable_tables IS 'tables clients may push to, with their conflict policy';
+
+-- written by tide.trust_role
+CREATE TABLE tide_internal.trusted_roles (
+	role          oid PRIMARY KEY
+);
+COMMENT ON TABLE tide_internal.trusted_roles IS 'roles whose sessions may send claims instead of a token';

@@ -1,0 +1,17 @@
+/*
+ * claims.h
+ *	  Whose claims a request carries.
+ */
+#ifndef TIDE_CLAIMS_H
+#define TIDE_CLAIMS_H
+
+#include "utils/jsonb.h"
+
+/*
+ * The claims of a pull or push request: its "claims" object where the session's role
+ * is trusted (tide.trust_role, superuser, database owner); {} where the request has none.
+ * ERROR 28000 with one message for every refusal. Read-only, works on a standby.
+ */
+extern Jsonb *tide_request_claims(Jsonb *request);
+
+#endif							/* TIDE_CLAIMS_H */

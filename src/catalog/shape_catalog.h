@@ -1,0 +1,40 @@
+/*
+ * shape_catalog.h
+ *	  Reader and writer of tide_internal.shapes, shape_nodes and sources.
+ *	  Readers use the active snapshot and need no rights of the caller.
+ */
+#ifndef TIDE_SHAPE_CATALOG_H
+#define TIDE_SHAPE_CATALOG_H
+
+#include "access/xlogdefs.h"
+
+#include "catalog/shape.h"
+
+typedef struct TideSource
+{
+	int			source_id;
+	Oid			relid;
+	bool		live;			/* shadow table exists and is kept */
+	int			nkeys;
+	AttrNumber *keys;			/* source attnums of the key, in index order */
+	int			ncolumns;		/* 0 unless live */
+	AttrNumber *columns;		/* source attnums the shadow has */
+	char	  **column_names;
+	Oid		   *column_types;
+	char	   *snapshot;		/* of the copy, or NULL */
+	XLogRecPtr	snapshot_lsn;
+} TideSource;
+
+/* compiled shape by name (not dropped), or NULL; by id; all not dropped (all = also dropped) */
+extern TideShape *tide_catalog_shape_by_name(const char *name);
+extern TideShape *tide_catalog_shape_by_id(int shape_id);
+extern List *tide_catalog_shapes(bool include_dropped);
+extern List *tide_catalog_sources(void);
+
+/* insert a compiled shape in state building, adding sources as needed; returns its id */
+extern int	tide_catalog_insert_shape(TideShape *shape, Jsonb *definition, const char *search_path);
+extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
+										 int64 built_op_id, const char *error);
+extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
+
+#endif							/* TIDE_SHAPE_CATALOG_H */

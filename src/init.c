@@ -1,0 +1,16 @@
+/*
+ * init.c
+ *	  Library entry: each module's start-up, in order.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "util/compat.h"
+
+PG_MODULE_MAGIC;
+
+void
+_PG_init(void)
+{
+}

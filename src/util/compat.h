@@ -1,0 +1,30 @@
+/*
+ * compat.h
+ *	  All differences between PostgreSQL majors. Wrappers end in _compat.
+ */
+#ifndef TIDE_COMPAT_H
+#define TIDE_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "pg_tide needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM < 160000
+/* before 16 core does not declare these */
+extern PGDLLEXPORT void _PG_init(void);
+struct OutputPluginCallbacks;
+extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb);
+#endif
+
+/* before 17 (e6d4 "ReorderBufferTupleBuf") decoded tuples were wrapped */
+#if PG_VERSION_NUM >= 170000
+#define TIDE_CHANGE_TUPLE(t)	(t)
+#else
+#define TIDE_CHANGE_TUPLE(t)	((t) ? &(t)->tuple : NULL)
+#endif
+
+#endif							/* TIDE_COMPAT_H */
