@@ -7,10 +7,12 @@
 #include "fmgr.h"
 
 #include "util/compat.h"
+#include "util/guc.h"
 
 PG_MODULE_MAGIC;
 
 void
 _PG_init(void)
 {
+	tide_guc_init();
 }
