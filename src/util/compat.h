@@ -47,4 +47,27 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_ATT_IS_STORED(att)	true
 #endif
 
+/* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
+#if PG_VERSION_NUM >= 180000
+#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
+#else
+#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait)
+#endif
+
+/* 18 (0fbceae84 "Show index search count") added instrumentation */
+#if PG_VERSION_NUM >= 180000
+#define index_beginscan_compat(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys)
+#else
+#define index_beginscan_compat(heap, index, snapshot, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#endif
+
+/* 16 (19d8e2308 "Ignore BRIN indexes when checking for HOT updates") tells which indexes */
+#if PG_VERSION_NUM >= 160000
+#define TideUpdateIndexes	TU_UpdateIndexes
+#else
+#define TideUpdateIndexes	bool
+#endif
+
 #endif							/* TIDE_COMPAT_H */
