@@ -1,31 +1,13 @@
 # pg_tide: PGXS build. `make help` lists the targets.
 EXTENSION  = pg_tide
 MODULE_big = pg_tide
-<<<<<<< HEAD
-=======
 # (not VERSION: PGXS has that name for the server)
->>>>>>> infra
 TIDE_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = pg_tide--$(TIDE_VERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
 
-<<<<<<< HEAD
-PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\"
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement
-SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(TIDE_VERSION).sql
-
-PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-# bitcode is never built: the server's JIT has nothing to inline from us
-override with_llvm = no
-include $(PGXS)
-
-pg_tide--$(TIDE_VERSION).sql: $(sort $(wildcard sql/install/*.sql))
-	cat $^ > $@
-=======
 # tests are found by name, so none can be forgotten
 REGRESS      = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=pg_tide
@@ -62,7 +44,6 @@ else
 all install installcheck:
 	@echo "PG_CONFIG=$(PG_CONFIG) is not a PostgreSQL with server headers; test/setup.sh installs one" >&2; exit 1
 endif
->>>>>>> infra
 
 # PostgreSQL 16 parted the folder of expected files from that of the inputs
 ifeq ($(filter 15,$(MAJORVERSION)),)
