@@ -4,6 +4,7 @@ MODULE_big = pg_tide
 # (not VERSION: PGXS has that name for the server)
 TIDE_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
 
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = pg_tide--$(TIDE_VERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
@@ -21,7 +22,6 @@ ifneq ($(TAP_FILES),)
 TAP_TESTS    = 1
 endif
 PROVE_TESTS  = $(TAP_FILES)
-PROVE_FLAGS  = -I test/perl $(TEST_FORMATTER)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\" $(TIDE_DEPEND)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
@@ -44,6 +44,9 @@ else
 all install installcheck:
 	@echo "PG_CONFIG=$(PG_CONFIG) is not a PostgreSQL with server headers; test/setup.sh installs one" >&2; exit 1
 endif
+
+# (after PGXS, which empties it)
+override PROVE_FLAGS += -I test/perl $(TEST_FORMATTER)
 
 # PostgreSQL 16 parted the folder of expected files from that of the inputs
 ifeq ($(filter 15,$(MAJORVERSION)),)
@@ -91,17 +94,17 @@ bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
 		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
 
-## typedefs: write src/typedefs.list anew from the built library's debug information
-typedefs: all
-	@test/indent.pl --typedefs pg_tide.so > src/typedefs.list
+## typedefs: write src/typedefs.list anew from the source and the server's headers
+typedefs:
+	@test/indent.pl --typedefs $(includedir_server) $(C_FILES) > src/typedefs.list
 
 ## indent: lay out the C code as pgindent does
 indent:
-	@test/indent.pl $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+	@test/indent.pl $(C_FILES)
 
 ## indent-check: fail if `make indent` would change a file
 indent-check:
-	@test/indent.pl --check $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+	@test/indent.pl --check $(C_FILES)
 
 # the parts of installcheck one by one, as `make test` runs them
 installcheck-regress:
