@@ -10,7 +10,7 @@ DATA = $(wildcard sql/upgrade/*.sql)
 PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(VERSION)\"
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement
 SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(VERSION).sql
+EXTRA_CLEAN = pg_tide--$(VERSION).sql src/client/*.inc
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
@@ -24,3 +24,8 @@ pg_tide--$(VERSION).sql: $(sort $(wildcard sql/install/*.sql))
 	cat $^ > $@
 
 $(OBJS): $(wildcard src/*.h src/*/*.h)
+
+# the templates of client schemas, quoted for C
+src/client/%.inc: sql/client/%.sql
+	sed -e 's/[\\"]/\\&/g' -e 's/^.*$$/"&\\n"/' $< > $@
+src/client/dialect.o: src/client/sqlite.inc src/client/postgres.inc
