@@ -70,6 +70,14 @@ tide_settings_pop(int nest_level)
 }
 
 void
+tide_settings_keep(void)
+{
+	for (int i = 0; i < lengthof(fixed_settings); i++)
+		SetConfigOption(fixed_settings[i].name, fixed_settings[i].value, PGC_SUSET,
+						PGC_S_OVERRIDE);
+}
+
+void
 tide_user_push(TideSpiFrame *frame, Oid user_id)
 {
 	MemSet(frame, 0, sizeof(*frame));
