@@ -108,6 +108,14 @@ CALL try_table('same_identity');
 SELECT tide.replace_shape('s', '{"table": "full_identity"}');
 ROLLBACK;
 
+-- a primary key that changed under a shape
+BEGIN;
+CREATE TABLE moving (a int PRIMARY KEY, b int NOT NULL);
+CALL try_table('moving');
+ALTER TABLE moving DROP CONSTRAINT moving_pkey, ADD PRIMARY KEY (b);
+SELECT tide.create_shape('s2', '{"table": "moving"}');
+ROLLBACK;
+
 -- "where" is one boolean expression
 CALL try_where('');
 CALL try_where('status =');
@@ -188,6 +196,10 @@ CALL try_where('name_loose COLLATE "C" > params.x');
 CALL try_where('params = 1');
 CALL try_where('params.* = 1');
 CALL try_where('claims.app.role = ''x''');
+
+-- values are checked where the text is
+CALL try_where(E'status = ''a'' AND\n  team = ''x''');
+CALL try_where('1 / 0 = id');
 
 -- rights: of the author, for every column shown or used
 CREATE ROLE regress_tide_author;
