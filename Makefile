@@ -30,7 +30,7 @@ ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -55,6 +55,11 @@ endif
 
 pg_tide--$(TIDE_VERSION).sql: $(sort $(wildcard sql/install/*.sql)) pg_tide.control
 	cat $(filter %.sql,$^) > $@
+
+# the templates of client schemas, quoted for C
+src/client/%.inc: sql/client/%.sql
+	sed -e 's/[\\"]/\\&/g' -e 's/^.*$$/"&\\n"/' $< > $@
+src/client/dialect.o: src/client/sqlite.inc src/client/postgres.inc
 
 # Objects are rebuilt when a header they include, a compiler flag or the
 # PostgreSQL built against changes.

@@ -6,11 +6,17 @@
 
 #include "fmgr.h"
 
+#include "ingest/worker.h"
+#include "store/shared.h"
 #include "util/compat.h"
+#include "util/guc.h"
 
 PG_MODULE_MAGIC;
 
 void
 _PG_init(void)
 {
+	tide_guc_init();
+	tide_shared_init();
+	tide_worker_init();
 }

@@ -14,4 +14,13 @@
  */
 extern Jsonb *tide_request_claims(Jsonb *request);
 
+/* whether the request says anything about its user, be it {} */
+extern bool tide_request_has_claims(Jsonb *request);
+
+/* the one refusal: ERROR 28000; cause is logged at DEBUG1 only */
+extern void tide_auth_refuse(const char *cause) pg_attribute_noreturn();
+
+/* claims.sub as text, or NULL */
+extern char *tide_claims_subject(Jsonb *claims);
+
 #endif							/* TIDE_CLAIMS_H */

@@ -7,13 +7,16 @@
  * of util/spi.h, as jsonb compares: numbers as numbers (NaN, infinities as strings),
  * booleans, json and jsonb embedded, arrays as arrays, composites as objects,
  * timestamps in ISO 8601, everything else as string of its output function;
- * types with a cast to json go through it. Never contains a raw newline.
+ * types with a cast to json go through it if it is a C function (others would run
+ * with rights their author lacks). Never contains a raw newline.
  */
 #ifndef TIDE_JSON_WRITER_H
 #define TIDE_JSON_WRITER_H
 
 #include "access/tupdesc.h"
-#include "lib/stringinfo.h"
+#include "nodes/bitmapset.h"
+
+#include "util/json_text.h"
 
 typedef struct TideJsonOptions
 {
@@ -43,13 +46,5 @@ extern void tide_row_writer_write(TideRowWriter *writer, StringInfo out,
 /* append one value of the writer's i-th column (0-based) */
 extern void tide_row_writer_value(TideRowWriter *writer, StringInfo out, int i,
 								  Datum value, bool isnull);
-
-/* append a JSON string with its quotes; len bytes in the server encoding */
-extern void tide_json_string(StringInfo out, const char *text, int len);
-extern void tide_json_cstring(StringInfo out, const char *text);
-extern void tide_json_int64(StringInfo out, int64 value);
-
-/* timestamptz as ISO 8601 in UTC with its quotes: "2026-11-21T09:00:00.123456+00:00" */
-extern void tide_json_timestamptz(StringInfo out, int64 at);
 
 #endif							/* TIDE_JSON_WRITER_H */

@@ -1,0 +1,37 @@
+/*
+ * checkpoint.h
+ *	  The checkpoint row and the state row.
+ */
+#ifndef TIDE_CHECKPOINT_H
+#define TIDE_CHECKPOINT_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+/* how far the change log is complete, and totals since the extension was created */
+typedef struct TideCheckpoint
+{
+	int64		op_id;			/* the newest given out */
+	XLogRecPtr	lsn;			/* everything that committed before is in */
+	TimestampTz at;				/* commit time of the newest transaction in it */
+	int64		changes;		/* source changes taken in */
+	int64		transactions;	/* source transactions taken in */
+	int64		batches;
+} TideCheckpoint;
+
+typedef struct TideState
+{
+	bool		enabled;
+	char		slot_name[NAMEDATALEN]; /* "" if never started */
+	pg_uuid_t	epoch;
+} TideState;
+
+/* both read under the active snapshot, without rights of the caller */
+extern void tide_checkpoint_read(TideCheckpoint *checkpoint);
+extern void tide_state_read(TideState *state);
+
+/* sole writer: the ingest */
+extern void tide_checkpoint_write(const TideCheckpoint *checkpoint);
+
+#endif							/* TIDE_CHECKPOINT_H */

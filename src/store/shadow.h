@@ -1,0 +1,122 @@
+/*
+ * shadow.h
+ *	  Shadow tables and change logs: their definition, and direct access for
+ *	  their sole writer. src/README.md describes the format.
+ */
+#ifndef TIDE_SHADOW_H
+#define TIDE_SHADOW_H
+
+#include "access/tableam.h"
+#include "nodes/execnodes.h"
+#include "storage/itemptr.h"
+
+#include "catalog/shape_catalog.h"
+
+/* attributes of a shadow table before the source's columns */
+enum
+{
+	TIDE_SHADOW_OP = 1,
+	TIDE_SHADOW_MEMBERS,
+	TIDE_SHADOW_FIXED = 2		/* how many there are */
+};
+
+/* attributes of a change log before the key columns */
+enum
+{
+	TIDE_LOG_BUCKET = 1,
+	TIDE_LOG_OP,
+	TIDE_LOG_KIND,
+	TIDE_LOG_HASH,
+	TIDE_LOG_TID,
+	TIDE_LOG_FIXED = 5
+};
+
+#define TIDE_LOG_ENTER	'e'
+#define TIDE_LOG_CHANGE 'c'
+#define TIDE_LOG_LEAVE	'l'
+
+/* how many rows go into the heap at once */
+#define TIDE_MULTI_INSERT	256
+
+/*
+ * A source's shadow table and change log. Made once per source by
+ * tide_shadow_load(), opened for each batch. Column positions are 0-based and
+ * count the source's columns only.
+ */
+typedef struct TideShadow
+{
+	TideSource *source;
+	Oid			heap_oid;
+	Oid			key_oid;
+	Oid			log_oid;
+	Oid			log_index_oid;
+	TupleDesc	desc;			/* of the shadow table */
+	TupleDesc	log_desc;
+	TupleDesc	key_desc;		/* the key columns alone */
+	int			ncolumns;
+	int			nkeys;
+	int		   *key_pos;		/* positions of the key columns */
+	int			natts_source;	/* highest attnum + 1, for attnum_pos */
+	int		   *attnum_pos;		/* by source attnum: position or -1 */
+	struct ScanKeyData *key_scan;	/* equality on each key column, argument open */
+
+	/* open between tide_shadow_open() and tide_shadow_close() */
+	MemoryContext open_context;
+	Relation	heap;
+	Relation	key_index;
+	Relation	log;
+	Relation	log_index;
+	struct IndexInfo *key_info;
+	struct IndexInfo *log_info;
+	TupleTableSlot *fetched;
+	struct IndexScanDescData *scan; /* kept from fetch to fetch */
+	struct BulkInsertStateData *heap_bulk;
+	struct BulkInsertStateData *log_bulk;
+	int			nslots;			/* made so far of each kind */
+	int			nlog_slots;
+	TupleTableSlot *slots[TIDE_MULTI_INSERT];
+	TupleTableSlot *log_slots[TIDE_MULTI_INSERT];
+} TideShadow;
+
+/* one change log entry to append; tid as after the shadow row was written */
+typedef struct TideLogEntry
+{
+	int64		bucket_id;
+	int64		op_id;
+	char		kind;
+	uint32		hash;
+	ItemPointerData tid;
+	Datum	   *columns;		/* by position: the key is taken from them */
+} TideLogEntry;
+
+/* DDL, as the extension's owner; the indexes are made after the copy */
+extern void tide_shadow_create(const TideSource *source);
+extern void tide_shadow_create_indexes(const TideSource *source);
+
+/* false if a reader is at work on it: try again later */
+extern bool tide_shadow_drop(int source_id);
+
+/* the tables must exist; result in the given context */
+extern TideShadow *tide_shadow_load(MemoryContext context, TideSource *source);
+extern void tide_shadow_open(TideShadow *shadow, bool with_indexes);
+extern void tide_shadow_close(TideShadow *shadow);
+
+/*
+ * Row by key as of now, own uncommitted writes included; found in shadow->fetched until the
+ * next fetch. End before writing.
+ */
+extern bool tide_shadow_fetch(TideShadow *shadow, const Datum *key);
+extern void tide_shadow_end_fetch(TideShadow *shadow);
+
+/* slot to fill for the i-th row of a multi-insert, cleared */
+extern TupleTableSlot *tide_shadow_slot(TideShadow *shadow, int i);
+
+/* write the first n slots; sets their tts_tid */
+extern void tide_shadow_insert(TideShadow *shadow, int n, int options);
+extern void tide_shadow_update(TideShadow *shadow, ItemPointer tid, TupleTableSlot *slot);
+extern void tide_shadow_delete(TideShadow *shadow, ItemPointer tid);
+
+extern void tide_log_append(TideShadow *shadow, const TideLogEntry *entries, int n,
+							int options);
+
+#endif							/* TIDE_SHADOW_H */

@@ -1,0 +1,124 @@
+/*
+ * shadow_ddl.c
+ *	  Definition of shadow tables and change logs.
+ *
+ * The columns have the source's types and collations and no constraints, so that no
+ * user code runs when rows are written. Nobody but the extension's owner has any
+ * right on them.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation_d.h"
+#include "lib/stringinfo.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "store/shadow.h"
+#include "util/spi.h"
+
+/* "text COLLATE x" of a source column */
+static void
+append_column_type(StringInfo sql, TupleDesc desc, AttrNumber attnum)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+
+	appendStringInfoString(sql, format_type_extended(att->atttypid, att->atttypmod,
+													 FORMAT_TYPE_TYPEMOD_GIVEN |
+													 FORMAT_TYPE_FORCE_QUALIFY));
+	if (OidIsValid(att->attcollation) && att->attcollation != DEFAULT_COLLATION_OID)
+		appendStringInfo(sql, " COLLATE %s",
+						 generate_collation_name(att->attcollation));
+}
+
+static void
+run_ddl(const char *sql)
+{
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	tide_spi_end(&frame);
+}
+
+void
+tide_shadow_create(const TideSource *source)
+{
+	StringInfoData sql;
+	Relation	rel = table_open(source->relid, AccessShareLock);
+	int			id = source->source_id;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE tide_shadow.t%d (_op pg_catalog.int8 NOT NULL, "
+					 "_members pg_catalog.bytea", id);
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		appendStringInfo(&sql, ", c%d ", source->columns[i]);
+		append_column_type(&sql, RelationGetDescr(rel), source->columns[i]);
+	}
+	appendStringInfoString(&sql, ") WITH (fillfactor = 85)");
+	run_ddl(sql.data);
+
+	resetStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE tide_shadow.log%d (bucket_id pg_catalog.int8 NOT NULL, "
+					 "op_id pg_catalog.int8 NOT NULL, kind pg_catalog.\"char\" NOT NULL, "
+					 "hash pg_catalog.int8 NOT NULL, tid pg_catalog.tid NOT NULL", id);
+	for (int i = 0; i < source->nkeys; i++)
+	{
+		appendStringInfo(&sql, ", k%d ", i + 1);
+		append_column_type(&sql, RelationGetDescr(rel), source->keys[i]);
+	}
+	appendStringInfoChar(&sql, ')');
+	run_ddl(sql.data);
+	run_ddl(psprintf("ALTER TABLE tide_shadow.t%d REPLICA IDENTITY NOTHING", id));
+	run_ddl(psprintf("ALTER TABLE tide_shadow.log%d REPLICA IDENTITY NOTHING", id));
+	table_close(rel, NoLock);
+	pfree(sql.data);
+}
+
+void
+tide_shadow_create_indexes(const TideSource *source)
+{
+	StringInfoData sql;
+	int			id = source->source_id;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE UNIQUE INDEX t%d_key ON tide_shadow.t%d (", id, id);
+	for (int i = 0; i < source->nkeys; i++)
+		appendStringInfo(&sql, "%sc%d", i > 0 ? ", " : "", source->keys[i]);
+	appendStringInfoChar(&sql, ')');
+	run_ddl(sql.data);
+	run_ddl(psprintf("CREATE INDEX log%d_bucket ON tide_shadow.log%d (bucket_id, op_id)",
+					 id, id));
+	pfree(sql.data);
+}
+
+bool
+tide_shadow_drop(int source_id)
+{
+	static const char *const names[] = {"t%d", "log%d"};
+	Oid			nspid = get_namespace_oid("tide_shadow", false);
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		char	   *name = psprintf(names[i], source_id);
+		Oid			relid = get_relname_relid(name, nspid);
+		ObjectAddress address;
+
+		if (!OidIsValid(relid))
+			continue;
+		if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
+			return false;
+		ObjectAddressSet(address, RelationRelationId, relid);
+		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	}
+	return true;
+}

@@ -1,0 +1,59 @@
+/*
+ * guc.c
+ *	  pg_tide's settings: one table per type, read once at library load.
+ */
+#include "postgres.h"
+
+#include "utils/guc.h"
+
+#include "util/guc.h"
+
+typedef struct IntSetting
+{
+	const char *name;
+	const char *description;
+	int		   *variable;
+	int			boot;
+	int			min;
+	int			max;
+	GucContext	context;
+	int			flags;
+} IntSetting;
+
+int			tide_max_page_size = 8192;
+int			tide_batch_size = 10000;
+int			tide_spool_memory = 16384;
+int			tide_apply_memory = 16384;
+
+static const IntSetting int_settings[] = {
+	{"tide.max_page_size",
+		"Sets the size of tide.pull's answer beyond which it is cut into pages.",
+		&tide_max_page_size, 8192, 1, 1024 * 1024 - 1,
+	PGC_USERSET, GUC_UNIT_KB},
+	{"tide.batch_size",
+		"Sets the number of source changes after which the ingest stores a batch.",
+		&tide_batch_size, 10000, 1, 10000000,
+	PGC_SIGHUP, 0},
+	{"tide.spool_memory",
+		"Sets the memory in which the ingest holds a batch before it spills to disk.",
+		&tide_spool_memory, 16384, 64, 1024 * 1024,
+	PGC_SIGHUP, GUC_UNIT_KB},
+	{"tide.apply_memory",
+		"Sets the memory for the rows that the ingest stores at a time.",
+		&tide_apply_memory, 16384, 64, 1024 * 1024,
+	PGC_SIGHUP, GUC_UNIT_KB},
+};
+
+void
+tide_guc_init(void)
+{
+	for (int i = 0; i < lengthof(int_settings); i++)
+	{
+		const IntSetting *s = &int_settings[i];
+
+		DefineCustomIntVariable(s->name, s->description, NULL, s->variable,
+								s->boot, s->min, s->max, s->context, s->flags,
+								NULL, NULL, NULL);
+	}
+	MarkGUCPrefixReserved("tide");
+}

@@ -1,0 +1,266 @@
+/*
+ * json_text.c
+ *	  JSON's scalars appended to a StringInfo.
+ *
+ * Strings are scanned eight bytes at a time; what needs no escape is
+ * copied as it is scanned. The output is kept terminated by the callers that
+ * hand it to core (tide_row_writer_write(), the plugin's flush).
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "mb/pg_wchar.h"
+#include "port/pg_bitutils.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+
+#include "util/json_text.h"
+
+/* room is asked for once per so many input bytes */
+#define STRING_CHUNK		1024
+/* the longest escape is \u00XX */
+#define MAX_ESCAPE			6
+
+#define WORD_OF(byte)		(UINT64CONST(0x0101010101010101) * (byte))
+
+static const char hex_digits[] = "0123456789abcdef";
+
+/*
+ * Bits 0x80 of the bytes that JSON strings must escape: below 0x20, '"', '\\'.
+ * The lowest bit set is always a true one; higher ones may be borrows.
+ */
+static inline uint64
+escape_mask(uint64 word)
+{
+	uint64		quote = word ^ WORD_OF('"');
+	uint64		backslash = word ^ WORD_OF('\\');
+
+	return (((word - WORD_OF(0x20)) & ~word) |
+			((quote - WORD_OF(1)) & ~quote) |
+			((backslash - WORD_OF(1)) & ~backslash)) & WORD_OF(0x80);
+}
+
+static inline char *
+write_escape(char *dst, unsigned char c)
+{
+	char		letter;
+
+	switch (c)
+	{
+		case '"':
+		case '\\':
+			letter = c;
+			break;
+		case '\b':
+			letter = 'b';
+			break;
+		case '\f':
+			letter = 'f';
+			break;
+		case '\n':
+			letter = 'n';
+			break;
+		case '\r':
+			letter = 'r';
+			break;
+		case '\t':
+			letter = 't';
+			break;
+		default:
+			memcpy(dst, "\\u00", 4);
+			dst[4] = hex_digits[c >> 4];
+			dst[5] = hex_digits[c & 15];
+			return dst + 6;
+	}
+	dst[0] = '\\';
+	dst[1] = letter;
+	return dst + 2;
+}
+
+/* copy src..end with escapes to dst, which has room for the worst case and 8 bytes */
+static char *
+write_escaped(char *dst, const char *src, const char *end)
+{
+	while (end - src >= (int) sizeof(uint64))
+	{
+		uint64		word;
+		uint64		mask;
+
+		memcpy(&word, src, sizeof(word));
+		memcpy(dst, src, sizeof(word));
+		mask = escape_mask(word);
+		if (likely(mask == 0))
+		{
+			src += sizeof(word);
+			dst += sizeof(word);
+			continue;
+		}
+#ifndef WORDS_BIGENDIAN
+		{
+			int			clean = pg_rightmost_one_pos64(mask) / 8;
+
+			src += clean;
+			dst = write_escape(dst + clean, (unsigned char) *src++);
+		}
+#else
+		for (int i = 0; i < (int) sizeof(word); i++, src++)
+		{
+			unsigned char c = (unsigned char) *src;
+
+			if (c < 0x20 || c == '"' || c == '\\')
+				dst = write_escape(dst, c);
+			else
+				*dst++ = (char) c;
+		}
+#endif
+	}
+	while (src < end)
+	{
+		unsigned char c = (unsigned char) *src++;
+
+		if (unlikely(c < 0x20 || c == '"' || c == '\\'))
+			dst = write_escape(dst, c);
+		else
+			*dst++ = (char) c;
+	}
+	return dst;
+}
+
+void
+tide_json_string(StringInfo out, const char *text, int len)
+{
+	const char *end = text + len;
+
+	tide_json_char(out, '"');
+	while (text < end)
+	{
+		const char *stop = Min(end, text + STRING_CHUNK);
+		int			room = (int) (stop - text) * MAX_ESCAPE + (int) sizeof(uint64);
+
+		if (unlikely(out->maxlen - out->len <= room))
+			enlargeStringInfo(out, room);
+		out->len = (int) (write_escaped(out->data + out->len, text, stop) - out->data);
+		text = stop;
+	}
+	tide_json_char(out, '"');
+}
+
+void
+tide_json_cstring(StringInfo out, const char *text)
+{
+	tide_json_string(out, text, (int) strlen(text));
+}
+
+void
+tide_json_int64(StringInfo out, int64 value)
+{
+	enlargeStringInfo(out, MAXINT8LEN + 1);
+	out->len += pg_lltoa(value, out->data + out->len);
+}
+
+/* shortest text that gives the same value again; NaN and infinities as strings */
+void
+tide_json_float8(StringInfo out, double value)
+{
+	char		buf[DOUBLE_SHORTEST_DECIMAL_LEN];
+	int			len = double_to_shortest_decimal_bufn(value, buf);
+
+	if (unlikely(isnan(value) || isinf(value)))
+		tide_json_string(out, buf, len);
+	else
+		tide_json_raw(out, buf, len);
+}
+
+void
+tide_json_float4(StringInfo out, float value)
+{
+	char		buf[FLOAT_SHORTEST_DECIMAL_LEN];
+	int			len = float_to_shortest_decimal_bufn(value, buf);
+
+	if (unlikely(isnan(value) || isinf(value)))
+		tide_json_string(out, buf, len);
+	else
+		tide_json_raw(out, buf, len);
+}
+
+void
+tide_json_uuid(StringInfo out, const unsigned char *data)
+{
+	char		buf[38];
+	char	   *dst = buf;
+
+	*dst++ = '"';
+	for (int i = 0; i < 16; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*dst++ = '-';
+		*dst++ = hex_digits[data[i] >> 4];
+		*dst++ = hex_digits[data[i] & 15];
+	}
+	*dst++ = '"';
+	tide_json_raw(out, buf, (int) sizeof(buf));
+}
+
+void
+tide_json_timestamptz(StringInfo out, int64 at)
+{
+	static const int utc = 0;
+	char		buf[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(buf, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
+	tide_json_char(out, '"');
+	tide_json_raw(out, buf, (int) strlen(buf));
+	tide_json_char(out, '"');
+}
+
+/* SQL_ASCII: whatever is no UTF-8 becomes U+FFFD, byte by byte */
+static char *
+replace_invalid_utf8(const char *text, int *len)
+{
+	const unsigned char *src = (const unsigned char *) text;
+	const unsigned char *end = src + *len;
+	StringInfoData fixed;
+
+	initStringInfo(&fixed);
+	while (src < end)
+	{
+		int			width = pg_utf_mblen(src);
+
+		if (width <= end - src && pg_utf8_islegal(src, width))
+		{
+			tide_json_raw(&fixed, (const char *) src, width);
+			src += width;
+		}
+		else
+		{
+			tide_json_literal(&fixed, "\xEF\xBF\xBD");
+			src++;
+		}
+	}
+	enlargeStringInfo(&fixed, 1);
+	fixed.data[fixed.len] = '\0';
+	*len = fixed.len;
+	return fixed.data;
+}
+
+char *
+tide_json_to_utf8(char *text, int *len)
+{
+	char	   *converted;
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return text;
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+	{
+		if (pg_verify_mbstr_len(PG_UTF8, text, *len, true) >= 0)
+			return text;
+		return replace_invalid_utf8(text, len);
+	}
+	converted = pg_server_to_any(text, *len, PG_UTF8);
+	if (converted != text)
+		*len = (int) strlen(converted);
+	return converted;
+}
