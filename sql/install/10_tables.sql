@@ -71,18 +71,18 @@ COMMENT ON TABLE tide_internal.shape_nodes IS 'compiled nodes of a shape''s tree
 
 -- written by the ingest only
 CREATE TABLE tide_internal.buckets (
-	bucket_id     bigint PRIMARY KEY,
+	bucket_id     bigint PRIMARY KEY,    -- an op_id, so never used again
 	shape_id      int NOT NULL,
 	key           text[] NOT NULL,       -- canonical text of each key value
+	key_hash      bigint NOT NULL,       -- of key: store/bucket_hash.h
 	row_count     bigint NOT NULL DEFAULT 0,
 	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32
 	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
 	last_op_id    bigint NOT NULL        -- of the newest entry
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.buckets IS 'one shape with one set of parameter values';
-CREATE UNIQUE INDEX buckets_key ON tide_internal.buckets (shape_id, key);
-
--- the ingest's next bucket_id is max + 1 at its start: it is the sole writer
+-- by hash, since a key may be longer than an index entry; the sole writer keeps keys unique
+CREATE INDEX buckets_key ON tide_internal.buckets (shape_id, key_hash);
 
 -- written by tide.push
 CREATE TABLE tide_internal.clients (

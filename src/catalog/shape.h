@@ -4,7 +4,8 @@
  *
  * Expressions are PostgreSQL node trees over the *source* table: Var with
  * varno 1 and the source's attnums, so renames cost nothing. They hold no Param: what
- * depends on a request is in key_args.
+ * depends on a request is in the key parts' args. They have been through
+ * expression_planner(), so ExecInitExpr() takes them as they are.
  */
 #ifndef TIDE_SHAPE_H
 #define TIDE_SHAPE_H
@@ -21,12 +22,16 @@ typedef enum TideShapeState
 	TIDE_SHAPE_DROPPED
 } TideShapeState;
 
-/* one value a request supplies: params.<name> or claims.<name> */
+/*
+ * One value a request supplies, params.<name> or claims.<name>; or, where
+ * name is NULL, a constant that stands beside such values in an IN list.
+ */
 typedef struct TideKeyArg
 {
 	bool		is_claim;
 	bool		is_array;		/* expr = ANY (array): each element is a value */
 	char	   *name;
+	char	   *constant;		/* canonical text, if name is NULL */
 } TideKeyArg;
 
 /*
@@ -61,7 +66,8 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
-	List	   *nodes;			/* of TideShapeNode, root first */
+	List	   *nodes;			/* of TideShapeNode, root first; NIL: to be
+								 * compiled again from the definition */
 } TideShape;
 
 #endif							/* TIDE_SHAPE_H */

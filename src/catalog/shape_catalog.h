@@ -25,16 +25,24 @@ typedef struct TideSource
 	XLogRecPtr	snapshot_lsn;
 } TideSource;
 
+/* as it stands in tide_internal.shapes.state */
+extern const char *tide_shape_state_name(TideShapeState state);
+
 /* compiled shape by name (not dropped), or NULL; by id; all not dropped (all = also dropped) */
 extern TideShape *tide_catalog_shape_by_name(const char *name);
 extern TideShape *tide_catalog_shape_by_id(int shape_id);
 extern List *tide_catalog_shapes(bool include_dropped);
 extern List *tide_catalog_sources(void);
 
-/* insert a compiled shape in state building, adding sources as needed; returns its id */
+/*
+ * Insert a compiled shape in state building, adding sources as needed; returns
+ * its id. The nodes' source_id is set. ERROR 42710 if the name is taken.
+ */
 extern int	tide_catalog_insert_shape(TideShape *shape, Jsonb *definition, const char *search_path);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);
+/* mark the named shape dropped; false if there is none. Owner's rights are not checked. */
+extern bool tide_catalog_drop_shape(const char *name);
 extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

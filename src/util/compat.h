@@ -27,6 +27,13 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_CHANGE_TUPLE(t)	((t) ? &(t)->tuple : NULL)
 #endif
 
+/* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
+#if PG_VERSION_NUM >= 180000
+#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
+#else
+#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait)
+#endif
+
 /* 18 (0fbceae84 "Show index search count") added instrumentation */
 #if PG_VERSION_NUM >= 180000
 #define index_beginscan_compat(heap, index, snapshot, nkeys, norderbys) \

@@ -21,12 +21,27 @@ typedef struct IntSetting
 } IntSetting;
 
 int			tide_max_page_size = 8192;
+int			tide_batch_size = 10000;
+int			tide_spool_memory = 16384;
+int			tide_apply_memory = 16384;
 
 static const IntSetting int_settings[] = {
 	{"tide.max_page_size",
 		"Sets the size of tide.pull's answer beyond which it is cut into pages.",
 		&tide_max_page_size, 8192, 1, 1024 * 1024 - 1,
 	PGC_USERSET, GUC_UNIT_KB},
+	{"tide.batch_size",
+		"Sets the number of source changes after which the ingest stores a batch.",
+		&tide_batch_size, 10000, 1, 10000000,
+	PGC_SIGHUP, 0},
+	{"tide.spool_memory",
+		"Sets the memory in which the ingest holds a batch before it spills to disk.",
+		&tide_spool_memory, 16384, 64, 1024 * 1024,
+	PGC_SIGHUP, GUC_UNIT_KB},
+	{"tide.apply_memory",
+		"Sets the memory for the rows that the ingest stores at a time.",
+		&tide_apply_memory, 16384, 64, 1024 * 1024,
+	PGC_SIGHUP, GUC_UNIT_KB},
 };
 
 void

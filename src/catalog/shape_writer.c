@@ -1,0 +1,301 @@
+/*
+ * shape_writer.c
+ *	  Writer of tide_internal.shapes, shape_nodes and sources.
+ *
+ * Runs SQL as the extension's owner; the caller has checked who asks for it.
+ * Statements see what others have committed meanwhile (SPI takes a snapshot per
+ * statement), which is what makes the waits on unique indexes safe.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog/shape_catalog.h"
+#include "util/spi.h"
+
+/* plans, prepared at first use */
+static SPIPlanPtr insert_source_plan = NULL;
+static SPIPlanPtr lock_source_plan = NULL;
+static SPIPlanPtr insert_shape_plan = NULL;
+static SPIPlanPtr insert_node_plan = NULL;
+static SPIPlanPtr set_state_plan = NULL;
+static SPIPlanPtr find_name_plan = NULL;
+static SPIPlanPtr drop_shape_plan = NULL;
+static SPIPlanPtr delete_nodes_plan = NULL;
+static SPIPlanPtr delete_shape_plan = NULL;
+
+/* the int in row 0, column 0 of the last result; call with SPI_processed > 0 */
+static int
+result_int(void)
+{
+	bool		isnull;
+
+	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static Datum
+attnums_datum(const AttrNumber *attnums, int count)
+{
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = Int16GetDatum(attnums[i]);
+	return PointerGetDatum(construct_array(elements, count, INT2OID,
+										   sizeof(int16), true,
+										   TYPALIGN_SHORT));
+}
+
+/* primary key columns of a table, in index order, as smallint[] */
+static Datum
+primary_key_datum(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	List	   *unused = RelationGetIndexList(rel);
+	Oid			index_id = rel->rd_pkindex;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	Relation	index;
+	int			count;
+
+	list_free(unused);
+	if (!OidIsValid(index_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has no primary key",
+						RelationGetRelationName(rel))));
+	index = relation_open(index_id, AccessShareLock);
+	count = IndexRelationGetNumberOfKeyAttributes(index);
+	for (int i = 0; i < count; i++)
+		attnums[i] = index->rd_index->indkey.values[i];
+	relation_close(index, AccessShareLock);
+	table_close(rel, NoLock);
+	return attnums_datum(attnums, count);
+}
+
+/*
+ * The source of a table, inserted if there is none. The row is locked FOR KEY
+ * SHARE until the transaction ends: the ingest can go on updating it but not delete
+ * it. Two sessions that add the same table wait for each other here.
+ */
+static int
+obtain_source(Oid relid)
+{
+	Oid			types[] = {OIDOID, INT2ARRAYOID};
+	Datum		values[] = {ObjectIdGetDatum(relid), primary_key_datum(relid)};
+
+	for (;;)
+	{
+		tide_spi_run(&lock_source_plan,
+					 "SELECT source_id, key_attnums = $2"
+					 " FROM tide_internal.sources WHERE relid = $1 FOR KEY SHARE",
+					 2, types, values, NULL, false, 1);
+		if (SPI_processed > 0)
+			break;
+		tide_spi_run(&insert_source_plan,
+					 "INSERT INTO tide_internal.sources (relid, key_attnums)"
+					 " VALUES ($1, $2) ON CONFLICT (relid) DO NOTHING",
+					 2, types, values, NULL, false, 0);
+	}
+
+	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2),
+			   "t") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("primary key of table \"%s\" has changed since it was first used by a shape",
+						get_rel_name(relid)),
+				 errhint("Drop the shapes that use the table and create them again.")));
+	return result_int();
+}
+
+/* key_args of a node: an array of arrays, see shape_catalog.c for the elements */
+static Datum
+key_args_datum(List *key_parts)
+{
+	StringInfoData json;
+	ListCell   *lc;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '[');
+	foreach(lc, key_parts)
+	{
+		TideKeyPart *part = lfirst(lc);
+		ListCell   *lc2;
+
+		appendStringInfoString(&json, foreach_current_index(lc) > 0 ? ",[" : "[");
+		foreach(lc2, part->args)
+		{
+			TideKeyArg *arg = lfirst(lc2);
+
+			appendStringInfoString(&json, foreach_current_index(lc2) > 0 ? ",{" : "{");
+			escape_json(&json, arg->name == NULL ? "const" :
+						arg->is_claim ? "claim" : "param");
+			appendStringInfoChar(&json, ':');
+			escape_json(&json, arg->name ? arg->name : arg->constant);
+			if (arg->is_array)
+				appendStringInfoString(&json, ",\"array\":true");
+			appendStringInfoChar(&json, '}');
+		}
+		appendStringInfoChar(&json, ']');
+	}
+	appendStringInfoChar(&json, ']');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+static void
+insert_node(int shape_id, TideShapeNode *node)
+{
+	Oid			types[] = {INT4OID, INT2OID, INT4OID, TEXTOID, INT2ARRAYOID,
+	TEXTOID, TEXTOID, JSONBOID};
+	Datum		values[lengthof(types)];
+	char		nulls[lengthof(types) + 1] = "        ";
+	List	   *exprs = NIL;
+	ListCell   *lc;
+
+	foreach(lc, node->key_parts)
+		exprs = lappend(exprs, ((TideKeyPart *) lfirst(lc))->expr);
+
+	values[0] = Int32GetDatum(shape_id);
+	values[1] = Int16GetDatum(node->node_id);
+	values[2] = Int32GetDatum(node->source_id);
+	values[3] = CStringGetTextDatum(node->path);
+	values[4] = attnums_datum(node->columns, node->ncolumns);
+	values[5] = (Datum) 0;
+	if (node->filter != NULL)
+		values[5] = CStringGetTextDatum(nodeToString(node->filter));
+	else
+		nulls[5] = 'n';
+	values[6] = (Datum) 0;
+	if (exprs != NIL)
+		values[6] = CStringGetTextDatum(nodeToString(exprs));
+	else
+		nulls[6] = 'n';
+	values[7] = key_args_datum(node->key_parts);
+	tide_spi_run(&insert_node_plan,
+				 "INSERT INTO tide_internal.shape_nodes (shape_id, node_id,"
+				 " source_id, path, attnums, filter, keys, key_args)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+				 lengthof(types), types, values, nulls, false, 0);
+}
+
+int
+tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
+						  const char *search_path)
+{
+	Oid			types[] = {TEXTOID, OIDOID, JSONBOID, TEXTOID};
+	Datum		values[] = {
+		CStringGetTextDatum(shape->name),
+		ObjectIdGetDatum(shape->owner),
+		JsonbPGetDatum(definition),
+		CStringGetTextDatum(search_path)
+	};
+	TideSpiFrame frame;
+	ListCell   *lc;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&insert_shape_plan,
+				 "INSERT INTO tide_internal.shapes (name, owner, definition, search_path)"
+				 " VALUES ($1, $2, $3, $4)"
+				 " ON CONFLICT (name) WHERE state <> 'dropped' DO NOTHING"
+				 " RETURNING shape_id",
+				 lengthof(types), types, values, NULL, false, 0);
+	if (SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("shape \"%s\" already exists", shape->name),
+				 errhint("Use tide.replace_shape to change it.")));
+	shape->shape_id = result_int();
+	shape->state = TIDE_SHAPE_BUILDING;
+
+	foreach(lc, shape->nodes)
+	{
+		TideShapeNode *node = lfirst(lc);
+
+		node->source_id = obtain_source(node->relid);
+		insert_node(shape->shape_id, node);
+	}
+	tide_spi_end(&frame);
+	return shape->shape_id;
+}
+
+/* a shape that was dropped meanwhile stays dropped */
+void
+tide_catalog_set_shape_state(int shape_id, TideShapeState state,
+							 int64 built_op_id, const char *error)
+{
+	Oid			types[] = {INT4OID, TEXTOID, INT8OID, TEXTOID};
+	Datum		values[] = {
+		Int32GetDatum(shape_id),
+		CStringGetTextDatum(tide_shape_state_name(state)),
+		Int64GetDatum(built_op_id),
+		error ? CStringGetTextDatum(error) : (Datum) 0
+	};
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&set_state_plan,
+				 "UPDATE tide_internal.shapes"
+				 " SET state = $2, built_op_id = nullif($3, 0), error = $4"
+				 " WHERE shape_id = $1 AND state <> 'dropped'",
+				 lengthof(types), types, values, error ? "    " : "   n",
+				 false, 0);
+	tide_spi_end(&frame);
+}
+
+bool
+tide_catalog_drop_shape(const char *name)
+{
+	Oid			name_type[] = {TEXTOID};
+	Oid			id_type[] = {INT4OID};
+	Datum		value[] = {CStringGetTextDatum(name)};
+	TideSpiFrame frame;
+	bool		dropped = false;
+	bool		found;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	do
+	{
+		tide_spi_run(&find_name_plan,
+					 "SELECT shape_id FROM tide_internal.shapes"
+					 " WHERE name = $1 AND state <> 'dropped'",
+					 1, name_type, value, NULL, false, 1);
+		found = SPI_processed > 0;
+		if (found)
+		{
+			Datum		id[] = {Int32GetDatum(result_int())};
+
+			/* no row if another session replaced it first: look again */
+			tide_spi_run(&drop_shape_plan,
+						 "UPDATE tide_internal.shapes SET state = 'dropped'"
+						 " WHERE shape_id = $1 AND state <> 'dropped'",
+						 1, id_type, id, NULL, false, 0);
+			dropped = SPI_processed > 0;
+		}
+	} while (found && !dropped);
+	tide_spi_end(&frame);
+	return dropped;
+}
+
+void
+tide_catalog_delete_shape(int shape_id)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(shape_id)};
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&delete_nodes_plan,
+				 "DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+				 1, types, values, NULL, false, 0);
+	tide_spi_run(&delete_shape_plan,
+				 "DELETE FROM tide_internal.shapes WHERE shape_id = $1",
+				 1, types, values, NULL, false, 0);
+	tide_spi_end(&frame);
+}

@@ -1,0 +1,182 @@
+/*
+ * decode_loop.c
+ *	  Reading WAL through one long-lived logical decoding context.
+ *
+ * The context is made inside a transaction: outside of one core would mark this process as
+ * ignored by the vacuum horizon for good, and its apply transactions need their snapshots
+ * respected. Pages are read up to the flush position without ever sleeping; at the
+ * end of the WAL the reader simply stops and is called again later.
+ *
+ * What has been applied is told by the checkpoint row alone; decoding starts there,
+ * the slot only keeps WAL and catalog rows.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlogreader.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "replication/decode.h"
+#include "replication/slot.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "decode/plugin.h"
+#include "ingest/batch.h"
+#include "ingest/capture.h"
+#include "ingest/ingest.h"
+#include "util/compat.h"
+#include "util/guc.h"
+#include "util/meta_table.h"
+
+/* a batch with something in it is closed after this time, end of WAL or not */
+#define TIDE_BATCH_MS	50
+
+static int	read_page(XLogReaderState *reader, XLogRecPtr page, int required_len,
+					  XLogRecPtr record, char *buffer);
+static void acquire_slot(const char *slot_name);
+
+TideIngest *
+tide_ingest_open(MemoryContext parent, const char *slot_name)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "tide ingest",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TideIngest *in = palloc0(sizeof(TideIngest));
+
+	in->context = context;
+	in->scratch = AllocSetContextCreate(context, "tide change", ALLOCSET_DEFAULT_SIZES);
+	in->watch_context = AllocSetContextCreate(context, "tide watches",
+											  ALLOCSET_DEFAULT_SIZES);
+	in->owner = ResourceOwnerCreate(NULL, "tide ingest");
+	in->batch = tide_batch_create(context, in->owner);
+	in->buckets = tide_buckets_create(context);
+	in->clients_relid = tide_meta_relid("clients");
+	in->shapes_relid = tide_meta_relid("shapes");
+	tide_checkpoint_read(&in->checkpoint);
+	tide_ingest_reload(in);
+
+	acquire_slot(slot_name);
+	tide_decode_override = tide_capture_callbacks;
+	in->decoder = CreateDecodingContext(in->checkpoint.lsn, NIL, false,
+										XL_ROUTINE(.page_read = read_page,
+												   .segment_open = wal_segment_open,
+												   .segment_close = wal_segment_close),
+										NULL, NULL, NULL);
+	tide_decode_override = NULL;
+	in->decoder->output_plugin_private = in;
+	XLogBeginRead(in->decoder->reader, MyReplicationSlot->data.restart_lsn);
+	MemoryContextSwitchTo(old);
+	return in;
+}
+
+/* MyReplicationSlot afterwards; a session that died lets go of it by itself */
+static void
+acquire_slot(const char *slot_name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(slot_name, true);
+
+	if (slot != NULL && slot->active_pid != 0 && slot->active_pid != MyProcPid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("replication slot \"%s\" is in use by process %d",
+						slot_name, slot->active_pid),
+				 errhint("Use tide.stop() to stop the ingest worker first.")));
+	ReplicationSlotAcquire_compat(slot_name, true);
+}
+
+void
+tide_ingest_close(TideIngest *in)
+{
+	tide_batch_reset(in->batch);
+	FreeDecodingContext(in->decoder);
+	ReplicationSlotRelease();
+	ResourceOwnerRelease(in->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, true);
+	ResourceOwnerRelease(in->owner, RESOURCE_RELEASE_LOCKS, false, true);
+	ResourceOwnerRelease(in->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, true);
+	ResourceOwnerDelete(in->owner);
+	MemoryContextDelete(in->context);
+}
+
+/* XLogReader callback: flushed WAL only, never waits; -1 at its end */
+static int
+read_page(XLogReaderState *reader, XLogRecPtr page, int required_len,
+		  XLogRecPtr record, char *buffer)
+{
+	TimeLineID	timeline;
+	XLogRecPtr	end = GetFlushRecPtr(&timeline);
+	WALReadError error;
+
+	XLogReadDetermineTimeline(reader, page, required_len, timeline);
+	if (reader->currTLI != timeline)
+	{
+		/* before a promotion: all of that timeline's WAL is there */
+		end = reader->currTLIValidUntil;
+		timeline = reader->currTLI;
+	}
+	if (page + required_len > end)
+		return -1;
+	if (!WALRead(reader, buffer, page, XLOG_BLCKSZ, timeline, &error))
+		WALReadRaiseError(&error);
+	return (int) Min(XLOG_BLCKSZ, end - page);
+}
+
+bool
+tide_ingest_read(TideIngest *in, int64 max_changes)
+{
+	XLogReaderState *reader = in->decoder->reader;
+	ResourceOwner old_owner = CurrentResourceOwner;
+	MemoryContext old = CurrentMemoryContext;
+	TimestampTz since = 0;
+	bool		at_end = false;
+
+	for (unsigned n = 0;; n++)
+	{
+		char	   *error = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (XLogReadRecord(reader, &error) == NULL)
+		{
+			if (error != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATA_CORRUPTED),
+						 errmsg("could not read WAL at %X/%X: %s",
+								LSN_FORMAT_ARGS(reader->EndRecPtr), error)));
+			at_end = true;
+			break;
+		}
+
+		/* a decoded transaction ends in an abort that changes both */
+		LogicalDecodingProcessRecord(in->decoder, reader);
+		CurrentResourceOwner = old_owner;
+		MemoryContextSwitchTo(old);
+
+		if (in->needs_reload || in->batch->is_asked_for)
+			break;
+		if (tide_batch_is_empty(in->batch))
+			continue;
+		if (since == 0)
+			since = GetCurrentTimestamp();
+		if (in->batch->nchanges >= (max_changes > 0 ? max_changes : tide_batch_size) ||
+			(n % 64 == 0 && TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
+													   TIDE_BATCH_MS)))
+			break;
+	}
+	in->batch->lsn = reader->EndRecPtr;
+	return at_end;
+}
+
+XLogRecPtr
+tide_ingest_position(TideIngest *in)
+{
+	return in->decoder->reader->EndRecPtr;
+}
+
+void
+tide_ingest_confirm(TideIngest *in, XLogRecPtr lsn)
+{
+	if (lsn <= in->confirmed)
+		return;
+	LogicalConfirmReceivedLocation(lsn);
+	in->confirmed = lsn;
+}

@@ -1,0 +1,94 @@
+/*
+ * ingest.h
+ *	  The state of one ingest: of a worker for its whole life, or of one
+ *	  tide.ingest() call.
+ */
+#ifndef TIDE_INGEST_H
+#define TIDE_INGEST_H
+
+#include "access/transam.h"
+#include "nodes/pg_list.h"
+#include "replication/logical.h"
+#include "utils/hsearch.h"
+#include "utils/resowner.h"
+
+#include "store/bucket.h"
+#include "store/checkpoint.h"
+#include "store/shadow.h"
+
+typedef struct TideBatch TideBatch;
+
+/*
+ * A source the decoder listens to. Lives in TideIngest.watch_context, until the
+ * shapes are reloaded.
+ */
+typedef struct TideWatch
+{
+	Oid			relid;			/* hash key */
+	TideShadow *shadow;
+	TupleDesc	spool_desc;		/* of the batch's tuples, see batch.h */
+	bool		is_broken;		/* definition differs: rebuild before reading on */
+
+	/* snapshot of the initial copy; skip what it saw and commits up to copy_lsn */
+	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
+	TransactionId copy_xmin;
+	TransactionId copy_xmax;
+	int			copy_nxip;
+	TransactionId *copy_xip;	/* sorted */
+
+	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
+} TideWatch;
+
+typedef struct TideIngest
+{
+	MemoryContext context;		/* of all of it */
+	MemoryContext scratch;		/* of one decoded change */
+	MemoryContext watch_context;	/* watches, evals; reset on reload */
+	ResourceOwner owner;		/* of the batch's temporary files */
+	LogicalDecodingContext *decoder;
+	HTAB	   *watches;		/* by relid */
+	List	   *shapes;			/* of TideShape, not dropped */
+	Oid			clients_relid;
+	Oid			shapes_relid;
+	TideBuckets *buckets;
+	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
+	TideBatch  *batch;
+	bool		needs_reload;	/* shapes changed, or a source broke */
+	XLogRecPtr	confirmed;		/* last position told to the slot */
+} TideIngest;
+
+/*
+ * Acquire the slot and start decoding at the checkpoint. Inside a transaction.
+ * ERROR 55006 if somebody else holds the slot.
+ */
+extern TideIngest *tide_ingest_open(MemoryContext parent, const char *slot_name);
+extern void tide_ingest_close(TideIngest *in);
+
+/*
+ * Read WAL up to its flushed end or until the batch is full (max_changes, 0:
+ * the setting); true at the end of the WAL. Outside of any transaction in the worker.
+ */
+extern bool tide_ingest_read(TideIngest *in, int64 max_changes);
+extern XLogRecPtr tide_ingest_position(TideIngest *in);
+
+/* store the batch and its checkpoint, in the caller's transaction, and empty it */
+extern void tide_ingest_apply(TideIngest *in);
+
+/* tell the slot that WAL before lsn is not needed any more */
+extern void tide_ingest_confirm(TideIngest *in, XLogRecPtr lsn);
+
+/* read shapes and sources anew; in a transaction, batch empty */
+extern void tide_ingest_reload(TideIngest *in);
+
+/*
+ * Next step of what shapes and sources ask for: rebuild broken sources, clean up after
+ * dropped shapes, build new ones. In a transaction of its own, batch empty, after a
+ * reload. Returns true if something was done (commit, reload, call again); false if
+ * nothing is left; *later if something has to be tried again in a moment.
+ */
+extern bool tide_ingest_build(TideIngest *in, bool *later);
+
+/* the shape whose expressions are being evaluated, 0 if none: an ERROR is its fault */
+extern int	tide_evaluating_shape;
+
+#endif							/* TIDE_INGEST_H */

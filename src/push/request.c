@@ -1,0 +1,361 @@
+/*
+ * request.c
+ *	  A push request, checked and taken apart.
+ *
+ * What is wrong here is wrong with the client's program, whatever the database
+ * holds, and refuses the push as a whole before anything is written. What only
+ * the database can tell (tables, columns, keys, values, rights) is not looked
+ * at here: that rejects one mutation and lets the queue go on.
+ *
+ * A null field counts as absent, an unknown one is an error.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "push/request.h"
+#include "util/errors.h"
+
+#define OP_BIT(op)	(1 << (op))
+#define ALL_TABLE_OPS \
+	(OP_BIT(TIDE_PUSH_INSERT) | OP_BIT(TIDE_PUSH_UPDATE) | OP_BIT(TIDE_PUSH_DELETE))
+#define ALL_OPS		(ALL_TABLE_OPS | OP_BIT(TIDE_PUSH_CALL))
+
+typedef enum FieldType
+{
+	FIELD_STRING,
+	FIELD_NUMBER,
+	FIELD_BOOLEAN,
+	FIELD_OBJECT,
+	FIELD_ARRAY
+} FieldType;
+
+typedef struct Field
+{
+	const char *name;
+	FieldType	type;
+	int			allowed;		/* OP_BITs, in a mutation */
+	int			required;
+} Field;
+
+enum RequestField
+{
+	REQUEST_CLIENT,
+	REQUEST_TOKEN,
+	REQUEST_CLAIMS,
+	REQUEST_MUTATIONS,
+	REQUEST_ATOMIC,
+	REQUEST_NFIELDS
+};
+
+static const Field request_fields[] = {
+	[REQUEST_CLIENT] = {"client", FIELD_STRING},
+	[REQUEST_TOKEN] = {"token", FIELD_STRING},
+	[REQUEST_CLAIMS] = {"claims", FIELD_OBJECT},
+	[REQUEST_MUTATIONS] = {"mutations", FIELD_ARRAY},
+	[REQUEST_ATOMIC] = {"atomic", FIELD_BOOLEAN}
+};
+
+enum MutationField
+{
+	MUTATION_ID,
+	MUTATION_OP,
+	MUTATION_TABLE,
+	MUTATION_KEY,
+	MUTATION_VALUES,
+	MUTATION_BASE,
+	MUTATION_HLC,
+	MUTATION_CALL,
+	MUTATION_ARGS,
+	MUTATION_NFIELDS
+};
+
+static const Field mutation_fields[] = {
+	[MUTATION_ID] = {"id", FIELD_NUMBER, ALL_OPS, ALL_OPS},
+	[MUTATION_OP] = {"op", FIELD_STRING, ALL_TABLE_OPS, ALL_TABLE_OPS},
+	[MUTATION_TABLE] = {"table", FIELD_STRING, ALL_TABLE_OPS, ALL_TABLE_OPS},
+	[MUTATION_KEY] = {"key", FIELD_OBJECT, ALL_TABLE_OPS, ALL_TABLE_OPS},
+	[MUTATION_VALUES] = {"values", FIELD_OBJECT,
+		OP_BIT(TIDE_PUSH_INSERT) | OP_BIT(TIDE_PUSH_UPDATE), OP_BIT(TIDE_PUSH_UPDATE)},
+	[MUTATION_BASE] = {"base", FIELD_OBJECT, ALL_TABLE_OPS},
+	[MUTATION_HLC] = {"hlc", FIELD_STRING, ALL_TABLE_OPS},
+	[MUTATION_CALL] = {"call", FIELD_STRING, OP_BIT(TIDE_PUSH_CALL), OP_BIT(TIDE_PUSH_CALL)},
+	[MUTATION_ARGS] = {"args", FIELD_OBJECT, OP_BIT(TIDE_PUSH_CALL)}
+};
+
+StaticAssertDecl(lengthof(request_fields) == REQUEST_NFIELDS, "request fields");
+StaticAssertDecl(lengthof(mutation_fields) == MUTATION_NFIELDS, "mutation fields");
+
+static const char *const op_names[] = {
+	[TIDE_PUSH_INSERT] = "insert",
+	[TIDE_PUSH_UPDATE] = "update",
+	[TIDE_PUSH_DELETE] = "delete",
+	[TIDE_PUSH_CALL] = "call"
+};
+
+static void parse_mutation(JsonbContainer *object, const char *path,
+						   TideMutation *mutation);
+static TidePushOp parse_op(const JsonbValue *value, const char *path);
+static int64 parse_id(const JsonbValue *value, const char *path);
+static void parse_client(const JsonbValue *value, pg_uuid_t *client);
+static void check_fields_of_op(const JsonbValue *values, TidePushOp op, const char *path);
+static void read_fields(JsonbContainer *object, const char *path, const Field *fields,
+						int nfields, JsonbValue *values);
+static void check_type(const JsonbValue *value, const Field *field, const char *path);
+static bool has_type(const JsonbValue *value, FieldType type);
+static const char *field_path(const char *path, const char *name);
+static char *string_value(const JsonbValue *value);
+
+const char *
+tide_push_op_name(TidePushOp op)
+{
+	return op_names[op];
+}
+
+TidePushRequest *
+tide_push_request_parse(Jsonb *request)
+{
+	TidePushRequest *result = palloc0(sizeof(TidePushRequest));
+	JsonbValue	values[REQUEST_NFIELDS];
+	JsonbContainer *array;
+
+	read_fields(&request->root, "", request_fields, REQUEST_NFIELDS, values);
+
+	parse_client(&values[REQUEST_CLIENT], &result->client);
+	if (values[REQUEST_ATOMIC].type == jbvBool)
+		result->atomic = values[REQUEST_ATOMIC].val.boolean;
+
+	if (values[REQUEST_MUTATIONS].type == jbvNull)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" is missing in the request", "mutations")));
+	array = values[REQUEST_MUTATIONS].val.binary.data;
+	result->nmutations = JsonContainerSize(array);
+	result->mutations = palloc0(sizeof(TideMutation) * Max(result->nmutations, 1));
+
+	for (int i = 0; i < result->nmutations; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+		const char *path = psprintf("mutations[%d]", i);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!has_type(element, FIELD_OBJECT))
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("field \"%s\" of the request must be a JSON object", path)));
+		parse_mutation(element->val.binary.data, path, &result->mutations[i]);
+	}
+	return result;
+}
+
+static void
+parse_mutation(JsonbContainer *object, const char *path, TideMutation *mutation)
+{
+	JsonbValue	values[MUTATION_NFIELDS];
+
+	read_fields(object, path, mutation_fields, MUTATION_NFIELDS, values);
+
+	mutation->id = parse_id(&values[MUTATION_ID], path);
+	if (values[MUTATION_CALL].type != jbvNull)
+		mutation->op = TIDE_PUSH_CALL;
+	else
+		mutation->op = parse_op(&values[MUTATION_OP], path);
+	check_fields_of_op(values, mutation->op, path);
+
+	mutation->table = string_value(&values[MUTATION_TABLE]);
+	mutation->call = string_value(&values[MUTATION_CALL]);
+	if (values[MUTATION_KEY].type != jbvNull)
+		mutation->key = JsonbValueToJsonb(&values[MUTATION_KEY]);
+	if (values[MUTATION_VALUES].type != jbvNull)
+		mutation->values = JsonbValueToJsonb(&values[MUTATION_VALUES]);
+}
+
+static TidePushOp
+parse_op(const JsonbValue *value, const char *path)
+{
+	char	   *name = string_value(value);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" is missing in the request",
+						field_path(path, "op"))));
+
+	for (int op = TIDE_PUSH_INSERT; op <= TIDE_PUSH_DELETE; op++)
+	{
+		if (strcmp(name, op_names[op]) == 0)
+			return (TidePushOp) op;
+	}
+	ereport(ERROR,
+			(errcode(TIDE_ERRCODE_BAD_REQUEST),
+			 errmsg("invalid value for field \"%s\" of the request: \"%s\"",
+					field_path(path, "op"), name),
+			 errdetail("Valid values are: insert, update, delete.")));
+	return TIDE_PUSH_CALL;		/* keep compiler quiet */
+}
+
+/* a positive whole number that fits bigint */
+static int64
+parse_id(const JsonbValue *value, const char *path)
+{
+	int64		id = 0;
+
+	if (value->type == jbvNumeric)
+	{
+		Datum		number = NumericGetDatum(value->val.numeric);
+		char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, number));
+		char	   *end;
+
+		errno = 0;
+		id = strtoll(text, &end, 10);
+		if (errno != 0 || *end != '\0')
+			id = 0;
+	}
+	if (id <= 0)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" of the request must be a positive integer",
+						field_path(path, "id"))));
+	return id;
+}
+
+/* the canonical form only: 8-4-4-4-12 hexadecimal digits */
+static void
+parse_client(const JsonbValue *value, pg_uuid_t *client)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	char	   *text = string_value(value);
+	bool		valid = text != NULL && strlen(text) == strlen(form);
+
+	for (int i = 0; valid && form[i] != '\0'; i++)
+		valid = form[i] == '-' ? text[i] == '-' : isxdigit((unsigned char) text[i]);
+
+	if (!valid)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" of the request must be a UUID", "client")));
+	*client = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+}
+
+/* each field the operation needs is there, and none it has no use for */
+static void
+check_fields_of_op(const JsonbValue *values, TidePushOp op, const char *path)
+{
+	for (int i = 0; i < MUTATION_NFIELDS; i++)
+	{
+		const Field *field = &mutation_fields[i];
+		bool		present = values[i].type != jbvNull;
+
+		if (!present && (field->required & OP_BIT(op)) != 0)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("field \"%s\" is missing in the request",
+							field_path(path, field->name))));
+		if (present && (field->allowed & OP_BIT(op)) == 0)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("field \"%s\" of the request is not allowed with \"%s\"",
+							field_path(path, field->name), op_names[op])));
+	}
+}
+
+/*
+ * Members of object into values, in the order of fields and checked against their
+ * types; absent ones become jbvNull.
+ */
+static void
+read_fields(JsonbContainer *object, const char *path, const Field *fields,
+			int nfields, JsonbValue *values)
+{
+	JsonbIterator *it = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	member;
+
+	for (int i = 0; i < nfields; i++)
+		values[i].type = jbvNull;
+
+	while ((token = JsonbIteratorNext(&it, &member, true)) != WJB_DONE)
+	{
+		char	   *name;
+		int			i;
+
+		if (token != WJB_KEY)
+			continue;
+		name = string_value(&member);
+		for (i = 0; i < nfields && strcmp(fields[i].name, name) != 0; i++)
+			;
+		if (i == nfields)
+		{
+			StringInfoData valid;
+
+			initStringInfo(&valid);
+			for (i = 0; i < nfields; i++)
+				appendStringInfo(&valid, "%s%s", i > 0 ? ", " : "", fields[i].name);
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("unknown field \"%s\" in the request", field_path(path, name)),
+					 errdetail("Valid fields are: %s.", valid.data)));
+		}
+		(void) JsonbIteratorNext(&it, &values[i], true);
+		if (values[i].type != jbvNull)
+			check_type(&values[i], &fields[i], path);
+	}
+}
+
+static void
+check_type(const JsonbValue *value, const Field *field, const char *path)
+{
+	static const char *const names[] = {
+		[FIELD_STRING] = "string",
+		[FIELD_NUMBER] = "number",
+		[FIELD_BOOLEAN] = "boolean",
+		[FIELD_OBJECT] = "object",
+		[FIELD_ARRAY] = "array"
+	};
+
+	if (!has_type(value, field->type))
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" of the request must be a JSON %s",
+						field_path(path, field->name), names[field->type])));
+}
+
+static bool
+has_type(const JsonbValue *value, FieldType type)
+{
+	switch (type)
+	{
+		case FIELD_STRING:
+			return value->type == jbvString;
+		case FIELD_NUMBER:
+			return value->type == jbvNumeric;
+		case FIELD_BOOLEAN:
+			return value->type == jbvBool;
+		case FIELD_OBJECT:
+			return value->type == jbvBinary &&
+				JsonContainerIsObject(value->val.binary.data);
+		case FIELD_ARRAY:
+			return value->type == jbvBinary &&
+				JsonContainerIsArray(value->val.binary.data);
+	}
+	return false;
+}
+
+static const char *
+field_path(const char *path, const char *name)
+{
+	return path[0] == '\0' ? name : psprintf("%s.%s", path, name);
+}
+
+/* NULL if the value is not a string */
+static char *
+string_value(const JsonbValue *value)
+{
+	if (value->type != jbvString)
+		return NULL;
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}

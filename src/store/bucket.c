@@ -1,0 +1,368 @@
+/*
+ * bucket.c
+ *	  The ingest's view of tide_internal.buckets.
+ *
+ * Only the holder of the slot writes buckets, so a cached bucket stays true until
+ * this process changes it. The cache is bounded: past TIDE_BUCKETS_CACHED it is emptied
+ * at the end of a batch.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "nodes/pg_list.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "store/bucket.h"
+#include "store/bucket_hash.h"
+#include "util/meta_table.h"
+
+#define TIDE_BUCKETS_CACHED	100000
+
+/* columns of tide_internal.buckets, 0-based */
+enum
+{
+	BUCKET_ID,
+	BUCKET_SHAPE,
+	BUCKET_KEY,
+	BUCKET_KEY_HASH,
+	BUCKET_ROWS,
+	BUCKET_CHECKSUM,
+	BUCKET_FIRST_OP,
+	BUCKET_LAST_OP,
+	BUCKET_NATTS
+};
+
+/* all buckets of one (shape, key hash) */
+typedef struct KeyEntry
+{
+	struct
+	{
+		int64		hash;
+		int64		shape_id;
+	}			key;
+	TideBucket *first;
+} KeyEntry;
+
+typedef struct IdEntry
+{
+	int64		bucket_id;
+	TideBucket *bucket;
+} IdEntry;
+
+struct TideBuckets
+{
+	MemoryContext context;		/* of all below */
+	HTAB	   *by_key;
+	HTAB	   *by_id;
+	List	   *dirty;			/* of TideBucket */
+};
+
+static void
+make_tables(TideBuckets *buckets)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.hcxt = buckets->context;
+	ctl.keysize = sizeof(((KeyEntry *) NULL)->key);
+	ctl.entrysize = sizeof(KeyEntry);
+	buckets->by_key = hash_create("tide buckets by key", 256, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(int64);
+	ctl.entrysize = sizeof(IdEntry);
+	buckets->by_id = hash_create("tide buckets by id", 256, &ctl,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	buckets->dirty = NIL;
+}
+
+TideBuckets *
+tide_buckets_create(MemoryContext parent)
+{
+	TideBuckets *buckets = MemoryContextAllocZero(parent, sizeof(TideBuckets));
+
+	buckets->context = AllocSetContextCreate(parent, "tide buckets",
+											 ALLOCSET_DEFAULT_SIZES);
+	make_tables(buckets);
+	return buckets;
+}
+
+void
+tide_buckets_reset(TideBuckets *buckets)
+{
+	Assert(buckets->dirty == NIL);
+	MemoryContextReset(buckets->context);
+	make_tables(buckets);
+}
+
+static TideBucket *
+make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id,
+			const char *const *parts, int nparts)
+{
+	MemoryContext old = MemoryContextSwitchTo(buckets->context);
+	TideBucket *bucket = palloc0(sizeof(TideBucket));
+	IdEntry    *entry = hash_search(buckets->by_id, &bucket_id, HASH_ENTER, NULL);
+
+	entry->bucket = bucket;
+	bucket->bucket_id = bucket_id;
+	bucket->shape_id = shape_id;
+	bucket->nparts = nparts;
+	bucket->parts = palloc(sizeof(char *) * Max(nparts, 1));
+	for (int i = 0; i < nparts; i++)
+		bucket->parts[i] = pstrdup(parts[i]);
+	MemoryContextSwitchTo(old);
+	return bucket;
+}
+
+/* from a row of the table, unless it is cached already */
+static TideBucket *
+bucket_from_tuple(TideBuckets *buckets, TupleDesc desc, HeapTuple tuple)
+{
+	Datum		values[BUCKET_NATTS];
+	bool		nulls[BUCKET_NATTS];
+	Datum	   *elems;
+	int			nparts;
+	const char **parts;
+	int64		bucket_id;
+	IdEntry    *entry;
+	TideBucket *bucket;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	bucket_id = DatumGetInt64(values[BUCKET_ID]);
+	entry = hash_search(buckets->by_id, &bucket_id, HASH_FIND, NULL);
+	if (entry != NULL && entry->bucket->exists)
+		return entry->bucket;
+
+	deconstruct_array(DatumGetArrayTypeP(values[BUCKET_KEY]), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elems, NULL, &nparts);
+	parts = palloc(sizeof(char *) * Max(nparts, 1));
+	for (int i = 0; i < nparts; i++)
+		parts[i] = TextDatumGetCString(elems[i]);
+	bucket = make_bucket(buckets, bucket_id, DatumGetInt32(values[BUCKET_SHAPE]), parts, nparts);
+	bucket->exists = true;
+	bucket->row_count = DatumGetInt64(values[BUCKET_ROWS]);
+	bucket->checksum = (uint32) DatumGetInt64(values[BUCKET_CHECKSUM]);
+	bucket->first_op_id = DatumGetInt64(values[BUCKET_FIRST_OP]);
+	bucket->last_op_id = DatumGetInt64(values[BUCKET_LAST_OP]);
+	bucket->tid = tuple->t_self;
+	return bucket;
+}
+
+static bool
+bucket_has_key(const TideBucket *bucket, const char *const *parts, int nparts)
+{
+	if (bucket->nparts != nparts)
+		return false;
+	for (int i = 0; i < nparts; i++)
+		if (strcmp(bucket->parts[i], parts[i]) != 0)
+			return false;
+	return true;
+}
+
+/* read the table's buckets of one (shape, key hash) into the cache entry */
+static void
+load_key_entry(TideBuckets *buckets, KeyEntry *entry)
+{
+	Relation	rel = tide_meta_open("buckets", AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key[0], BUCKET_SHAPE + 1, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum((int32) entry->key.shape_id));
+	ScanKeyInit(&key[1], BUCKET_KEY_HASH + 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(entry->key.hash));
+	scan = systable_beginscan(rel, tide_meta_relid("buckets_key"), true,
+							  SnapshotSelf, 2, key);
+	entry->first = NULL;
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		TideBucket *bucket = bucket_from_tuple(buckets, RelationGetDescr(rel), tuple);
+
+		bucket->next_same_hash = entry->first;
+		entry->first = bucket;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+TideBucket *
+tide_bucket_for_key(TideBuckets *buckets, int shape_id, const char *const *parts,
+					int nparts, int64 *op_id)
+{
+	KeyEntry	probe;
+	KeyEntry   *entry;
+	bool		found;
+	TideBucket *bucket;
+
+	probe.key.hash = tide_bucket_key_hash(parts, nparts);
+	probe.key.shape_id = shape_id;
+	entry = hash_search(buckets->by_key, &probe.key, HASH_ENTER, &found);
+	if (!found)
+		load_key_entry(buckets, entry);
+	for (bucket = entry->first; bucket != NULL; bucket = bucket->next_same_hash)
+		if (bucket_has_key(bucket, parts, nparts))
+			return bucket;
+
+	bucket = make_bucket(buckets, ++(*op_id), shape_id, parts, nparts);
+	bucket->exists = bucket->is_new = true;
+	bucket->first_op_id = bucket->last_op_id = *op_id;
+	bucket->next_same_hash = entry->first;
+	entry->first = bucket;
+	tide_bucket_count(buckets, bucket, 0, 0, 0, *op_id);
+	return bucket;
+}
+
+TideBucket *
+tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id)
+{
+	IdEntry    *entry = hash_search(buckets->by_id, &bucket_id, HASH_FIND, NULL);
+	TideBucket *bucket;
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	if (entry != NULL)
+		return entry->bucket->exists ? entry->bucket : NULL;
+
+	rel = tide_meta_open("buckets", AccessShareLock);
+	ScanKeyInit(&key, BUCKET_ID + 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(bucket_id));
+	scan = systable_beginscan(rel, tide_meta_relid("buckets_pkey"), true,
+							  SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (tuple != NULL)
+	{
+		/* load through its key, so that both tables know the same struct */
+		bucket = bucket_from_tuple(buckets, RelationGetDescr(rel), tuple);
+		(void) tide_bucket_for_key(buckets, bucket->shape_id,
+								   (const char *const *) bucket->parts,
+								   bucket->nparts, NULL);
+	}
+	else
+		bucket = make_bucket(buckets, bucket_id, 0, NULL, 0);	/* known missing */
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return bucket->exists ? bucket : NULL;
+}
+
+void
+tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
+				  uint32 hash_added, uint32 hash_removed, int64 op_id)
+{
+	bucket->row_count += rows;
+	bucket->checksum += hash_added - hash_removed;
+	bucket->last_op_id = op_id;
+	if (!bucket->is_dirty)
+	{
+		MemoryContext old = MemoryContextSwitchTo(buckets->context);
+
+		buckets->dirty = lappend(buckets->dirty, bucket);
+		bucket->is_dirty = true;
+		MemoryContextSwitchTo(old);
+	}
+}
+
+static HeapTuple
+bucket_to_tuple(const TideBucket *bucket, TupleDesc desc)
+{
+	Datum		values[BUCKET_NATTS];
+	bool		nulls[BUCKET_NATTS] = {false};
+	Datum	   *parts = palloc(sizeof(Datum) * Max(bucket->nparts, 1));
+
+	for (int i = 0; i < bucket->nparts; i++)
+		parts[i] = CStringGetTextDatum(bucket->parts[i]);
+	values[BUCKET_ID] = Int64GetDatum(bucket->bucket_id);
+	values[BUCKET_SHAPE] = Int32GetDatum(bucket->shape_id);
+	values[BUCKET_KEY] = PointerGetDatum(construct_array(parts, bucket->nparts, TEXTOID,
+														 -1, false, TYPALIGN_INT));
+	values[BUCKET_KEY_HASH] =
+		Int64GetDatum(tide_bucket_key_hash((const char *const *) bucket->parts,
+										   bucket->nparts));
+	values[BUCKET_ROWS] = Int64GetDatum(bucket->row_count);
+	values[BUCKET_CHECKSUM] = Int64GetDatum((int64) bucket->checksum);
+	values[BUCKET_FIRST_OP] = Int64GetDatum(bucket->first_op_id);
+	values[BUCKET_LAST_OP] = Int64GetDatum(bucket->last_op_id);
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* where the bucket's row is now: the cached place unless somebody rewrote the table */
+static void
+locate_row(Relation rel, TideBucket *bucket)
+{
+	HeapTupleData tuple;
+	Buffer		buffer;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	found;
+	bool		isnull;
+
+	tuple.t_self = bucket->tid;
+	if (ItemPointerGetBlockNumber(&bucket->tid) < RelationGetNumberOfBlocks(rel) &&
+		heap_fetch(rel, SnapshotSelf, &tuple, &buffer, false))
+	{
+		int64		id = DatumGetInt64(heap_getattr(&tuple, BUCKET_ID + 1,
+													RelationGetDescr(rel), &isnull));
+
+		ReleaseBuffer(buffer);
+		if (id == bucket->bucket_id)
+			return;
+	}
+
+	ScanKeyInit(&key, BUCKET_ID + 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(bucket->bucket_id));
+	scan = systable_beginscan(rel, tide_meta_relid("buckets_pkey"), true,
+							  SnapshotSelf, 1, &key);
+	found = systable_getnext(scan);
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("bucket " INT64_FORMAT " has lost its row", bucket->bucket_id)));
+	bucket->tid = found->t_self;
+	systable_endscan(scan);
+}
+
+void
+tide_buckets_flush(TideBuckets *buckets)
+{
+	Relation	rel;
+	CatalogIndexState indexes;
+	ListCell   *lc;
+
+	if (buckets->dirty == NIL)
+		return;
+	rel = tide_meta_open("buckets", RowExclusiveLock);
+	indexes = CatalogOpenIndexes(rel);
+	foreach(lc, buckets->dirty)
+	{
+		TideBucket *bucket = lfirst(lc);
+		HeapTuple	tuple = bucket_to_tuple(bucket, RelationGetDescr(rel));
+
+		if (bucket->is_new)
+			CatalogTupleInsertWithInfo(rel, tuple, indexes);
+		else
+		{
+			locate_row(rel, bucket);
+			CatalogTupleUpdateWithInfo(rel, &bucket->tid, tuple, indexes);
+		}
+		bucket->tid = tuple->t_self;
+		bucket->is_new = bucket->is_dirty = false;
+		heap_freetuple(tuple);
+	}
+	CatalogCloseIndexes(indexes);
+	table_close(rel, RowExclusiveLock);
+	list_free(buckets->dirty);
+	buckets->dirty = NIL;
+	if (hash_get_num_entries(buckets->by_id) > TIDE_BUCKETS_CACHED)
+		tide_buckets_reset(buckets);
+}

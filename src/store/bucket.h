@@ -1,0 +1,50 @@
+/*
+ * bucket.h
+ *	  The ingest's view of tide_internal.buckets: looked up once, counted in
+ *	  memory, written at the end of each batch.
+ */
+#ifndef TIDE_BUCKET_H
+#define TIDE_BUCKET_H
+
+#include "storage/itemptr.h"
+
+typedef struct TideBucket
+{
+	int64		bucket_id;		/* hash key */
+	int			shape_id;
+	int			nparts;
+	char	  **parts;			/* the key's canonical texts */
+	int64		row_count;
+	uint32		checksum;
+	int64		first_op_id;
+	int64		last_op_id;
+	bool		exists;			/* false: known not to be there */
+	bool		is_new;			/* has no row yet */
+	bool		is_dirty;
+	ItemPointerData tid;		/* of its row */
+	struct TideBucket *next_same_hash;
+} TideBucket;
+
+typedef struct TideBuckets TideBuckets;
+
+extern TideBuckets *tide_buckets_create(MemoryContext parent);
+
+/* by key; made if missing, taking the next op_id as its id */
+extern TideBucket *tide_bucket_for_key(TideBuckets *buckets, int shape_id,
+									   const char *const *parts, int nparts,
+									   int64 *op_id);
+
+/* NULL if it is gone (its shape was dropped) */
+extern TideBucket *tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id);
+
+/* one row more, changed, or less, as told by an entry of the change log */
+extern void tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
+							  uint32 hash_added, uint32 hash_removed, int64 op_id);
+
+/* write what changed, in the current transaction; forget all if too many are cached */
+extern void tide_buckets_flush(TideBuckets *buckets);
+
+/* forget all that is cached; nothing may be dirty */
+extern void tide_buckets_reset(TideBuckets *buckets);
+
+#endif							/* TIDE_BUCKET_H */

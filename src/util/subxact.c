@@ -1,0 +1,92 @@
+/*
+ * subxact.c
+ *	  The one place that catches errors: work in a subtransaction whose failure
+ *	  is an outcome and not the end.
+ *
+ * The order of the steps is that of PL/pgSQL's EXCEPTION blocks: an error may
+ * be swallowed only after a rollback to a state from before it, and the error
+ * data must be copied out of ErrorContext before FlushErrorState() empties it.
+ * Aborting the subtransaction puts back user, security context and settings,
+ * and closes the SPI connections opened in it; memory context and resource
+ * owner are ours to put back.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "util/subxact.h"
+
+static ErrorData *subxact_run(TideSubxactBody body, void *arg, bool keep);
+static bool must_rethrow(int sqlerrcode);
+
+ErrorData *
+tide_subxact_run(TideSubxactBody body, void *arg)
+{
+	return subxact_run(body, arg, true);
+}
+
+void
+tide_subxact_rehearse(TideSubxactBody body, void *arg)
+{
+	ErrorData  *error = subxact_run(body, arg, false);
+
+	if (error != NULL)
+		ReThrowError(error);
+}
+
+static ErrorData *
+subxact_run(TideSubxactBody body, void *arg, bool keep)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+
+	PG_TRY();
+	{
+		body(arg);
+		if (keep)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL && must_rethrow(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+/* errors that tell about the server or the session, not about the work */
+static bool
+must_rethrow(int sqlerrcode)
+{
+	static const int categories[] = {
+		ERRCODE_CONNECTION_EXCEPTION,	/* 08, of a foreign server */
+		ERRCODE_INSUFFICIENT_RESOURCES, /* 53 */
+		ERRCODE_OPERATOR_INTERVENTION,	/* 57 */
+		ERRCODE_SYSTEM_ERROR,	/* 58 */
+		ERRCODE_INTERNAL_ERROR	/* XX */
+	};
+
+	for (int i = 0; i < lengthof(categories); i++)
+	{
+		if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TO_CATEGORY(categories[i]))
+			return true;
+	}
+	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
