@@ -27,6 +27,26 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_CHANGE_TUPLE(t)	((t) ? &(t)->tuple : NULL)
 #endif
 
+/* 16 (c727f511bd) replaced the per-catalog ACL functions by object_aclcheck() and kin */
+#if PG_VERSION_NUM >= 160000
+#define tide_proc_aclcheck_compat(proc, role) \
+	object_aclcheck(ProcedureRelationId, proc, role, ACL_EXECUTE)
+#define tide_database_ownercheck_compat(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define tide_proc_aclcheck_compat(proc, role) \
+	pg_proc_aclcheck(proc, role, ACL_EXECUTE)
+#define tide_database_ownercheck_compat(database, role) \
+	pg_database_ownercheck(database, role)
+#endif
+
+/* 18 (83ea6c5402) has generated columns that are not stored, so not in the WAL */
+#if PG_VERSION_NUM >= 180000
+#define TIDE_ATT_IS_STORED(att)	((att)->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define TIDE_ATT_IS_STORED(att)	true
+#endif
+
 /* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
 #if PG_VERSION_NUM >= 180000
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
