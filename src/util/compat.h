@@ -54,6 +54,37 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait)
 #endif
 
+/* 18 (4d143509c "Create accessor functions for TupleHashEntry", 60e612b60) */
+#if PG_VERSION_NUM >= 180000
+#define BuildTupleHashTable_compat(desc, n, attnos, functions, hashes, collations, nbuckets, meta, table, temp) \
+	BuildTupleHashTable(NULL, desc, &TTSOpsVirtual, n, attnos, functions, hashes, collations, \
+						nbuckets, sizeof(void *), meta, table, temp, false)
+#define TupleHashEntryData_compat(table, entry, type) \
+	((type *) TupleHashEntryGetAdditional(table, entry))
+#else
+#define BuildTupleHashTable_compat(desc, n, attnos, functions, hashes, collations, nbuckets, meta, table, temp) \
+	BuildTupleHashTableExt(NULL, desc, n, attnos, functions, hashes, collations, \
+						   nbuckets, 0, meta, table, temp, false)
+#define TupleHashEntryData_compat(table, entry, type) \
+	((type *) &(entry)->additional)
+#endif
+
+/* 17 (c9af05465 "Support custom wait events for wait event type Extension") */
+#if PG_VERSION_NUM >= 170000
+#define tide_wait_event_compat(name)	WaitEventExtensionNew(name)
+#else
+#define tide_wait_event_compat(name)	PG_WAIT_EXTENSION
+#endif
+
+/* 17 (173b56f1e "Add flush option to pg_logical_emit_message()") */
+#if PG_VERSION_NUM >= 170000
+#define LogLogicalMessage_compat(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional, false)
+#else
+#define LogLogicalMessage_compat(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional)
+#endif
+
 /* 18 (0fbceae84 "Show index search count") added instrumentation */
 #if PG_VERSION_NUM >= 180000
 #define index_beginscan_compat(heap, index, snapshot, nkeys, norderbys) \
