@@ -114,7 +114,9 @@ shape_takes_param(const TideShapeNode *node, const char *name, int len)
 		{
 			TideKeyArg *arg = lfirst(inner);
 
-			if (!arg->is_claim && strlen(arg->name) == (size_t) len &&
+			/* constants have no name */
+			if (arg->name != NULL && !arg->is_claim &&
+				strlen(arg->name) == (size_t) len &&
 				memcmp(arg->name, name, len) == 0)
 				return true;
 		}
@@ -178,13 +180,14 @@ bind_shape(TideBoundShape *bound, TideShape *shape, const TideDecodeOptions *opt
 	List	   *keys;
 	ListCell   *cell;
 
-	if (list_length(shape->nodes) != 1)
+	if (list_length(shape->nodes) > 1)
 		report_not_streamable(shape->name, "It has rows of several tables.");
-	bound->node = linitial(shape->nodes);
-	if (params != NULL)
-		params = params_of_shape(params, bound->node, used);
+	if (params != NULL && shape->nodes != NIL)
+		params = params_of_shape(params, linitial(shape->nodes), used);
 
+	/* refuses shapes that are not compiled */
 	keys = tide_bucket_keys_resolve(shape, params, options->claims);
+	bound->node = linitial(shape->nodes);
 	bound->keys = palloc(sizeof(char *) * (list_length(keys) + 1));
 	foreach(cell, keys)
 		bound->keys[bound->nkeys++] = key_of_array(lfirst(cell));
