@@ -1,31 +1,14 @@
 # pg_tide: PGXS build. `make help` lists the targets.
 EXTENSION  = pg_tide
 MODULE_big = pg_tide
-<<<<<<< HEAD
-=======
 # (not VERSION: PGXS has that name for the server)
->>>>>>> infra
 TIDE_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
 
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = pg_tide--$(TIDE_VERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
 
-<<<<<<< HEAD
-PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\"
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement
-SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(TIDE_VERSION).sql
-
-PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-# bitcode is never built: the server's JIT has nothing to inline from us
-override with_llvm = no
-include $(PGXS)
-
-pg_tide--$(TIDE_VERSION).sql: $(sort $(wildcard sql/install/*.sql))
-	cat $^ > $@
-=======
 # tests are found by name, so none can be forgotten
 REGRESS      = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=pg_tide
@@ -39,7 +22,6 @@ ifneq ($(TAP_FILES),)
 TAP_TESTS    = 1
 endif
 PROVE_TESTS  = $(TAP_FILES)
-PROVE_FLAGS  = -I test/perl $(TEST_FORMATTER)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\" $(TIDE_DEPEND)
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
@@ -48,7 +30,7 @@ ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -62,7 +44,9 @@ else
 all install installcheck:
 	@echo "PG_CONFIG=$(PG_CONFIG) is not a PostgreSQL with server headers; test/setup.sh installs one" >&2; exit 1
 endif
->>>>>>> infra
+
+# (after PGXS, which empties it)
+override PROVE_FLAGS += -I test/perl $(TEST_FORMATTER)
 
 # PostgreSQL 16 parted the folder of expected files from that of the inputs
 ifeq ($(filter 15,$(MAJORVERSION)),)
@@ -71,6 +55,11 @@ endif
 
 pg_tide--$(TIDE_VERSION).sql: $(sort $(wildcard sql/install/*.sql)) pg_tide.control
 	cat $(filter %.sql,$^) > $@
+
+# the templates of client schemas, quoted for C
+src/client/%.inc: sql/client/%.sql
+	sed -e 's/[\\"]/\\&/g' -e 's/^.*$$/"&\\n"/' $< > $@
+src/client/dialect.o: src/client/sqlite.inc src/client/postgres.inc
 
 # Objects are rebuilt when a header they include, a compiler flag or the
 # PostgreSQL built against changes. (autodepend: PGXS itself tracks headers.)
@@ -110,17 +99,17 @@ bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
 		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
 
-## typedefs: write src/typedefs.list anew from the built library's debug information
-typedefs: all
-	@test/indent.pl --typedefs pg_tide.so > src/typedefs.list
+## typedefs: write src/typedefs.list anew from the source and the server's headers
+typedefs:
+	@test/indent.pl --typedefs $(includedir_server) $(C_FILES) > src/typedefs.list
 
 ## indent: lay out the C code as pgindent does
 indent:
-	@test/indent.pl $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+	@test/indent.pl $(C_FILES)
 
 ## indent-check: fail if `make indent` would change a file
 indent-check:
-	@test/indent.pl --check $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+	@test/indent.pl --check $(C_FILES)
 
 # the parts of installcheck one by one, as `make test` runs them
 installcheck-regress:

@@ -39,8 +39,9 @@ CREATE VIEW @extschema@.shapes WITH (security_barrier) AS
 		   s.definition
 	  FROM tide_internal.shapes s
 	 CROSS JOIN LATERAL (
-			SELECT pg_catalog.array_agg(pg_catalog.format('%I.%I', ns.nspname, c.relname)
-										ORDER BY sn.node_id) AS tables,
+			SELECT pg_catalog.array_agg(CASE WHEN c.oid IS NULL THEN '(dropped)'
+										ELSE pg_catalog.format('%I.%I', ns.nspname, c.relname)
+										END ORDER BY sn.node_id) AS tables,
 				   -- the copy of the table is the larger part, the shape's buckets the rest
 				   0.5 * pg_catalog.avg((src.state = 'live')::int) AS progress
 			  FROM tide_internal.shape_nodes sn
@@ -56,3 +57,16 @@ CREATE VIEW @extschema@.shapes WITH (security_barrier) AS
 	 WHERE s.state <> 'dropped';
 COMMENT ON VIEW @extschema@.shapes IS 'shapes with their state, size and definition';
 REVOKE ALL ON @extschema@.shapes FROM PUBLIC;
+
+CREATE FUNCTION tide_internal.bucket_keys(shape text, params jsonb DEFAULT '{}', claims jsonb DEFAULT '{}')
+	RETURNS SETOF text[]
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'tide_sql_bucket_keys';
+COMMENT ON FUNCTION tide_internal.bucket_keys(text, jsonb, jsonb) IS 'keys of the buckets a request asks for and is entitled to';
+REVOKE ALL ON FUNCTION tide_internal.bucket_keys(text, jsonb, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION tide_internal.bucket_key_text(value anyelement) RETURNS text
+	LANGUAGE c STABLE STRICT
+	AS 'MODULE_PATHNAME', 'tide_sql_bucket_key_text';
+COMMENT ON FUNCTION tide_internal.bucket_key_text(anyelement) IS 'canonical text of a value in a bucket key';
+REVOKE ALL ON FUNCTION tide_internal.bucket_key_text(anyelement) FROM PUBLIC;

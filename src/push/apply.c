@@ -13,8 +13,9 @@
  *	delete		DELETE, "applied"		nothing to do, "applied"
  *
  * An UPDATE or DELETE of a visible row that touches none was kept from it by a
- * policy or a trigger, and is rejected with 42501: the client must not believe
- * in a change that did not happen.
+ * policy, and is rejected with 42501: the client must not believe in a change
+ * that was not allowed. But where a BEFORE trigger or a rule may have put something else
+ * in its place (a soft delete, say), that is the app's own way to apply it.
  *
  * Insert looks before it leaps, where ON CONFLICT would be shorter: that would fire
  * BEFORE INSERT triggers for rows that exist, ask for SELECT rights and policies
@@ -76,7 +77,7 @@ static void run_update(const Attempt *attempt, const TideTarget *target, const L
 static uint64 run(const Attempt *attempt, const TideTarget *target,
 				  TideStatementKind kind, const List *columns);
 static void reject_missing(const TideTarget *target) pg_attribute_noreturn();
-static void reject_unchanged(const TideTarget *target) pg_attribute_noreturn();
+static void check_unchanged(const TideTarget *target, TidePushOp op);
 static bool can_probe(const TideTarget *target);
 static Jsonb *fetch_row(const Attempt *attempt, const TideTarget *target);
 static Jsonb *object_of_row(Jsonb *row);
@@ -362,7 +363,7 @@ run_mutation(const Attempt *attempt, const TideTarget *target)
 		case TIDE_PUSH_DELETE:
 			if (run(attempt, target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
 				run(attempt, target, TIDE_STATEMENT_PROBE, NIL) > 0)
-				reject_unchanged(target);
+				check_unchanged(target, TIDE_PUSH_DELETE);
 			break;
 		case TIDE_PUSH_CALL:
 			break;
@@ -381,7 +382,7 @@ run_insert(const Attempt *attempt, const TideTarget *target, const List *columns
 
 	if (columns != NIL &&
 		run(attempt, target, TIDE_STATEMENT_UPDATE, columns) == 0)
-		reject_unchanged(target);
+		check_unchanged(target, TIDE_PUSH_UPDATE);
 	attempt->outcome->status = TIDE_PUSH_MERGED;
 }
 
@@ -395,7 +396,7 @@ run_update(const Attempt *attempt, const TideTarget *target, const List *columns
 	if (run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
 		reject_missing(target);
 	if (columns != NIL)
-		reject_unchanged(target);
+		check_unchanged(target, TIDE_PUSH_UPDATE);
 }
 
 /* number of rows a statement touched or found */
@@ -419,12 +420,20 @@ reject_missing(const TideTarget *target)
 					RelationGetRelationName(target->rel))));
 }
 
+/* a visible row was not touched: by the app's own doing, or ERROR 42501 */
 static void
-reject_unchanged(const TideTarget *target)
+check_unchanged(const TideTarget *target, TidePushOp op)
 {
+	TriggerDesc *triggers = target->rel->trigdesc;
+
+	if (target->rel->rd_rules != NULL)
+		return;
+	if (triggers != NULL && (op == TIDE_PUSH_DELETE ? triggers->trig_delete_before_row
+							 : triggers->trig_update_before_row))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("a policy or trigger of table \"%s\" prevents the change",
+			 errmsg("a row-level security policy of table \"%s\" prevents the change",
 					RelationGetRelationName(target->rel))));
 }
 

@@ -38,7 +38,13 @@ param_columnref(ParseState *pstate, ColumnRef *cref)
 	const char *first;
 	Param	   *param;
 
-	if (list_length(cref->fields) < 2 || !IsA(linitial(cref->fields), String))
+	/* a lone "*" is for target lists: transformExpr() does not expect it */
+	if (!IsA(linitial(cref->fields), String))
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"where\" must be one boolean expression and nothing else"),
+				 parser_errposition(pstate, cref->location)));
+	if (list_length(cref->fields) < 2)
 		return NULL;
 	first = strVal(linitial(cref->fields));
 	if (strcmp(first, "params") != 0 && strcmp(first, "claims") != 0)
