@@ -181,6 +181,40 @@ my @bytes = map { $json->decode($_) } lines_of("$folder/bytes");
 is_deeply([ map { $_->{row}{t} // () } @bytes ], [ "a\x{fffd}b", "\x{e9}" ],
 	'SQL_ASCII leaves as UTF-8, what is none as U+FFFD');
 
+# ---------- shapes through a walsender, which has settings of its own ----------
+
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pg_tide;
+	CREATE TABLE tasks (id int PRIMARY KEY, team int, at timestamptz, span tstzrange, cost money, took interval);
+	ALTER TABLE tasks REPLICA IDENTITY FULL;
+	SELECT tide.create_shape('team_tasks', '{"table": "tasks", "where": "team = params.team"}');
+	ALTER SYSTEM SET TimeZone = 'Asia/Kolkata';
+	ALTER SYSTEM SET IntervalStyle = 'iso_8601';
+	SELECT pg_reload_conf()});
+slot('shapes');
+$node->safe_psql('postgres', q{
+	INSERT INTO tasks VALUES (1, 1, '2026-01-01 00:00+00', '[2026-01-01 00:00+00,]', 5, '1 mon 2 days'), (2, 2, NULL, NULL, NULL, NULL);
+	UPDATE tasks SET team = 1 WHERE id = 2;
+	SELECT tide.replace_shape('team_tasks', '{"table": "tasks", "where": "team = params.team AND id > 1", "columns": ["id"]}');
+	UPDATE tasks SET team = 2;
+	UPDATE tasks SET team = 1});
+command_fails_like([ recvlogical_command('shapes', "$folder/shapes", 'postgres', '-o', 'shapes=team_tasks') ],
+	qr/parameter "team" of shape "team_tasks" is missing/, 'a missing parameter is told at start-up');
+command_fails_like([ recvlogical_command('shapes', "$folder/shapes", 'postgres', '-o', 'shape=x') ],
+	qr/Valid options are: actions, claims/, 'so are unknown options');
+receive('shapes', "$folder/shapes", 'postgres', '-o', 'shapes=team_tasks', '-o', 'params={"team": 1}',
+	'-o', 'include-lsn=false', '-o', 'include-xid=false');
+is_deeply([ grep { !/"begin"|"commit"/ } lines_of("$folder/shapes") ],
+	[
+		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":1},"row":{"id":1,"team":1,'
+		  . '"at":"2026-01-01T00:00:00+00:00","span":"[\"2026-01-01 00:00:00+00\",]","cost":"$5.00","took":"1 mon 2 days"}}',
+		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2,"team":1,'
+		  . '"at":null,"span":null,"cost":null,"took":null}}',
+		'{"type":"delete","shape":"team_tasks","table":"public.tasks","key":{"id":2}}',
+		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2}}',
+	],
+	'rows enter and leave the shape as it was at the time');
+
 # ---------- memory does not grow with the transaction ----------
 
 slot('large');
