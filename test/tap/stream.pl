@@ -207,7 +207,7 @@ receive('shapes', "$folder/shapes", 'postgres', '-o', 'shapes=team_tasks', '-o',
 is_deeply([ grep { !/"begin"|"commit"/ } lines_of("$folder/shapes") ],
 	[
 		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":1},"row":{"id":1,"team":1,'
-		  . '"at":"2026-01-01T00:00:00+00:00","span":"[\"2026-01-01 00:00:00+00\",]","cost":"$5.00","took":"1 mon 2 days"}}',
+		  . '"at":"2026-01-01T00:00:00+00:00","span":"[\"2026-01-01 00:00:00+00\",)","cost":"$5.00","took":"1 mon 2 days"}}',
 		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2,"team":1,'
 		  . '"at":null,"span":null,"cost":null,"took":null}}',
 		'{"type":"delete","shape":"team_tasks","table":"public.tasks","key":{"id":2}}',
