@@ -4,16 +4,18 @@
  *
  * Runs SQL as the extension's owner; the caller has checked who asks for it.
  * Statements see what others have committed meanwhile (SPI takes a snapshot per
- * statement), which is what makes the waits on unique indexes safe.
+ * statement), which is what makes taking turns safe.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -24,6 +26,7 @@
 
 #include "catalog/shape_catalog.h"
 #include "util/compat.h"
+#include "util/meta_table.h"
 #include "util/spi.h"
 
 /* plans, prepared at first use */
@@ -87,9 +90,21 @@ primary_key_datum(Oid relid)
 }
 
 /*
+ * Sessions that add shapes or sources take turns until their transactions end. Tables
+ * the decoder reads (user_catalog_table) do not take ON CONFLICT. Readers and the
+ * ingest are not in the way: the lock is no table lock.
+ */
+static void
+lock_catalog(void)
+{
+	LockDatabaseObject(RelationRelationId, tide_meta_relid("shapes"), 0,
+					   ShareUpdateExclusiveLock);
+}
+
+/*
  * The source of a table, inserted if there is none. The row is locked FOR KEY
  * SHARE until the transaction ends: the ingest can go on updating it but not delete
- * it. Two sessions that add the same table wait for each other here.
+ * it.
  */
 static int
 obtain_source(Oid relid)
@@ -107,7 +122,7 @@ obtain_source(Oid relid)
 			break;
 		tide_spi_run(&insert_source_plan,
 					 "INSERT INTO tide_internal.sources (relid, key_attnums)"
-					 " VALUES ($1, $2) ON CONFLICT (relid) DO NOTHING",
+					 " VALUES ($1, $2)",
 					 2, types, values, NULL, false, 0);
 	}
 
@@ -205,10 +220,11 @@ tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 	TideSpiFrame frame;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
 	tide_spi_run(&insert_shape_plan,
 				 "INSERT INTO tide_internal.shapes (name, owner, definition, search_path)"
-				 " VALUES ($1, $2, $3, $4)"
-				 " ON CONFLICT (name) WHERE state <> 'dropped' DO NOTHING"
+				 " SELECT $1, $2, $3, $4 WHERE NOT EXISTS ("
+				 "SELECT FROM tide_internal.shapes WHERE name = $1 AND state <> 'dropped')"
 				 " RETURNING shape_id",
 				 lengthof(types), types, values, NULL, false, 0);
 	if (SPI_processed == 0)
@@ -230,6 +246,7 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 	ListCell   *lc;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
 	foreach(lc, nodes)
 	{
 		TideShapeNode *node = lfirst(lc);

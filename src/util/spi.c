@@ -70,11 +70,12 @@ tide_settings_pop(int nest_level)
 }
 
 void
-tide_settings_keep(void)
+tide_settings_set(void)
 {
 	for (int i = 0; i < lengthof(fixed_settings); i++)
-		SetConfigOption(fixed_settings[i].name, fixed_settings[i].value, PGC_SUSET,
-						PGC_S_OVERRIDE);
+		(void) set_config_option(fixed_settings[i].name, fixed_settings[i].value,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET,
+								 true, 0, false);
 }
 
 void
