@@ -21,17 +21,16 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "auth/claims.h"
 #include "util/errors.h"
+#include "util/meta_table.h"
 
 static bool request_member(Jsonb *request, const char *name, JsonbValue *value);
 static Jsonb *empty_object(void);
@@ -71,6 +70,15 @@ tide_request_claims(Jsonb *request)
 						"claims")));
 
 	return JsonbValueToJsonb(&value);
+}
+
+/* whether a request carries claims, be they empty */
+bool
+tide_request_has_claims(Jsonb *request)
+{
+	JsonbValue	value;
+
+	return request_member(request, "claims", &value);
 }
 
 /*
@@ -157,17 +165,11 @@ database_owner(void)
 static bool
 has_trusted_role(Oid session)
 {
-	Oid			namespace = get_namespace_oid("tide_internal", false);
-	Oid			relid = get_relname_relid("trusted_roles", namespace);
-	Relation	rel;
+	Relation	rel = tide_meta_open("trusted_roles", AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		found = false;
 
-	if (!OidIsValid(relid))
-		elog(ERROR, "table tide_internal.trusted_roles does not exist");
-
-	rel = table_open(relid, AccessShareLock);
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
 #include "utils/rel.h"
 
 #include "catalog/shape_catalog.h"
@@ -26,6 +27,7 @@ static SPIPlanPtr insert_source_plan = NULL;
 static SPIPlanPtr lock_source_plan = NULL;
 static SPIPlanPtr insert_shape_plan = NULL;
 static SPIPlanPtr insert_node_plan = NULL;
+static SPIPlanPtr set_source_plan = NULL;
 static SPIPlanPtr set_state_plan = NULL;
 static SPIPlanPtr find_name_plan = NULL;
 static SPIPlanPtr drop_shape_plan = NULL;
@@ -197,7 +199,6 @@ tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 		CStringGetTextDatum(search_path)
 	};
 	TideSpiFrame frame;
-	ListCell   *lc;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&insert_shape_plan,
@@ -213,16 +214,60 @@ tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 				 errhint("Use tide.replace_shape to change it.")));
 	shape->shape_id = result_int();
 	shape->state = TIDE_SHAPE_BUILDING;
+	tide_spi_end(&frame);
+	tide_catalog_insert_nodes(shape->shape_id, shape->nodes);
+	return shape->shape_id;
+}
 
-	foreach(lc, shape->nodes)
+void
+tide_catalog_insert_nodes(int shape_id, List *nodes)
+{
+	TideSpiFrame frame;
+	ListCell   *lc;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	foreach(lc, nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
 
 		node->source_id = obtain_source(node->relid);
-		insert_node(shape->shape_id, node);
+		insert_node(shape_id, node);
 	}
 	tide_spi_end(&frame);
-	return shape->shape_id;
+}
+
+void
+tide_catalog_set_source_live(const TideSource *source)
+{
+	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID};
+	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
+	Datum	   *type_ids = palloc(sizeof(Datum) * source->ncolumns);
+	Datum		values[lengthof(types)];
+	TideSpiFrame frame;
+
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		Name		name = palloc(NAMEDATALEN);
+
+		namestrcpy(name, source->column_names[i]);
+		names[i] = NameGetDatum(name);
+		type_ids[i] = ObjectIdGetDatum(source->column_types[i]);
+	}
+	values[0] = Int32GetDatum(source->source_id);
+	values[1] = attnums_datum(source->columns, source->ncolumns);
+	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
+												NAMEDATALEN, false, TYPALIGN_CHAR));
+	values[3] = PointerGetDatum(construct_array(type_ids, source->ncolumns, OIDOID,
+												sizeof(Oid), true, TYPALIGN_INT));
+	values[4] = CStringGetTextDatum(source->snapshot);
+	values[5] = LSNGetDatum(source->snapshot_lsn);
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&set_source_plan,
+				 "UPDATE tide_internal.sources SET state = 'live', attnums = $2,"
+				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6"
+				 " WHERE source_id = $1",
+				 lengthof(types), types, values, NULL, false, 0);
+	tide_spi_end(&frame);
 }
 
 /* a shape that was dropped meanwhile stays dropped */

@@ -1,0 +1,502 @@
+/*
+ * apply.c
+ *	  One mutation onto the app's tables, as the current user.
+ *
+ * Everything a mutation does, down to looking up its table, happens in a
+ * subtransaction, as the caller of tide.push and under his search_path: grants,
+ * row-level security, constraints and triggers see ordinary statements. Policy
+ * overwrite, by operation and what the caller can see:
+ *
+ *				key's row visible		not visible
+ *	insert		UPDATE, "merged"		INSERT, "applied"
+ *	update		UPDATE, "applied"		rejected, P0002
+ *	delete		DELETE, "applied"		nothing to do, "applied"
+ *
+ * An UPDATE or DELETE of a visible row that touches none was kept from it by a
+ * policy, and is rejected with 42501: the client must not believe in a change
+ * that was not allowed. But where a BEFORE trigger or a rule may have put something else
+ * in its place (a soft delete, say), that is the app's own way to apply it.
+ *
+ * Insert looks before it leaps, where ON CONFLICT would be shorter: that would fire
+ * BEFORE INSERT triggers for rows that exist, ask for SELECT rights and policies
+ * where a plain INSERT needs none, and refuse deferrable keys. If another
+ * session inserts the key in between, the mutation is run a second time and
+ * then finds the row.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/wait_event.h"
+
+#include "push/apply.h"
+#include "push/statement.h"
+#include "util/errors.h"
+#include "util/spi.h"
+#include "util/subxact.h"
+
+/* how often a deadlock or serialization failure is tried again, and how soon */
+static const long retry_delays_ms[] = {5, 20, 80};
+
+/* one attempt, as the subtransaction's body gets it */
+typedef struct Attempt
+{
+	const TideApply *apply;
+	const TideMutation *mutation;
+	TideOutcome *outcome;
+} Attempt;
+
+static bool try_again(const ErrorData *error, const TideMutation *mutation,
+					  int *retries, bool *found_meanwhile);
+static void wait_ms(long delay);
+static void apply_body(void *arg);
+static void check_deferred_body(void *arg);
+static void open_target(Oid relid, const char *name, TideTarget *target);
+static void load_key(TideTarget *target, Oid indexid);
+static void check_key(const TideTarget *target, Jsonb *key);
+static List *value_columns(const TideTarget *target, const TideMutation *mutation);
+static bool is_key_column(const TideTarget *target, AttrNumber attnum);
+static bool same_json(JsonbValue *a, JsonbValue *b);
+static void run_mutation(const Attempt *attempt, const TideTarget *target);
+static void run_insert(const Attempt *attempt, const TideTarget *target, const List *columns);
+static void run_update(const Attempt *attempt, const TideTarget *target, const List *columns);
+static uint64 run(const Attempt *attempt, const TideTarget *target,
+				  TideStatementKind kind, const List *columns);
+static void reject_missing(const TideTarget *target) pg_attribute_noreturn();
+static void check_unchanged(const TideTarget *target, TidePushOp op);
+static bool can_probe(const TideTarget *target);
+static Jsonb *fetch_row(const Attempt *attempt, const TideTarget *target);
+static Jsonb *object_of_row(Jsonb *row);
+
+void
+tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
+					TideOutcome *outcome)
+{
+	int			retries = 0;
+	bool		found_meanwhile = false;
+
+	for (;;)
+	{
+		Attempt		attempt = {apply, mutation, outcome};
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		memset(outcome, 0, sizeof(TideOutcome));
+		outcome->status = TIDE_PUSH_APPLIED;
+		outcome->table_name = mutation->table;
+
+		error = tide_subxact_run(apply_body, &attempt);
+		if (error == NULL)
+			return;
+		if (!try_again(error, mutation, &retries, &found_meanwhile))
+		{
+			tide_outcome_reject(apply, outcome, error->sqlerrcode, error->message);
+			return;
+		}
+		FreeErrorData(error);
+	}
+}
+
+void
+tide_outcome_reject(const TideApply *apply, TideOutcome *outcome,
+					int sqlerrcode, const char *message)
+{
+	outcome->status = TIDE_PUSH_REJECTED;
+	outcome->code = MemoryContextStrdup(apply->context, unpack_sql_state(sqlerrcode));
+	outcome->message = MemoryContextStrdup(apply->context, message ? message : "");
+	outcome->result = NULL;
+}
+
+/*
+ * Whether to run the mutation again after this error. Conflicts with other
+ * sessions are tried again a few times and then thrown: they are nobody's
+ * fault, and the client will send the push again. Under a transaction
+ * snapshot a serialization failure cannot get better, so it is thrown at once.
+ */
+static bool
+try_again(const ErrorData *error, const TideMutation *mutation,
+		  int *retries, bool *found_meanwhile)
+{
+	bool		hopeless = IsolationUsesXactSnapshot() &&
+		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
+	{
+		if (hopeless || *retries >= lengthof(retry_delays_ms))
+			ReThrowError(unconstify(ErrorData *, error));
+		wait_ms(retry_delays_ms[(*retries)++]);
+		return true;
+	}
+
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		mutation->op == TIDE_PUSH_INSERT && !*found_meanwhile)
+	{
+		*found_meanwhile = true;
+		return true;
+	}
+	return false;
+}
+
+static void
+wait_ms(long delay)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 delay, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* all of a mutation, in its subtransaction */
+static void
+apply_body(void *arg)
+{
+	Attempt    *attempt = arg;
+	const TideMutation *mutation = attempt->mutation;
+	TideSpiFrame frame;
+	TideTarget	target;
+	MemoryContext old;
+
+	if (mutation->op == TIDE_PUSH_CALL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("mutator \"%s\" does not exist", mutation->call)));
+
+	open_target(tide_writable_resolve(attempt->apply->tables, mutation->table),
+				mutation->table, &target);
+
+	old = MemoryContextSwitchTo(attempt->apply->context);
+	attempt->outcome->relid = RelationGetRelid(target.rel);
+	attempt->outcome->table_name =
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target.rel)),
+								   RelationGetRelationName(target.rel));
+	MemoryContextSwitchTo(old);
+
+	check_key(&target, mutation->key);
+	tide_spi_begin(&frame, TIDE_AS_CALLER);
+	run_mutation(attempt, &target);
+	if (attempt->apply->check_deferred)
+		tide_subxact_rehearse(check_deferred_body, NULL);
+	if (attempt->outcome->status == TIDE_PUSH_MERGED)
+		attempt->outcome->result = fetch_row(attempt, &target);
+	tide_spi_end(&frame);
+
+	/* the lock stays until the transaction ends */
+	table_close(target.rel, NoLock);
+}
+
+/*
+ * Fire what is deferred, to learn now whether it fails. The caller rolls this
+ * back: constraint modes have no other way back to what they were,
+ * and the triggers still fire at commit. An error in them is the mutation's.
+ */
+static void
+check_deferred_body(void *arg)
+{
+	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
+
+	stmt->deferred = false;
+	AfterTriggerSetState(stmt);
+}
+
+static void
+open_target(Oid relid, const char *name, TideTarget *target)
+{
+	Relation	rel = try_table_open(relid, RowExclusiveLock);
+	Oid			indexid;
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" does not exist", name)));
+
+	indexid = tide_primary_key_index(rel);
+	if (!OidIsValid(indexid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has no primary key", name)));
+	target->rel = rel;
+	load_key(target, indexid);
+}
+
+/* key columns and their equality operators, from the index */
+static void
+load_key(TideTarget *target, Oid indexid)
+{
+	Relation	index = index_open(indexid, AccessShareLock);
+
+	target->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	target->keys = palloc(sizeof(AttrNumber) * target->nkeys);
+	target->equals = palloc(sizeof(Oid) * target->nkeys);
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+
+		target->keys[i] = index->rd_index->indkey.values[i];
+		target->equals[i] = get_opfamily_member(index->rd_opfamily[i], type, type,
+												BTEqualStrategyNumber);
+		if (!OidIsValid(target->equals[i]))
+			elog(ERROR, "missing equality operator of index %u", indexid);
+	}
+	index_close(index, AccessShareLock);
+}
+
+/* the key names the primary key columns, all of them and nothing else */
+static void
+check_key(const TideTarget *target, Jsonb *key)
+{
+	TupleDesc	desc = RelationGetDescr(target->rel);
+	int			found = 0;
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(desc, target->keys[i] - 1)->attname);
+		JsonbValue	value;
+
+		if (getKeyJsonValueFromContainer(&key->root, name, strlen(name), &value) != NULL)
+			found++;
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", name);
+	}
+	if (found != target->nkeys || JB_ROOT_COUNT(key) != target->nkeys)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("the key of table \"%s\" is (%s)",
+						RelationGetRelationName(target->rel), names.data)));
+}
+
+/*
+ * Attnums of the values to be written. Key columns may be among the values
+ * if they say the same as the key; then there is nothing to write. What cannot be
+ * written (generated columns) is left to PostgreSQL to refuse.
+ */
+static List *
+value_columns(const TideTarget *target, const TideMutation *mutation)
+{
+	List	   *columns = NIL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	member;
+	JsonbValue	value;
+
+	if (mutation->values == NULL)
+		return NIL;
+
+	it = JsonbIteratorInit(&mutation->values->root);
+	while ((token = JsonbIteratorNext(&it, &member, true)) != WJB_DONE)
+	{
+		char	   *name;
+		AttrNumber	attnum;
+
+		if (token != WJB_KEY)
+			continue;
+		(void) JsonbIteratorNext(&it, &value, true);
+		name = pnstrdup(member.val.string.val, member.val.string.len);
+		attnum = get_attnum(RelationGetRelid(target->rel), name);
+		if (attnum <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist",
+							name, RelationGetRelationName(target->rel))));
+		if (!is_key_column(target, attnum))
+			columns = lappend_int(columns, attnum);
+		else
+		{
+			JsonbValue	key;
+
+			getKeyJsonValueFromContainer(&mutation->key->root, name, strlen(name), &key);
+			if (!same_json(&key, &value))
+				ereport(ERROR,
+						(errcode(TIDE_ERRCODE_BAD_REQUEST),
+						 errmsg("key column \"%s\" of table \"%s\" cannot be changed",
+								name, RelationGetRelationName(target->rel))));
+		}
+	}
+	return columns;
+}
+
+static bool
+is_key_column(const TideTarget *target, AttrNumber attnum)
+{
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		if (target->keys[i] == attnum)
+			return true;
+	}
+	return false;
+}
+
+static bool
+same_json(JsonbValue *a, JsonbValue *b)
+{
+	return compareJsonbContainers(&JsonbValueToJsonb(a)->root,
+								  &JsonbValueToJsonb(b)->root) == 0;
+}
+
+static void
+run_mutation(const Attempt *attempt, const TideTarget *target)
+{
+	List	   *columns = value_columns(target, attempt->mutation);
+
+	switch (attempt->mutation->op)
+	{
+		case TIDE_PUSH_INSERT:
+			run_insert(attempt, target, columns);
+			break;
+		case TIDE_PUSH_UPDATE:
+			run_update(attempt, target, columns);
+			break;
+		case TIDE_PUSH_DELETE:
+			if (run(attempt, target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
+				run(attempt, target, TIDE_STATEMENT_PROBE, NIL) > 0)
+				check_unchanged(target, TIDE_PUSH_DELETE);
+			break;
+		case TIDE_PUSH_CALL:
+			break;
+	}
+}
+
+static void
+run_insert(const Attempt *attempt, const TideTarget *target, const List *columns)
+{
+	if (!can_probe(target) ||
+		run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+	{
+		run(attempt, target, TIDE_STATEMENT_INSERT, columns);
+		return;
+	}
+
+	if (columns != NIL &&
+		run(attempt, target, TIDE_STATEMENT_UPDATE, columns) == 0)
+		check_unchanged(target, TIDE_PUSH_UPDATE);
+	attempt->outcome->status = TIDE_PUSH_MERGED;
+}
+
+/* an update of no columns changes nothing, but still asks for the row */
+static void
+run_update(const Attempt *attempt, const TideTarget *target, const List *columns)
+{
+	if (columns != NIL &&
+		run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0)
+		return;
+	if (run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+		reject_missing(target);
+	if (columns != NIL)
+		check_unchanged(target, TIDE_PUSH_UPDATE);
+}
+
+/* number of rows a statement touched or found */
+static uint64
+run(const Attempt *attempt, const TideTarget *target,
+	TideStatementKind kind, const List *columns)
+{
+	const TideMutation *mutation = attempt->mutation;
+	Jsonb	   *values = mutation->values ? mutation->values : mutation->key;
+
+	return tide_statement_run(tide_statement_text(target, kind, columns),
+							  JsonbPGetDatum(mutation->key), JsonbPGetDatum(values));
+}
+
+static void
+reject_missing(const TideTarget *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("table \"%s\" has no row with this key",
+					RelationGetRelationName(target->rel))));
+}
+
+/* a visible row was not touched: by the app's own doing, or ERROR 42501 */
+static void
+check_unchanged(const TideTarget *target, TidePushOp op)
+{
+	TriggerDesc *triggers = target->rel->trigdesc;
+
+	if (target->rel->rd_rules != NULL)
+		return;
+	if (triggers != NULL && (op == TIDE_PUSH_DELETE ? triggers->trig_delete_before_row
+							 : triggers->trig_update_before_row))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("a row-level security policy of table \"%s\" prevents the change",
+					RelationGetRelationName(target->rel))));
+}
+
+/* whether the user may look for rows by key; who may not can still insert */
+static bool
+can_probe(const TideTarget *target)
+{
+	Oid			relid = RelationGetRelid(target->rel);
+
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		if (pg_attribute_aclcheck(relid, target->keys[i], GetUserId(),
+								  ACL_SELECT) != ACLCHECK_OK)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * {"row": {...}} as the current user sees it now, NULL if he does not or may
+ * not read all of it. Text as everywhere in pg_tide: under fixed settings, but
+ * for the search path, which functions of his policies may count on.
+ */
+static Jsonb *
+fetch_row(const Attempt *attempt, const TideTarget *target)
+{
+	char	   *search_path = pstrdup(namespace_search_path);
+	Jsonb	   *result = NULL;
+	int			nest_level;
+
+	if (pg_class_aclcheck(RelationGetRelid(target->rel), GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
+		return NULL;
+
+	nest_level = tide_settings_push();
+	(void) set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	if (run(attempt, target, TIDE_STATEMENT_FETCH, NIL) > 0)
+	{
+		bool		isnull;
+		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+										1, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(attempt->apply->context);
+
+		result = object_of_row(DatumGetJsonbP(row));
+		MemoryContextSwitchTo(old);
+	}
+	tide_settings_pop(nest_level);
+	return result;
+}
+
+static Jsonb *
+object_of_row(Jsonb *row)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	name = {.type = jbvString, .val.string = {3, "row"}};
+	JsonbValue	value;
+
+	JsonbToJsonbValue(row, &value);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &name);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}

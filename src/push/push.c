@@ -1,0 +1,320 @@
+/*
+ * push.c
+ *	  tide.push: a client's mutations onto the app's tables, exactly once.
+ *
+ * The order of work is what makes it exact:
+ *
+ *	1. who asks, and is the request well-formed: nothing is written yet;
+ *	2. lock the client's row: pushes of one client run one after the other, and
+ *	   each sees what the one before has committed;
+ *	3. ids up to the row's last mutation id are answered from the mutation log,
+ *	   the next ones must follow without a gap;
+ *	4. each new mutation in a subtransaction, as the caller;
+ *	5. the mutation log, and last of all the client's row.
+ *
+ * All in the caller's transaction: after a crash either everything or nothing of it
+ * has happened, and the same push sent again finds out which.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "auth/claims.h"
+#include "push/apply.h"
+#include "push/push.h"
+#include "util/errors.h"
+#include "util/json_text.h"
+#include "util/spi.h"
+#include "util/subxact.h"
+
+#define CLAIMS_SETTING	"request.jwt.claims"
+
+typedef struct Push
+{
+	TidePushRequest *request;
+	TideOutcome *outcomes;		/* of each mutation of the request */
+	int		   *fresh;			/* indexes of mutations not taken before */
+	int			nfresh;
+	int64		first_id;		/* of the fresh ones */
+	int64		last_id;		/* last mutation id of the client */
+	TideApply	apply;
+} Push;
+
+static void begin_push(Push *push, const char *subject);
+static void sort_mutations(Push *push, int64 taken);
+static void refuse_gap(const Push *push, int64 id) pg_attribute_noreturn();
+static bool has_deferrable_constraints(void);
+static int	claims_push(Jsonb *request, Jsonb *claims);
+static void apply_each(Push *push);
+static void apply_atomic(Push *push);
+static void apply_atomic_body(void *arg);
+static void apply_one(Push *push, int i, MemoryContext scratch);
+static void answer_repeats(Push *push);
+static void finish_push(Push *push);
+static text *answer(const Push *push);
+static void append_outcome(StringInfo out, int64 id, const TideOutcome *outcome);
+
+text *
+tide_push(Jsonb *request)
+{
+	Push		push = {0};
+	Jsonb	   *claims = tide_request_claims(request);
+	int			nest_level;
+
+	push.request = tide_push_request_parse(request);
+	push.outcomes = palloc0(sizeof(TideOutcome) * Max(push.request->nmutations, 1));
+	push.fresh = palloc(sizeof(int) * Max(push.request->nmutations, 1));
+	push.apply.context = CurrentMemoryContext;
+
+	begin_push(&push, tide_claims_subject(claims));
+
+	nest_level = claims_push(request, claims);
+	if (push.request->atomic)
+		apply_atomic(&push);
+	else
+		apply_each(&push);
+	AtEOXact_GUC(true, nest_level);
+
+	if (push.nfresh > 0)
+	{
+		answer_repeats(&push);
+		finish_push(&push);
+	}
+	return answer(&push);
+}
+
+/* lock the client, tell old mutations from new, answer the old ones */
+static void
+begin_push(Push *push, const char *subject)
+{
+	TidePushRequest *request = push->request;
+	TideSpiFrame frame;
+	int64		taken;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	taken = tide_client_lock(&request->client, subject, request->nmutations > 0);
+	MemoryContextSwitchTo(push->apply.context);
+	sort_mutations(push, taken);
+
+	for (int i = 0; i < request->nmutations; i++)
+	{
+		if (request->mutations[i].id <= taken)
+			tide_mutation_log_read(&request->client, request->mutations[i].id,
+								   push->apply.context, &push->outcomes[i]);
+	}
+	if (push->nfresh > 0)
+	{
+		push->apply.tables = tide_writable_read(push->apply.context);
+		push->apply.check_deferred = has_deferrable_constraints();
+	}
+	tide_spi_end(&frame);
+}
+
+/* which mutations are new; they must continue the ids taken so far */
+static void
+sort_mutations(Push *push, int64 taken)
+{
+	push->first_id = taken + 1;
+	push->last_id = taken;
+	for (int i = 0; i < push->request->nmutations; i++)
+	{
+		int64		id = push->request->mutations[i].id;
+
+		if (id <= push->last_id)
+			continue;
+		if (id > push->last_id + 1)
+			refuse_gap(push, id);
+		push->last_id = id;
+		push->fresh[push->nfresh++] = i;
+	}
+}
+
+static void
+refuse_gap(const Push *push, int64 id)
+{
+	ereport(ERROR,
+			(errcode(TIDE_ERRCODE_BAD_REQUEST),
+			 errmsg("mutation ids have a gap before " INT64_FORMAT, id),
+			 errdetail("The next id expected of this client is " INT64_FORMAT ".",
+					   push->last_id + 1)));
+}
+
+/* if there are none, nothing can be deferred and nobody needs to look */
+static bool
+has_deferrable_constraints(void)
+{
+	static SPIPlanPtr plan = NULL;
+
+	tide_spi_run(&plan,
+				 "SELECT FROM pg_catalog.pg_constraint WHERE condeferrable",
+				 0, NULL, NULL, NULL, false, 1);
+	return SPI_processed > 0;
+}
+
+/*
+ * Show the claims to policies and triggers while mutations run. A request
+ * that has none leaves the setting alone: then the session may have set it
+ * itself, as API gateways do. Returns the GUC nest level to end.
+ */
+static int
+claims_push(Jsonb *request, Jsonb *claims)
+{
+	int			nest_level = NewGUCNestLevel();
+
+	if (tide_request_has_claims(request))
+		(void) set_config_option(CLAIMS_SETTING,
+								 JsonbToCString(NULL, &claims->root, VARSIZE(claims)),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	return nest_level;
+}
+
+static void
+apply_each(Push *push)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "tide mutation", ALLOCSET_DEFAULT_SIZES);
+
+	for (int n = 0; n < push->nfresh; n++)
+		apply_one(push, push->fresh[n], scratch);
+	MemoryContextDelete(scratch);
+}
+
+/*
+ * All or nothing: at the first rejection the others are undone and rejected
+ * with it. Their ids are taken all the same, for the queue to go on.
+ */
+static void
+apply_atomic(Push *push)
+{
+	ErrorData  *error = tide_subxact_run(apply_atomic_body, push);
+
+	if (error == NULL)
+		return;
+
+	for (int n = 0; n < push->nfresh; n++)
+	{
+		TideOutcome *outcome = &push->outcomes[push->fresh[n]];
+
+		if (outcome->status == TIDE_PUSH_REJECTED)
+			continue;
+		if (outcome->table_name == NULL)
+			outcome->table_name = push->request->mutations[push->fresh[n]].table;
+		tide_outcome_reject(&push->apply, outcome, error->sqlerrcode, error->message);
+	}
+}
+
+static void
+apply_atomic_body(void *arg)
+{
+	Push	   *push = arg;
+	MemoryContext scratch = AllocSetContextCreate(push->apply.context,
+												  "tide mutation", ALLOCSET_DEFAULT_SIZES);
+
+	for (int n = 0; n < push->nfresh; n++)
+	{
+		int			i = push->fresh[n];
+
+		apply_one(push, i, scratch);
+		if (push->outcomes[i].status == TIDE_PUSH_REJECTED)
+			ereport(ERROR,
+					(errcode(ERRCODE_IN_FAILED_SQL_TRANSACTION),
+					 errmsg("mutation " INT64_FORMAT " of the same atomic push was rejected",
+							push->request->mutations[i].id)));
+	}
+	MemoryContextDelete(scratch);
+}
+
+static void
+apply_one(Push *push, int i, MemoryContext scratch)
+{
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+
+	tide_mutation_apply(&push->apply, &push->request->mutations[i], &push->outcomes[i]);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(scratch);
+}
+
+/* ids that came twice in this request: the second is answered like the first */
+static void
+answer_repeats(Push *push)
+{
+	int			next = 0;
+
+	for (int i = 0; i < push->request->nmutations; i++)
+	{
+		int64		id = push->request->mutations[i].id;
+
+		if (next < push->nfresh && push->fresh[next] == i)
+			next++;
+		else if (id >= push->first_id)
+			push->outcomes[i] = push->outcomes[push->fresh[id - push->first_id]];
+	}
+}
+
+static void
+finish_push(Push *push)
+{
+	TidePushRequest *request = push->request;
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	for (int n = 0; n < push->nfresh; n++)
+	{
+		int			i = push->fresh[n];
+
+		tide_mutation_log_write(&request->client, &request->mutations[i],
+								&push->outcomes[i]);
+	}
+	tide_client_advance(&request->client, push->last_id);
+	tide_spi_end(&frame);
+}
+
+static text *
+answer(const Push *push)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"last_mutation_id\":" INT64_FORMAT ",\"results\":[",
+					 push->last_id);
+	for (int i = 0; i < push->request->nmutations; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&out, ',');
+		append_outcome(&out, push->request->mutations[i].id, &push->outcomes[i]);
+	}
+	appendStringInfoString(&out, "]}");
+	return cstring_to_text_with_len(out.data, out.len);
+}
+
+/* {"id":1,"status":"…"}, then code and message, then what result holds */
+static void
+append_outcome(StringInfo out, int64 id, const TideOutcome *outcome)
+{
+	appendStringInfo(out, "{\"id\":" INT64_FORMAT ",\"status\":\"%s\"",
+					 id, tide_push_status_name(outcome->status));
+	if (outcome->code != NULL)
+	{
+		appendStringInfoString(out, ",\"code\":");
+		tide_json_cstring(out, outcome->code);
+	}
+	if (outcome->message != NULL)
+	{
+		appendStringInfoString(out, ",\"message\":");
+		tide_json_cstring(out, outcome->message);
+	}
+	if (outcome->result != NULL)
+	{
+		char	   *members = JsonbToCString(NULL, &outcome->result->root,
+											 VARSIZE(outcome->result));
+
+		/* an object's members follow its opening brace */
+		appendStringInfo(out, ",%s", members + 1);
+	}
+	else
+		appendStringInfoChar(out, '}');
+}

@@ -1,0 +1,43 @@
+/*
+ * statement.h
+ *	  The SQL of a mutation, and its plans.
+ */
+#ifndef TIDE_PUSH_STATEMENT_H
+#define TIDE_PUSH_STATEMENT_H
+
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+
+typedef enum TideStatementKind
+{
+	TIDE_STATEMENT_INSERT,		/* one row from key and values */
+	TIDE_STATEMENT_UPDATE,		/* values into the row of the key */
+	TIDE_STATEMENT_DELETE,		/* the row of the key */
+	TIDE_STATEMENT_PROBE,		/* one row of nothing if the key's row is visible */
+	TIDE_STATEMENT_FETCH		/* the key's row as jsonb */
+} TideStatementKind;
+
+/* an open table with its primary key */
+typedef struct TideTarget
+{
+	Relation	rel;
+	int			nkeys;
+	AttrNumber *keys;			/* attnums, in index order */
+	Oid		   *equals;			/* equality operator of each */
+} TideTarget;
+
+/*
+ * Text of a statement with parameters $1 (key) and $2 (values), both jsonb
+ * objects. columns are the attnums taken from $2. Every name in it is
+ * qualified, so that it means the same under any search_path. In the current context.
+ */
+extern char *tide_statement_text(const TideTarget *target, TideStatementKind kind,
+								 const List *columns);
+
+/*
+ * Run such a text within the caller's SPI frame, as the current user. Plans
+ * are kept for the process, up to a bound. Returns the number of rows.
+ */
+extern uint64 tide_statement_run(const char *sql, Datum key, Datum values);
+
+#endif							/* TIDE_PUSH_STATEMENT_H */
