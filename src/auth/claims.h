@@ -18,7 +18,7 @@ extern Jsonb *tide_request_claims(Jsonb *request);
 extern bool tide_request_has_claims(Jsonb *request);
 
 /* the one refusal: ERROR 28000; cause is logged at DEBUG1 only */
-extern void tide_auth_refuse(const char *cause) pg_attribute_noreturn();
+extern void tide_auth_refuse(const char *cause);
 
 /* claims.sub as text, or NULL */
 extern char *tide_claims_subject(Jsonb *claims);
