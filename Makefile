@@ -1,26 +1,134 @@
 # pg_tide: PGXS build. `make help` lists the targets.
 EXTENSION  = pg_tide
 MODULE_big = pg_tide
-VERSION   := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
+# (not VERSION: PGXS has that name for the server)
+TIDE_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
 
+C_FILES = $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA_built = pg_tide--$(VERSION).sql
+DATA_built = pg_tide--$(TIDE_VERSION).sql
 DATA = $(wildcard sql/upgrade/*.sql)
 
-PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(VERSION)\"
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement
+# tests are found by name, so none can be forgotten
+REGRESS      = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --load-extension=pg_tide
+ISOLATION    = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=pg_tide $(ISOLATION_EXPECTED)
+TAP_FILES    = $(sort $(wildcard test/tap/*.pl))
+CLIENT_FILES = $(sort $(wildcard test/clients/*.pl))
+PGTAP_FILES  = $(sort $(wildcard test/pgtap/*.sql))
+LINT_FILES   = $(sort $(wildcard test/lint/*.sh))
+ifneq ($(TAP_FILES),)
+TAP_TESTS    = 1
+endif
+PROVE_TESTS  = $(TAP_FILES)
+
+PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\" -MMD -MP
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
+	-Wno-sign-compare -Wno-declaration-after-statement
+ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
+PG_CFLAGS += -Werror
+endif
 SHLIB_LINK = -lsodium
-EXTRA_CLEAN = pg_tide--$(VERSION).sql
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-with_llvm = no
-include $(PGXS)
-
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 # bitcode is never built: the server's JIT has nothing to inline from us
-override with_llvm = no
+override with_llvm := no
 
-pg_tide--$(VERSION).sql: $(sort $(wildcard sql/install/*.sql))
-	cat $^ > $@
+.PHONY: all install installcheck clean
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+else
+all install installcheck:
+	@echo "PG_CONFIG=$(PG_CONFIG) is not a PostgreSQL with server headers; test/setup.sh installs one" >&2; exit 1
+endif
 
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+# (after PGXS, which empties it)
+override PROVE_FLAGS += -I test/perl $(TEST_FORMATTER)
+
+# PostgreSQL 16 parted the folder of expected files from that of the inputs
+ifeq ($(filter 15,$(MAJORVERSION)),)
+ISOLATION_EXPECTED = --expecteddir=test/isolation
+endif
+
+pg_tide--$(TIDE_VERSION).sql: $(sort $(wildcard sql/install/*.sql)) pg_tide.control
+	cat $(filter %.sql,$^) > $@
+
+# the templates of client schemas, quoted for C
+src/client/%.inc: sql/client/%.sql
+	sed -e 's/[\\"]/\\&/g' -e 's/^.*$$/"&\\n"/' $< > $@
+src/client/dialect.o: src/client/sqlite.inc src/client/postgres.inc
+
+# Objects are rebuilt when a header they include, a compiler flag or the
+# PostgreSQL built against changes.
+-include $(wildcard $(OBJS:.o=.d))
+$(OBJS): .build-flags
+.build-flags: FORCE
+	@printf '%s\n' '$(CC) $(CFLAGS) $(CPPFLAGS) $(shell $(PG_CONFIG) --version 2>/dev/null)' > $@.new; \
+	if cmp -s $@.new $@; then rm -f $@.new; else mv -f $@.new $@; fi
+FORCE:
+
+## test: set up, build, install and run every test in a throw-away cluster
+test:
+	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
+
+## demo: two offline clients sync with a real database, in a throw-away cluster
+demo: setup
+	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
+	@PG_CONFIG='$(PG_CONFIG)' examples/demo/run.sh
+
+## setup: install what build and tests need (Debian, as root), else say what is missing
+setup:
+	@PG_CONFIG='$(PG_CONFIG)' test/setup.sh
+
+## lint: check the tree against the house rules
+lint: all
+	@PG_CONFIG='$(PG_CONFIG)' prove $(PROVE_FLAGS) --exec bash $(LINT_FILES)
+
+## pgtap: pgTAP tests in a throw-away cluster (needs `make install`)
+pgtap:
+	@PG_CONFIG='$(PG_CONFIG)' test/cluster.sh run test/pgtap.sh $(PGTAP_FILES)
+
+## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
+bench:
+	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
+		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
+
+## typedefs: write src/typedefs.list anew from the source and the server's headers
+typedefs:
+	@test/indent.pl --typedefs $(includedir_server) $(C_FILES) > src/typedefs.list
+
+## indent: lay out the C code as pgindent does
+indent:
+	@test/indent.pl $(C_FILES)
+
+## indent-check: fail if `make indent` would change a file
+indent-check:
+	@test/indent.pl --check $(C_FILES)
+
+# the parts of installcheck one by one, as `make test` runs them
+installcheck-regress:
+	$(pg_regress_installcheck) $(REGRESS_OPTS) $(REGRESS)
+installcheck-isolation:
+	$(pg_isolation_regress_installcheck) $(ISOLATION_OPTS) $(ISOLATION)
+installcheck-tap:
+	$(prove_installcheck)
+installcheck-clients: PROVE_TESTS = $(CLIENT_FILES)
+installcheck-clients:
+	$(prove_installcheck)
+
+# what test/run.sh expects each part to run
+list-%:
+	@echo $($*)
+
+## help: this list
+help:
+	@echo "usual targets: all, install, installcheck (against your running server), clean, uninstall"
+	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
+	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
+
+.PHONY: test demo setup lint pgtap bench typedefs indent indent-check help FORCE \
+	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
+.DEFAULT_GOAL := all

@@ -6,6 +6,8 @@
 
 #include "fmgr.h"
 
+#include "ingest/worker.h"
+#include "store/shared.h"
 #include "util/compat.h"
 #include "util/guc.h"
 
@@ -15,4 +17,6 @@ void
 _PG_init(void)
 {
 	tide_guc_init();
+	tide_shared_init();
+	tide_worker_init();
 }

@@ -16,7 +16,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/dependency.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "commands/extension.h"
@@ -30,6 +29,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
+#include "util/meta_table.h"
 
 /* columns as sql/install/10_tables.sql creates them */
 enum
@@ -96,35 +96,21 @@ state_of_name(const char *name)
 			 errmsg("unknown shape state \"%s\"", name)));
 }
 
-/* Oid of schema tide_internal, checked to be the extension's own */
-static Oid
-internal_schema(void)
-{
-	Oid			schema = get_namespace_oid("tide_internal", true);
-
-	if (OidIsValid(schema) && schema == trusted_schema)
-		return schema;
-	if (!OidIsValid(schema) ||
-		!OidIsValid(get_extension_oid("pg_tide", true)) ||
-		getExtensionOfObject(NamespaceRelationId, schema) !=
-		get_extension_oid("pg_tide", true))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("extension \"pg_tide\" does not exist in this database"),
-				 errhint("Run CREATE EXTENSION pg_tide.")));
-	trusted_schema = schema;
-	return schema;
-}
-
+/* Oid of a table or index of schema tide_internal, which must be the extension's own */
 static Oid
 internal_relation(const char *name)
 {
-	Oid			relid = get_relname_relid(name, internal_schema());
+	Oid			relid = tide_meta_relid(name);
+	Oid			schema = get_rel_namespace(relid);
 
-	if (!OidIsValid(relid))
+	if (schema == trusted_schema)
+		return relid;
+	if (getExtensionOfObject(NamespaceRelationId, schema) !=
+		get_extension_oid("pg_tide", false))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"tide_internal.%s\" does not exist", name)));
+				(errcode(ERRCODE_INVALID_SCHEMA_DEFINITION),
+				 errmsg("schema \"tide_internal\" does not belong to extension pg_tide")));
+	trusted_schema = schema;
 	return relid;
 }
 

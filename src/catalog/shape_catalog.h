@@ -39,10 +39,19 @@ extern List *tide_catalog_sources(void);
  * its id. The nodes' source_id is set. ERROR 42710 if the name is taken.
  */
 extern int	tide_catalog_insert_shape(TideShape *shape, Jsonb *definition, const char *search_path);
+
+/* the nodes of a shape that has none, adding sources as needed; sets their source_id */
+extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
+
+/* columns and snapshot of a source that was just copied */
+extern void tide_catalog_set_source_live(const TideSource *source);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);
-/* mark the named shape dropped; false if there is none. Owner's rights are not checked. */
-extern bool tide_catalog_drop_shape(const char *name);
+/*
+ * Mark the named shape dropped; the ingest removes it. ERROR 42704 if there is none,
+ * 42501 unless role is a superuser or has the rights of its owner or the database's.
+ */
+extern void tide_catalog_drop_shape(const char *name, Oid role);
 extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

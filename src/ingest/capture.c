@@ -15,10 +15,12 @@
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_class.h"
+#include "replication/origin.h"
 #include "replication/output_plugin.h"
 #include "replication/reorderbuffer.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -141,8 +143,12 @@ same_columns(const TideWatch *watch, Relation rel)
 static void
 break_source(TideIngest *in, TideWatch *watch)
 {
+	MemoryContext old = MemoryContextSwitchTo(in->context);
+
 	watch->is_broken = true;
 	in->needs_reload = true;
+	in->broken = list_append_unique_int(in->broken, watch->shadow->source->source_id);
+	MemoryContextSwitchTo(old);
 }
 
 /*

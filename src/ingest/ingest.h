@@ -48,12 +48,16 @@ typedef struct TideIngest
 	LogicalDecodingContext *decoder;
 	HTAB	   *watches;		/* by relid */
 	List	   *shapes;			/* of TideShape, not dropped */
+	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;
 	TideBuckets *buckets;
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;
 	bool		needs_reload;	/* shapes changed, or a source broke */
+	List	   *broken;			/* source_ids to rebuild */
+	List	   *copied;			/* of TideCopied */
+	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */
 } TideIngest;
 

@@ -137,6 +137,7 @@ tide_shadow_open(TideShadow *shadow, bool with_indexes)
 {
 	if (shadow->heap != NULL)
 		return;
+	shadow->open_context = CurrentMemoryContext;
 	shadow->heap = table_open(shadow->heap_oid, RowExclusiveLock);
 	shadow->log = table_open(shadow->log_oid, RowExclusiveLock);
 	shadow->fetched = table_slot_create(shadow->heap, NULL);
@@ -181,16 +182,18 @@ tide_shadow_close(TideShadow *shadow)
 bool
 tide_shadow_fetch(TideShadow *shadow, const Datum *key)
 {
-	bool		found;
-
 	if (shadow->scan == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(shadow->open_context);
+
 		shadow->scan = index_beginscan_compat(shadow->heap, shadow->key_index,
 											  SnapshotSelf, shadow->nkeys, 0);
+		MemoryContextSwitchTo(old);
+	}
 	for (int i = 0; i < shadow->nkeys; i++)
 		shadow->key_scan[i].sk_argument = key[i];
 	index_rescan(shadow->scan, shadow->key_scan, shadow->nkeys, NULL, 0);
-	found = index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
-	return found;
+	return index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
 }
 
 void
@@ -202,12 +205,23 @@ tide_shadow_end_fetch(TideShadow *shadow)
 	shadow->scan = NULL;
 }
 
+/* a slot that lives until tide_shadow_close() */
+static TupleTableSlot *
+slot_for_batch(TideShadow *shadow, Relation rel)
+{
+	MemoryContext old = MemoryContextSwitchTo(shadow->open_context);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
 TupleTableSlot *
 tide_shadow_slot(TideShadow *shadow, int i)
 {
 	Assert(i <= shadow->nslots && i < TIDE_MULTI_INSERT);
 	if (i == shadow->nslots)
-		shadow->slots[shadow->nslots++] = table_slot_create(shadow->heap, NULL);
+		shadow->slots[shadow->nslots++] = slot_for_batch(shadow, shadow->heap);
 	return ExecClearTuple(shadow->slots[i]);
 }
 
@@ -266,7 +280,7 @@ log_append_some(TideShadow *shadow, const TideLogEntry *entries, int n, int opti
 		TupleTableSlot *slot;
 
 		if (i == shadow->nlog_slots)
-			shadow->log_slots[shadow->nlog_slots++] = table_slot_create(shadow->log, NULL);
+			shadow->log_slots[shadow->nlog_slots++] = slot_for_batch(shadow, shadow->log);
 		slot = ExecClearTuple(shadow->log_slots[i]);
 		memset(slot->tts_isnull, false, shadow->log_desc->natts);
 		slot->tts_values[TIDE_LOG_BUCKET - 1] = Int64GetDatum(entries[i].bucket_id);

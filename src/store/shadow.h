@@ -61,6 +61,7 @@ typedef struct TideShadow
 	struct ScanKeyData *key_scan;	/* equality on each key column, argument open */
 
 	/* open between tide_shadow_open() and tide_shadow_close() */
+	MemoryContext open_context;
 	Relation	heap;
 	Relation	key_index;
 	Relation	log;

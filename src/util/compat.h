@@ -27,11 +27,62 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_CHANGE_TUPLE(t)	((t) ? &(t)->tuple : NULL)
 #endif
 
+/* 16 (c727f511bd) replaced the per-catalog ACL functions by object_aclcheck() and kin */
+#if PG_VERSION_NUM >= 160000
+#define tide_proc_aclcheck_compat(proc, role) \
+	object_aclcheck(ProcedureRelationId, proc, role, ACL_EXECUTE)
+#define tide_database_ownercheck_compat(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define tide_proc_aclcheck_compat(proc, role) \
+	pg_proc_aclcheck(proc, role, ACL_EXECUTE)
+#define tide_database_ownercheck_compat(database, role) \
+	pg_database_ownercheck(database, role)
+#endif
+
+/* 18 (83ea6c5402) has generated columns that are not stored, so not in the WAL */
+#if PG_VERSION_NUM >= 180000
+#define TIDE_ATT_IS_STORED(att)	((att)->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define TIDE_ATT_IS_STORED(att)	true
+#endif
+
 /* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
 #if PG_VERSION_NUM >= 180000
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
 #else
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait)
+#endif
+
+/* 18 (4d143509c "Create accessor functions for TupleHashEntry", 60e612b60) */
+#if PG_VERSION_NUM >= 180000
+#define BuildTupleHashTable_compat(desc, n, attnos, functions, hashes, collations, nbuckets, meta, table, temp) \
+	BuildTupleHashTable(NULL, desc, &TTSOpsVirtual, n, attnos, functions, hashes, collations, \
+						nbuckets, sizeof(void *), meta, table, temp, false)
+#define TupleHashEntryData_compat(table, entry, type) \
+	((type *) TupleHashEntryGetAdditional(table, entry))
+#else
+#define BuildTupleHashTable_compat(desc, n, attnos, functions, hashes, collations, nbuckets, meta, table, temp) \
+	BuildTupleHashTableExt(NULL, desc, n, attnos, functions, hashes, collations, \
+						   nbuckets, 0, meta, table, temp, false)
+#define TupleHashEntryData_compat(table, entry, type) \
+	((type *) &(entry)->additional)
+#endif
+
+/* 17 (c9af05465 "Support custom wait events for wait event type Extension") */
+#if PG_VERSION_NUM >= 170000
+#define tide_wait_event_compat(name)	WaitEventExtensionNew(name)
+#else
+#define tide_wait_event_compat(name)	PG_WAIT_EXTENSION
+#endif
+
+/* 17 (173b56f1e "Add flush option to pg_logical_emit_message()") */
+#if PG_VERSION_NUM >= 170000
+#define LogLogicalMessage_compat(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional, false)
+#else
+#define LogLogicalMessage_compat(prefix, message, size, transactional) \
+	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
 /* 18 (0fbceae84 "Show index search count") added instrumentation */
@@ -48,6 +99,20 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TideUpdateIndexes	TU_UpdateIndexes
 #else
 #define TideUpdateIndexes	bool
+#endif
+
+/* 18 (83ea6c540 "Virtual generated columns"): never stored, so not in the WAL */
+#if PG_VERSION_NUM >= 180000
+#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) ((a)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) false
+#endif
+
+/* 18 asks whether a deferrable key will do */
+#if PG_VERSION_NUM >= 180000
+#define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel, false)
+#else
+#define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel)
 #endif
 
 #endif							/* TIDE_COMPAT_H */

@@ -1,0 +1,52 @@
+# Shared by the benchmarks: a throw-away cluster, timing, medians and ratios. Sourced.
+#
+#   . "$(dirname "$0")/lib.sh"
+#   bench_start [setting=value]...   a cluster with fsync on, database bench, extension made
+#   sql QUERY                        its result, unaligned; stops the benchmark on error
+#   seconds COMMAND...               wall seconds of a command, 3 decimals, output to stderr
+#   repeat N COMMAND...              COMMAND's last output line, N times
+#   median < numbers; percentile P < numbers
+#   ratio A B                        A / B, 2 decimals
+#   row NAME VALUE UNIT [NOTE]       one line of the report
+set -euo pipefail
+bench_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=test/cluster.sh
+. "$bench_root/test/cluster.sh"
+
+bench_start() {
+  tide_cluster_trap
+  tide_cluster_start fsync=on shared_buffers=512MB max_wal_size=4GB checkpoint_timeout=30min \
+    log_min_messages=warning "$@"
+  psql -Xqd postgres -c 'CREATE DATABASE bench'
+  export PGDATABASE=bench
+  sql 'CREATE EXTENSION pg_tide' >/dev/null
+  printf '# %s, %s CPUs\n' "$(sql 'SHOW server_version')" "$(nproc)"
+}
+
+sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
+
+seconds() {
+  local from to
+  from=$(date +%s%N)
+  "$@" >&2
+  to=$(date +%s%N)
+  awk -v ns=$((to - from)) 'BEGIN { printf "%.3f\n", ns / 1e9 }'
+}
+
+repeat() {
+  local n=$1 i
+  shift
+  for ((i = 0; i < n; i++)); do "$@" | tail -n 1; done
+}
+
+percentile() {
+  sort -g | awk -v p="$1" '{ v[NR] = $1 } END { if (!NR) exit 1; i = int(p / 100 * NR + 0.999999); print v[i < 1 ? 1 : i] }'
+}
+median() {
+  sort -g | awk '{ v[NR] = $1 } END { if (!NR) exit 1; h = int(NR / 2); print NR % 2 ? v[h + 1] : (v[h] + v[h + 1]) / 2 }'
+}
+
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b == 0) print "inf"; else printf "%.2f\n", a / b }'; }
+per_second() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%.0f\n", n / (s > 0 ? s : 1e-9) }'; }
+
+row() { printf '%-44s %12s %-12s %s\n' "$1" "$2" "$3" "${4:-}"; }

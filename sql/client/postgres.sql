@@ -1,0 +1,504 @@
+-- Client schema of pg_tide {{version}} for PostgreSQL 14 or later and PGlite; shapes: {{shapes}}.
+-- Run it once on an empty database. doc/clients.md of pg_tide explains it.
+BEGIN;
+SET LOCAL search_path = public;
+SET LOCAL client_min_messages = warning;
+
+-- who this client is and how far it has come; one row
+CREATE TABLE public.tide_client (
+	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	client uuid NOT NULL DEFAULT gen_random_uuid(),
+	cookie jsonb,
+	checkpoint bigint NOT NULL DEFAULT 0,
+	next_mutation_id bigint NOT NULL DEFAULT 1,
+	last_mutation_id bigint NOT NULL DEFAULT 0,
+	page_limit integer,
+	is_complete boolean NOT NULL DEFAULT false,
+	remaining bigint,
+	last_sync timestamptz,
+	last_error text
+);
+INSERT INTO public.tide_client DEFAULT VALUES;
+
+-- what the app wants to pull: it inserts and deletes rows here
+CREATE TABLE public.tide_subscription (
+	shape text NOT NULL,
+	params jsonb NOT NULL DEFAULT '{}',
+	PRIMARY KEY (shape, params)
+);
+
+-- local writes the server has not confirmed by a checkpoint yet; state is pending,
+-- acked (the server has taken it) or cancelled (depends on a rejected one)
+CREATE TABLE public.tide_outbox (
+	id bigint PRIMARY KEY,
+	op text NOT NULL,
+	table_name text NOT NULL,
+	key jsonb NOT NULL,
+	changed jsonb,
+	base jsonb,
+	state text NOT NULL DEFAULT 'pending',
+	at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX tide_outbox_row ON public.tide_outbox (table_name, key, id);
+
+-- local writes the server refused, already undone; the app may delete rows here
+CREATE TABLE public.tide_rejected (
+	id bigint PRIMARY KEY,
+	op text NOT NULL,
+	table_name text NOT NULL,
+	key jsonb NOT NULL,
+	changed jsonb,
+	base jsonb,
+	code text,
+	message text,
+	at timestamptz NOT NULL DEFAULT now()
+);
+
+-- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
+CREATE TABLE public.tide_table (
+	id integer PRIMARY KEY,
+	name text NOT NULL UNIQUE
+);
+CREATE TABLE public.tide_bucket (
+	bucket bigint PRIMARY KEY,
+	shape text,
+	params jsonb,
+	row_count bigint NOT NULL DEFAULT 0,
+	checksum bigint NOT NULL DEFAULT 0,
+	resync boolean NOT NULL DEFAULT false
+);
+CREATE TABLE public.tide_member (
+	tbl integer NOT NULL,
+	key jsonb NOT NULL,
+	bucket bigint NOT NULL,
+	op_id bigint NOT NULL,
+	hash bigint NOT NULL,
+	PRIMARY KEY (tbl, key, bucket)
+);
+
+-- internal: a row, and a change of a page
+CREATE TYPE public.tide_row AS (
+	tbl integer,
+	key jsonb
+);
+CREATE TYPE public.tide_change AS (
+	bucket bigint,
+	tbl integer,
+	key jsonb,
+	op text,
+	op_id bigint,
+	hash bigint,
+	"row" jsonb
+);
+
+-- internal: appends a local write to the outbox
+CREATE FUNCTION public.tide_record(op text, table_name text, key jsonb, changed jsonb, base jsonb)
+RETURNS void LANGUAGE sql
+AS $tide_body$
+	WITH c AS (
+		UPDATE public.tide_client SET next_mutation_id = next_mutation_id + 1
+		RETURNING next_mutation_id - 1 AS id)
+	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, base)
+	SELECT c.id, tide_record.op, tide_record.table_name, tide_record.key, tide_record.changed, tide_record.base
+	FROM c;
+$tide_body$;
+
+{{each tables}}
+-- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
+{{if schema}}
+CREATE SCHEMA IF NOT EXISTS {{schema}};
+{{end}}
+CREATE TABLE {{synced}} (
+{{each columns|,
+}}	{{c}} {{type}}{{end}},
+	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
+);
+CREATE TABLE {{local}} (
+{{each columns|,
+}}	{{c}} {{type}}{{end}},
+	tide_deleted boolean NOT NULL,
+	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
+);
+INSERT INTO public.tide_table (id, name) VALUES ({{id}}, {{name}});
+CREATE VIEW {{table}} AS
+SELECT {{each columns|, }}s.{{c}}{{end}}
+FROM {{synced}} AS s
+WHERE NOT EXISTS (SELECT 1 FROM {{local}} AS l WHERE {{each keys| AND }}l.{{c}} = s.{{c}}{{end}})
+UNION ALL
+SELECT {{each columns|, }}l.{{c}}{{end}}
+FROM {{local}} AS l
+WHERE NOT l.tide_deleted;
+
+CREATE FUNCTION public.tide_write_{{id}}() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'
+SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	key jsonb;
+	row_new jsonb;
+	row_old jsonb;
+	changed jsonb;
+	base jsonb;
+BEGIN
+	IF TG_OP = 'INSERT' THEN
+{{if uuidkey}}
+{{each keys}}
+		NEW.{{c}} := coalesce(NEW.{{c}}, gen_random_uuid());
+{{end}}
+{{end}}
+		IF {{each keys| OR }}NEW.{{c}} IS NULL{{end}} THEN
+			RAISE not_null_violation USING MESSAGE = {{str}}null value in the key of "{{table_text}}"{{end}};
+		END IF;
+		IF EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = NEW.{{c}}{{end}}) THEN
+			RAISE unique_violation USING MESSAGE = {{str}}duplicate key value in "{{table_text}}"{{end}};
+		END IF;
+		tide.key := jsonb_build_object({{each keys|, }}{{lit}}, NEW.{{c}}{{end}});
+		SELECT coalesce(jsonb_object_agg(n.key, n.value), '{}') INTO tide.changed
+		FROM jsonb_each(to_jsonb(NEW)) AS n
+		WHERE n.key <> ALL (ARRAY[{{each readonly|, }}{{lit}}{{end}}]) AND n.value <> 'null';
+		PERFORM public.tide_record('insert', {{name}}, tide.key, tide.changed, NULL);
+	ELSIF TG_OP = 'UPDATE' THEN
+		tide.key := jsonb_build_object({{each keys|, }}{{lit}}, OLD.{{c}}{{end}});
+		IF tide.key <> jsonb_build_object({{each keys|, }}{{lit}}, NEW.{{c}}{{end}}) THEN
+			RAISE feature_not_supported USING MESSAGE = {{str}}key of "{{table_text}}" cannot be changed{{end}},
+				HINT = 'Delete the row and insert it anew.';
+		END IF;
+{{each columns}}
+{{if isreadonly}}
+		NEW.{{c}} := OLD.{{c}};
+{{end}}
+{{end}}
+		tide.row_new := to_jsonb(NEW);
+		tide.row_old := to_jsonb(OLD);
+		SELECT jsonb_object_agg(n.key, n.value), jsonb_object_agg(n.key, tide.row_old -> n.key)
+		INTO tide.changed, tide.base
+		FROM jsonb_each(tide.row_new) AS n
+		WHERE n.value <> tide.row_old -> n.key;
+		IF tide.changed IS NULL THEN
+			RETURN NEW;
+		END IF;
+		PERFORM public.tide_record('update', {{name}}, tide.key, tide.changed, tide.base);
+	ELSE
+		tide.key := jsonb_build_object({{each keys|, }}{{lit}}, OLD.{{c}}{{end}});
+		PERFORM public.tide_record('delete', {{name}}, tide.key, NULL, NULL);
+		INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}, tide_deleted)
+		VALUES ({{each keys|, }}OLD.{{c}}{{end}}, true)
+		ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO UPDATE SET tide_deleted = true;
+		RETURN OLD;
+	END IF;
+	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
+	VALUES ({{each columns|, }}NEW.{{c}}{{end}}, false)
+	ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO UPDATE SET {{each values}}{{c}} = EXCLUDED.{{c}}, {{end}}tide_deleted = false;
+	RETURN NEW;
+END
+$tide_body$;
+CREATE TRIGGER tide_write INSTEAD OF INSERT OR UPDATE OR DELETE ON {{table}}
+FOR EACH ROW EXECUTE FUNCTION public.tide_write_{{id}}();
+
+{{end}}
+-- internal: recomputes local rows from server rows and outbox
+CREATE FUNCTION public.tide_rebase(touched public.tide_row[])
+RETURNS void LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+BEGIN
+{{each tables}}
+	IF EXISTS (SELECT 1 FROM unnest(tide_rebase.touched) AS t WHERE t.tbl = {{id}}) THEN
+		DELETE FROM {{local}} AS l
+		USING unnest(tide_rebase.touched) AS t, jsonb_populate_record(NULL::{{synced}}, t.key) AS k
+		WHERE t.tbl = {{id}} AND {{each keys| AND }}l.{{c}} = k.{{c}}{{end}};
+		INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
+		SELECT {{each columns|, }}v.{{c}}{{end}}, coalesce(e.op = 'delete', false)
+		FROM (SELECT DISTINCT t.key FROM unnest(tide_rebase.touched) AS t WHERE t.tbl = {{id}}) AS t
+		CROSS JOIN LATERAL jsonb_populate_record(NULL::{{synced}}, t.key) AS k
+		-- the last insert or delete starts the row anew, later updates go on top
+		CROSS JOIN LATERAL (
+			SELECT max(o.id) FILTER (WHERE o.op <> 'update') AS id
+			FROM public.tide_outbox AS o
+			WHERE o.table_name = {{name}} AND o.key = t.key AND o.state <> 'cancelled'
+			HAVING count(*) > 0) AS i
+		LEFT JOIN public.tide_outbox AS e ON e.id = i.id
+		LEFT JOIN {{synced}} AS s ON i.id IS NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+		CROSS JOIN LATERAL (
+			SELECT coalesce(jsonb_object_agg(c.key, c.value ORDER BY o.id), '{}') AS changed
+			FROM public.tide_outbox AS o, jsonb_each(o.changed) AS c
+			WHERE o.table_name = {{name}} AND o.key = t.key AND o.state <> 'cancelled'
+			AND o.id >= coalesce(i.id, 0)) AS u
+		CROSS JOIN LATERAL jsonb_populate_record(s, u.changed || t.key) AS v
+		WHERE i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL;
+	END IF;
+{{end}}
+END
+$tide_body$;
+
+-- internal: notes what became of mutations; results is an array of {id, status, code, message}.
+-- Returns the rows concerned
+CREATE FUNCTION public.tide_settle(last_id bigint, results jsonb)
+RETURNS public.tide_row[] LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	refused bigint[];
+	touched public.tide_row[];
+BEGIN
+	SELECT array_agg((r ->> 'id')::bigint) INTO tide.refused
+	FROM jsonb_array_elements(tide_settle.results) AS r
+	WHERE coalesce(r ->> 'status', 'rejected') = 'rejected';
+	IF tide.refused IS NOT NULL THEN
+		SELECT array_agg(DISTINCT ROW(t.id, o.key)::public.tide_row) INTO tide.touched
+		FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
+		WHERE o.id = ANY (tide.refused);
+		INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, code, message)
+		SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, r ->> 'code', r ->> 'message'
+		FROM jsonb_array_elements(tide_settle.results) AS r
+		JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+		WHERE o.id = ANY (tide.refused) AND o.state <> 'cancelled'
+		ON CONFLICT (id) DO NOTHING;
+		-- what was written on top of a refused insert, up to the next insert, or of a refused delete
+		WITH dependent AS (
+			SELECT DISTINCT ON (d.id) d.*, r ->> 'code' AS code,
+				'depends on mutation ' || o.id || ', which was rejected' AS message
+			FROM jsonb_array_elements(tide_settle.results) AS r
+			JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+			JOIN public.tide_outbox AS d ON d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
+			WHERE o.id = ANY (tide.refused)
+			AND o.op <> 'update' AND d.state = 'pending' AND d.id > tide_settle.last_id
+			AND (o.op = 'delete' OR NOT EXISTS (SELECT 1 FROM public.tide_outbox AS i
+				WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id))
+			ORDER BY d.id, o.id),
+		cancelled AS (
+			UPDATE public.tide_outbox AS x SET state = 'cancelled' FROM dependent AS d WHERE x.id = d.id)
+		INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, code, message)
+		SELECT d.id, d.op, d.table_name, d.key, d.changed, d.base, d.code, d.message FROM dependent AS d
+		ON CONFLICT (id) DO NOTHING;
+		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
+	END IF;
+	DELETE FROM public.tide_outbox WHERE state = 'cancelled' AND id <= tide_settle.last_id;
+	UPDATE public.tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= tide_settle.last_id;
+	UPDATE public.tide_client SET last_mutation_id = greatest(last_mutation_id, tide_settle.last_id);
+	RETURN coalesce(tide.touched, '{}');
+END
+$tide_body$;
+
+-- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
+CREATE FUNCTION public.tide_pull_request()
+RETURNS text LANGUAGE sql STABLE
+AS $tide_body$
+	SELECT (jsonb_build_object('client', c.client,
+			'shapes', coalesce((SELECT jsonb_object_agg(s.shape, s.params)
+				FROM (SELECT shape, jsonb_agg(params ORDER BY params) AS params
+					FROM public.tide_subscription GROUP BY shape) AS s), '{}'),
+			'cookie', c.cookie)
+		|| CASE WHEN c.page_limit IS NULL THEN '{}' ELSE jsonb_build_object('limit', c.page_limit) END
+		|| coalesce((SELECT jsonb_build_object('resync', jsonb_agg(b.bucket))
+			FROM public.tide_bucket AS b WHERE b.resync HAVING count(*) > 0), '{}'))::text
+	FROM public.tide_client AS c;
+$tide_body$;
+CREATE FUNCTION public.tide_push_request()
+RETURNS text LANGUAGE sql STABLE
+AS $tide_body$
+	SELECT jsonb_build_object('client', (SELECT client FROM public.tide_client),
+			'mutations', jsonb_agg(m.mutation ORDER BY m.id))::text
+	FROM (SELECT o.id,
+			jsonb_build_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', o.key)
+			|| CASE
+				WHEN o.state = 'cancelled' THEN '{"op": "update", "values": {}}'
+				WHEN o.op = 'insert' THEN jsonb_build_object('values', o.changed)
+				WHEN o.op = 'update' THEN jsonb_build_object('values', o.changed, 'base', o.base)
+				ELSE '{}' END AS mutation
+		FROM public.tide_outbox AS o
+		WHERE o.state <> 'acked'
+		ORDER BY o.id LIMIT 1000) AS m
+	HAVING count(*) > 0;
+$tide_body$;
+
+-- how sync stands: new, syncing, synced or error; the app may set and clear last_error
+CREATE VIEW public.tide_status AS
+SELECT CASE WHEN c.last_error IS NOT NULL THEN 'error'
+		WHEN c.cookie IS NULL THEN 'new'
+		WHEN NOT c.is_complete OR EXISTS (SELECT 1 FROM public.tide_bucket WHERE resync) THEN 'syncing'
+		ELSE 'synced' END AS state,
+	(SELECT count(*) FROM public.tide_outbox) AS pending,
+	(SELECT count(*) FROM public.tide_rejected) AS rejected,
+	c.remaining, c.last_sync, c.last_error
+FROM public.tide_client AS c;
+CREATE FUNCTION public.tide_set_status() RETURNS trigger LANGUAGE plpgsql
+AS $tide_body$
+BEGIN
+	IF TG_RELNAME = 'tide_status' THEN
+		UPDATE public.tide_client SET last_error = NEW.last_error;
+	ELSE
+		UPDATE public.tide_client SET is_complete = false;
+	END IF;
+	RETURN NEW;
+END
+$tide_body$;
+CREATE TRIGGER tide_set_status INSTEAD OF UPDATE ON public.tide_status
+FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
+CREATE TRIGGER tide_set_status AFTER INSERT ON public.tide_subscription
+FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
+
+-- internal: the changes of an answer of tide.pull, last one of a row and bucket only
+CREATE FUNCTION public.tide_read_changes(response jsonb)
+RETURNS public.tide_change[] LANGUAGE sql STABLE
+AS $tide_body$
+	SELECT coalesce(array_agg(ROW(c.bucket, c.tbl, c.key, c.op, c.op_id, c.hash, c."row")::public.tide_change), '{}')
+	FROM (SELECT DISTINCT ON (c.bucket, t.id, c.key)
+			c.bucket, t.id AS tbl, c.key, c.op, c.op_id, coalesce(c.hash, 0) AS hash, c."row"
+		FROM ROWS FROM (jsonb_to_recordset(response -> 'changes')
+			AS (bucket bigint, "table" text, key jsonb, op text, op_id bigint, hash bigint, "row" jsonb))
+			WITH ORDINALITY AS c (bucket, "table", key, op, op_id, hash, "row", n)
+		JOIN public.tide_table AS t ON t.name = c."table"
+		ORDER BY c.bucket, t.id, c.key, c.n DESC) AS c;
+$tide_body$;
+
+-- internal: brings buckets and memberships up to date; returns the rows that left a bucket
+CREATE FUNCTION public.tide_apply_buckets(response jsonb, page public.tide_change[], dropped bigint[])
+RETURNS public.tide_row[] LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	gone public.tide_row[];
+BEGIN
+	SELECT array_agg(DISTINCT ROW(p.tbl, p.key)::public.tide_row) INTO tide.gone
+	FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'remove';
+	IF cardinality(tide_apply_buckets.dropped) > 0 THEN
+		WITH d AS (
+			DELETE FROM public.tide_member WHERE bucket = ANY (tide_apply_buckets.dropped) RETURNING tbl, key)
+		SELECT array_cat(tide.gone, array_agg(DISTINCT ROW(d.tbl, d.key)::public.tide_row)) INTO tide.gone FROM d;
+		DELETE FROM public.tide_bucket WHERE bucket = ANY (tide_apply_buckets.dropped);
+	END IF;
+
+	INSERT INTO public.tide_bucket (bucket)
+	SELECT DISTINCT p.bucket FROM unnest(tide_apply_buckets.page) AS p
+	ON CONFLICT (bucket) DO NOTHING;
+	INSERT INTO public.tide_bucket (bucket, shape, params)
+	SELECT DISTINCT ON (b.bucket) b.bucket, b.shape, b.params
+	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS b (bucket bigint, shape text, params jsonb)
+	WHERE b.bucket IS NOT NULL
+	ON CONFLICT (bucket) DO UPDATE SET shape = EXCLUDED.shape, params = EXCLUDED.params
+	WHERE (tide_bucket.shape, tide_bucket.params) IS DISTINCT FROM (EXCLUDED.shape, EXCLUDED.params);
+	UPDATE public.tide_bucket AS b SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
+	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash)::bigint AS h
+		FROM unnest(tide_apply_buckets.page) AS p
+		JOIN public.tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
+		GROUP BY p.bucket) AS d
+	WHERE d.bucket = b.bucket;
+	DELETE FROM public.tide_member AS m USING unnest(tide_apply_buckets.page) AS p
+	WHERE p.op = 'remove' AND m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket;
+	INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
+	SELECT p.tbl, p.key, p.bucket, p.op_id, p.hash FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'put'
+	ON CONFLICT (tbl, key, bucket) DO UPDATE SET op_id = EXCLUDED.op_id, hash = EXCLUDED.hash;
+	UPDATE public.tide_bucket AS b SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
+	FROM (SELECT p.bucket, count(*) AS n, sum(p.hash)::bigint AS h
+		FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'put' GROUP BY p.bucket) AS d
+	WHERE d.bucket = b.bucket;
+	UPDATE public.tide_bucket AS b SET resync = NOT b.resync
+	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS r (bucket bigint, count bigint, checksum bigint)
+	WHERE r.bucket = b.bucket AND r.count IS NOT NULL AND tide_apply_buckets.response -> 'complete' = 'true'
+	AND b.resync <> ((b.row_count, b.checksum) IS DISTINCT FROM (r.count, r.checksum));
+	RETURN coalesce(tide.gone, '{}');
+END
+$tide_body$;
+
+-- internal: brings the server rows up to date
+CREATE FUNCTION public.tide_apply_rows(page public.tide_change[], gone public.tide_row[])
+RETURNS void LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	tables integer[];
+BEGIN
+	SELECT array_agg(DISTINCT t.tbl) INTO tide.tables
+	FROM (SELECT p.tbl FROM unnest(tide_apply_rows.page) AS p
+		UNION ALL
+		SELECT g.tbl FROM unnest(tide_apply_rows.gone) AS g) AS t;
+{{each tables}}
+	IF {{id}} = ANY (tide.tables) THEN
+{{each sets}}
+		INSERT INTO {{synced}} ({{each setcolumns|, }}{{c}}{{end}})
+		SELECT DISTINCT ON ({{each keys|, }}r.{{c}}{{end}}) {{each setcolumns|, }}r.{{c}}{{end}}
+		FROM unnest(tide_apply_rows.page) AS p, jsonb_populate_record(NULL::{{synced}}, p."row") AS r
+		WHERE p.tbl = {{id}} AND p.op = 'put'{{each setextra}} AND p."row" ? {{lit}}{{end}}
+		ORDER BY {{each keys|, }}r.{{c}}{{end}}, p.op_id DESC
+		ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = EXCLUDED.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
+{{end}}
+		IF cardinality(tide_apply_rows.gone) > 0 THEN
+			DELETE FROM {{synced}} AS s
+			USING unnest(tide_apply_rows.gone) AS g, jsonb_populate_record(NULL::{{synced}}, g.key) AS k
+			WHERE g.tbl = {{id}} AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+			AND NOT EXISTS (SELECT 1 FROM public.tide_member AS m WHERE m.tbl = {{id}} AND m.key = g.key);
+{{each partial}}
+			UPDATE {{synced}} AS s SET {{c}} = NULL
+			FROM unnest(tide_apply_rows.gone) AS g, jsonb_populate_record(NULL::{{synced}}, g.key) AS k
+			WHERE g.tbl = {{id}} AND s.{{c}} IS NOT NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+			AND NOT EXISTS (SELECT 1 FROM public.tide_member AS m JOIN public.tide_bucket AS b ON b.bucket = m.bucket
+				WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR b.shape IN ({{each holders|, }}{{lit}}{{end}})));
+{{end}}
+		END IF;
+	END IF;
+{{end}}
+END
+$tide_body$;
+
+-- where the app puts the answers of tide.pull and tide.push; returns the state of sync
+CREATE FUNCTION public.tide_apply(response jsonb)
+RETURNS text LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'
+SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	complete boolean := coalesce(response -> 'complete' = 'true', false);
+	last_id bigint := coalesce((response ->> 'last_mutation_id')::bigint, 0);
+	op_id bigint := (response -> 'checkpoint' ->> 'op_id')::bigint;
+	dropped bigint[];
+	page public.tide_change[];
+	gone public.tide_row[];
+	touched public.tide_row[];
+	newest bigint;
+BEGIN
+	SELECT checkpoint INTO tide.newest FROM public.tide_client FOR UPDATE;
+	IF jsonb_typeof(response -> 'results') = 'array' THEN
+		PERFORM public.tide_rebase(public.tide_settle(tide.last_id, response -> 'results'));
+		UPDATE public.tide_client SET last_error = NULL;
+	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
+		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
+		FROM jsonb_array_elements_text(response -> 'drop') AS d;
+		-- an answer from before the last one applied, that drops nothing, is old news
+		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0
+			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
+			tide.touched := public.tide_settle(tide.last_id, coalesce(response -> 'rejected', '[]'));
+			IF tide.complete THEN
+				WITH o AS (DELETE FROM public.tide_outbox WHERE id <= tide.last_id RETURNING table_name, key)
+				SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
+				FROM o JOIN public.tide_table AS t ON t.name = o.table_name;
+			END IF;
+			tide.page := public.tide_read_changes(response);
+			tide.gone := public.tide_apply_buckets(response, tide.page, tide.dropped);
+			PERFORM public.tide_apply_rows(tide.page, tide.gone);
+			-- local writes on top
+			SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
+			FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
+			WHERE (t.id, o.key) IN (SELECT p.tbl, p.key FROM unnest(tide.page) AS p
+				UNION ALL SELECT g.tbl, g.key FROM unnest(tide.gone) AS g);
+			PERFORM public.tide_rebase(tide.touched);
+			UPDATE public.tide_client SET cookie = response -> 'cookie', checkpoint = tide.op_id,
+				is_complete = tide.complete, remaining = (response ->> 'remaining')::bigint,
+				last_sync = CASE WHEN tide.complete THEN clock_timestamp() ELSE last_sync END,
+				last_error = NULL;
+		END IF;
+	ELSE
+		RAISE invalid_parameter_value USING MESSAGE = 'not an answer of tide.pull or tide.push';
+	END IF;
+	RETURN (SELECT state FROM public.tide_status);
+END
+$tide_body$;
+
+COMMIT;

@@ -1,0 +1,414 @@
+-- Client schema of pg_tide {{version}} for SQLite 3.38 or later; shapes: {{shapes}}.
+-- Run it once on an empty database. doc/clients.md of pg_tide explains it.
+BEGIN IMMEDIATE;
+
+-- who this client is and how far it has come; one row
+CREATE TABLE tide_client (
+	singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+	client TEXT NOT NULL,
+	cookie TEXT,
+	checkpoint INTEGER NOT NULL DEFAULT 0,
+	last_mutation_id INTEGER NOT NULL DEFAULT 0,
+	page_limit INTEGER,
+	is_complete INTEGER NOT NULL DEFAULT 0,
+	remaining INTEGER,
+	last_sync TEXT,
+	last_error TEXT
+);
+INSERT INTO tide_client (singleton, client)
+VALUES (1, lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
+	|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))));
+
+-- what the app wants to pull: it inserts and deletes rows here
+CREATE TABLE tide_subscription (
+	shape TEXT NOT NULL,
+	params TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
+	PRIMARY KEY (shape, params)
+);
+CREATE TRIGGER tide_subscription_insert AFTER INSERT ON tide_subscription
+BEGIN
+	UPDATE tide_client SET is_complete = 0;
+END;
+
+-- local writes the server has not confirmed by a checkpoint yet; state is pending,
+-- acked (the server has taken it) or cancelled (depends on a rejected one)
+CREATE TABLE tide_outbox (
+	id INTEGER PRIMARY KEY AUTOINCREMENT,
+	op TEXT NOT NULL,
+	table_name TEXT NOT NULL,
+	key TEXT NOT NULL,
+	changed TEXT,
+	base TEXT,
+	state TEXT NOT NULL DEFAULT 'pending',
+	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+CREATE INDEX tide_outbox_row ON tide_outbox (table_name, key, id);
+
+-- local writes the server refused, already undone; the app may delete rows here
+CREATE TABLE tide_rejected (
+	id INTEGER PRIMARY KEY,
+	op TEXT NOT NULL,
+	table_name TEXT NOT NULL,
+	key TEXT NOT NULL,
+	changed TEXT,
+	base TEXT,
+	code TEXT,
+	message TEXT,
+	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+
+-- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
+CREATE TABLE tide_table (
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL UNIQUE
+);
+CREATE TABLE tide_bucket (
+	bucket INTEGER PRIMARY KEY,
+	shape TEXT,
+	params TEXT,
+	row_count INTEGER NOT NULL DEFAULT 0,
+	checksum INTEGER NOT NULL DEFAULT 0,
+	resync INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE tide_member (
+	tbl INTEGER NOT NULL,
+	key TEXT NOT NULL,
+	bucket INTEGER NOT NULL,
+	op_id INTEGER NOT NULL,
+	hash INTEGER NOT NULL,
+	PRIMARY KEY (tbl, key, bucket)
+) WITHOUT ROWID;
+
+-- internal: filled and emptied while a response is applied
+CREATE TABLE tide_page (
+	bucket INTEGER NOT NULL,
+	tbl INTEGER NOT NULL,
+	key TEXT NOT NULL,
+	op TEXT NOT NULL,
+	op_id INTEGER NOT NULL,
+	hash INTEGER NOT NULL,
+	row TEXT,
+	PRIMARY KEY (bucket, tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE tide_gone (
+	tbl INTEGER NOT NULL,
+	key TEXT NOT NULL,
+	PRIMARY KEY (tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE tide_touched (
+	table_name TEXT NOT NULL,
+	key TEXT NOT NULL,
+	PRIMARY KEY (table_name, key)
+) WITHOUT ROWID;
+
+{{each tables}}
+-- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
+CREATE TABLE {{synced}} (
+{{each columns|,
+}}	{{c}} {{type}}{{end}},
+	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
+);
+CREATE TABLE {{local}} (
+{{each columns|,
+}}	{{c}} {{type}}{{end}},
+	tide_deleted INTEGER NOT NULL,
+	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
+);
+INSERT INTO tide_table (id, name) VALUES ({{id}}, {{name}});
+CREATE VIEW {{table}} AS
+SELECT {{each columns|, }}s.{{c}}{{end}}
+FROM {{synced}} AS s
+WHERE NOT EXISTS (SELECT 1 FROM {{local}} AS l WHERE {{each keys| AND }}l.{{c}} = s.{{c}}{{end}})
+UNION ALL
+SELECT {{each columns|, }}l.{{c}}{{end}}
+FROM {{local}} AS l
+WHERE NOT l.tide_deleted;
+
+{{if uuidkey}}
+CREATE TRIGGER {{ident}}tide_{{table_text}}_key{{end}} INSTEAD OF INSERT ON {{table}}
+WHEN {{each keys}}NEW.{{c}} IS NULL{{end}}
+BEGIN
+	INSERT INTO {{table}} ({{each columns|, }}{{c}}{{end}})
+	VALUES ({{each columns|, }}{{if iskey}}lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
+		|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))){{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}});
+END;
+{{end}}
+CREATE TRIGGER {{ident}}tide_{{table_text}}_insert{{end}} INSTEAD OF INSERT ON {{table}}
+{{if uuidkey}}
+WHEN {{each keys}}NEW.{{c}} IS NOT NULL{{end}}
+{{end}}
+BEGIN
+	SELECT RAISE(ABORT, {{str}}NOT NULL constraint failed: key of {{table_text}}{{end}})
+	WHERE {{each keys| OR }}NEW.{{c}} IS NULL{{end}};
+	SELECT RAISE(ABORT, {{str}}UNIQUE constraint failed: key of {{table_text}}{{end}})
+	WHERE EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = NEW.{{c}}{{end}});
+	INSERT INTO tide_outbox (op, table_name, key, changed)
+	VALUES ('insert', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}NEW.{{c}}{{end}}){{end}}), {{if writable}}
+		(SELECT json_group_object(column1, json(column2)) FROM (VALUES
+{{each writable|,
+}}			({{lit}}, {{enc}}NEW.{{c}}{{end}}, NEW.{{c}} IS NOT NULL){{end}})
+		WHERE column3){{end}}{{if nowritable}}'{}'{{end}});
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = NEW.{{c}}{{end}};
+	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
+	VALUES ({{each columns|, }}NEW.{{c}}{{end}}, 0);
+END;
+CREATE TRIGGER {{ident}}tide_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
+BEGIN
+	SELECT RAISE(ABORT, {{str}}key of {{table_text}} cannot be changed: delete the row and insert it anew{{end}})
+	WHERE {{each keys| OR }}NEW.{{c}} IS NOT OLD.{{c}}{{end}};
+{{if writable}}
+	INSERT INTO tide_outbox (op, table_name, key, changed, base)
+	SELECT 'update', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}), d.changed, d.base
+	FROM (SELECT json_group_object(column1, json(column2)) AS changed, json_group_object(column1, json(column3)) AS base
+		FROM (VALUES
+{{each writable|,
+}}			({{lit}}, {{enc}}NEW.{{c}}{{end}}, {{enc}}OLD.{{c}}{{end}}, NEW.{{c}} IS NOT OLD.{{c}}){{end}})
+		WHERE column4) AS d
+	WHERE d.changed <> '{}';
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = OLD.{{c}}{{end}};
+	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
+	SELECT {{each columns|, }}{{if iswritable}}NEW{{end}}{{if isreadonly}}OLD{{end}}.{{c}}{{end}}, 0
+	WHERE EXISTS (SELECT 1 FROM tide_outbox AS o WHERE o.table_name = {{name}}
+		AND o.key = json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}) AND o.state <> 'cancelled');
+{{end}}
+END;
+CREATE TRIGGER {{ident}}tide_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
+BEGIN
+	INSERT INTO tide_outbox (op, table_name, key)
+	VALUES ('delete', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}));
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = OLD.{{c}}{{end}};
+	INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}, tide_deleted)
+	VALUES ({{each keys|, }}OLD.{{c}}{{end}}, 1);
+END;
+
+{{end}}
+-- internal: recomputes the local rows listed in tide_touched from server rows and outbox
+CREATE VIEW tide_rebase AS SELECT NULL AS go WHERE 0;
+CREATE TRIGGER tide_rebase_insert INSTEAD OF INSERT ON tide_rebase
+BEGIN
+{{each tables}}
+	DELETE FROM {{local}}
+	WHERE ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}t.key{{end}}{{end}} FROM tide_touched AS t WHERE t.table_name = {{name}});
+	INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}{{each values}}, {{c}}{{end}}, tide_deleted)
+	SELECT {{each keys|, }}{{dec}}e.tide_key{{end}}{{end}},
+{{each values}}
+		CASE WHEN e.e{{n}} IS NULL THEN e.s{{n}} ELSE {{decode}}e.e{{n}}{{end}} END,
+{{end}}
+		e.tide_op IS 'delete'
+	FROM (SELECT r.key AS tide_key, r.op AS tide_op, s.{{firstkey}} IS NOT NULL AS tide_found{{each values}},
+			s.{{c}} AS s{{n}},
+			(SELECT o.changed -> {{path}} FROM tide_outbox AS o
+				WHERE o.table_name = {{name}} AND o.key = r.key AND o.state <> 'cancelled'
+				AND o.id >= r.since AND o.changed -> {{path}} IS NOT NULL
+				ORDER BY o.id DESC LIMIT 1) AS e{{n}}{{end}}
+		FROM (SELECT t.key, coalesce(i.id, 0) AS since, i.op
+			FROM tide_touched AS t
+			LEFT JOIN tide_outbox AS i ON i.id = (SELECT max(x.id) FROM tide_outbox AS x
+				WHERE x.table_name = {{name}} AND x.key = t.key AND x.state <> 'cancelled' AND x.op <> 'update')
+			WHERE t.table_name = {{name}}
+			AND EXISTS (SELECT 1 FROM tide_outbox AS x
+				WHERE x.table_name = {{name}} AND x.key = t.key AND x.state <> 'cancelled')) AS r
+		LEFT JOIN {{synced}} AS s ON r.op IS NULL AND {{each keys| AND }}s.{{c}} = {{dec}}r.key{{end}}{{end}}) AS e
+	WHERE e.tide_op IS NOT NULL OR e.tide_found;
+{{end}}
+	DELETE FROM tide_touched;
+END;
+
+-- internal: notes what became of mutations; results is an array of {id, status, code, message}
+CREATE VIEW tide_settle AS SELECT NULL AS last_mutation_id, NULL AS results WHERE 0;
+CREATE TRIGGER tide_settle_insert INSTEAD OF INSERT ON tide_settle
+BEGIN
+	INSERT INTO tide_touched (table_name, key)
+	SELECT o.table_name, o.key
+	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected'
+	ON CONFLICT DO NOTHING;
+	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, code, message)
+	SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, r.value ->> '$.code', r.value ->> '$.message'
+	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected' AND o.state <> 'cancelled'
+	ON CONFLICT (id) DO NOTHING;
+	-- what was written on top of a refused insert, up to the next insert, or of a refused delete
+	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, code, message)
+	SELECT d.id, d.op, d.table_name, d.key, d.changed, d.base, r.value ->> '$.code',
+		'depends on mutation ' || o.id || ', which was rejected'
+	FROM json_each(NEW.results) AS r
+	JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+	JOIN tide_outbox AS d ON d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
+	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected'
+	AND o.op <> 'update' AND d.state = 'pending' AND d.id > NEW.last_mutation_id
+	AND (o.op = 'delete' OR NOT EXISTS (SELECT 1 FROM tide_outbox AS i
+		WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id))
+	ON CONFLICT (id) DO NOTHING;
+	DELETE FROM tide_outbox
+	WHERE id IN (SELECT r.value ->> '$.id' FROM json_each(NEW.results) AS r
+		WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected');
+	UPDATE tide_outbox SET state = 'cancelled'
+	WHERE state = 'pending' AND id IN (SELECT x.id FROM tide_rejected AS x);
+	DELETE FROM tide_outbox WHERE state = 'cancelled' AND id <= NEW.last_mutation_id;
+	UPDATE tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= NEW.last_mutation_id;
+	UPDATE tide_client SET last_mutation_id = max(last_mutation_id, NEW.last_mutation_id);
+END;
+
+-- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
+CREATE VIEW tide_pull_request AS
+SELECT json_insert(json_insert(json_object('client', c.client,
+		'shapes', json((SELECT json_group_object(s.shape, json(s.params))
+			FROM (SELECT shape, json_group_array(json(params)) AS params
+				FROM tide_subscription GROUP BY shape ORDER BY shape) AS s)),
+		'cookie', json(coalesce(c.cookie, 'null'))),
+	CASE WHEN c.page_limit IS NULL THEN '$' ELSE '$.limit' END, c.page_limit),
+	CASE WHEN EXISTS (SELECT 1 FROM tide_bucket WHERE resync) THEN '$.resync' ELSE '$' END,
+	json((SELECT json_group_array(b.bucket) FROM tide_bucket AS b WHERE b.resync))) AS request
+FROM tide_client AS c;
+CREATE VIEW tide_push_request AS
+SELECT (SELECT json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]')))
+	FROM (SELECT CASE
+			WHEN o.state = 'cancelled' THEN json_object('id', o.id, 'op', 'update', 'table', o.table_name, 'key', json(o.key), 'values', json('{}'))
+			WHEN o.op = 'insert' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed))
+			WHEN o.op = 'update' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed), 'base', json(o.base))
+			ELSE json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key)) END AS mutation
+		FROM tide_outbox AS o
+		WHERE o.state <> 'acked'
+		ORDER BY o.id LIMIT 1000) AS m
+	HAVING count(*) > 0) AS request
+FROM tide_client AS c;
+
+-- how sync stands: new, syncing, synced or error; the app may set and clear last_error
+CREATE VIEW tide_status AS
+SELECT CASE WHEN c.last_error IS NOT NULL THEN 'error'
+		WHEN c.cookie IS NULL THEN 'new'
+		WHEN NOT c.is_complete OR EXISTS (SELECT 1 FROM tide_bucket WHERE resync) THEN 'syncing'
+		ELSE 'synced' END AS state,
+	(SELECT count(*) FROM tide_outbox) AS pending,
+	(SELECT count(*) FROM tide_rejected) AS rejected,
+	c.remaining, c.last_sync, c.last_error
+FROM tide_client AS c;
+CREATE TRIGGER tide_status_update INSTEAD OF UPDATE ON tide_status
+BEGIN
+	UPDATE tide_client SET last_error = NEW.last_error;
+END;
+
+-- where the app puts the answers of tide.pull and tide.push
+CREATE VIEW tide_inbox AS SELECT NULL AS response WHERE 0;
+CREATE TRIGGER tide_inbox_other INSTEAD OF INSERT ON tide_inbox
+WHEN CASE WHEN json_valid(NEW.response) THEN
+	coalesce(json_type(NEW.response, '$.changes') = 'array' OR json_type(NEW.response, '$.results') = 'array', 0) = 0 ELSE 1 END
+BEGIN
+	SELECT RAISE(ABORT, 'not an answer of tide.pull or tide.push');
+END;
+CREATE TRIGGER tide_inbox_push INSTEAD OF INSERT ON tide_inbox
+WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.results') = 'array' END
+BEGIN
+	INSERT INTO tide_settle (last_mutation_id, results)
+	VALUES (NEW.response ->> '$.last_mutation_id', NEW.response -> '$.results');
+	INSERT INTO tide_rebase (go) VALUES (1);
+	UPDATE tide_client SET last_error = NULL;
+END;
+-- an answer from before the last one applied, that drops nothing, is old news
+CREATE TRIGGER tide_inbox_pull INSTEAD OF INSERT ON tide_inbox
+WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.changes') = 'array'
+	AND (NEW.response ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
+		OR json_array_length(NEW.response, '$.drop') > 0
+		OR NOT EXISTS (SELECT 1 FROM tide_bucket)) END
+BEGIN
+	-- mutations
+	INSERT INTO tide_settle (last_mutation_id, results)
+	VALUES (coalesce(NEW.response ->> '$.last_mutation_id', 0), coalesce(NEW.response -> '$.rejected', '[]'));
+	INSERT INTO tide_touched (table_name, key)
+	SELECT o.table_name, o.key FROM tide_outbox AS o
+	WHERE NEW.response -> '$.complete' = 'true' AND o.id <= NEW.response ->> '$.last_mutation_id'
+	ON CONFLICT DO NOTHING;
+	DELETE FROM tide_outbox
+	WHERE NEW.response -> '$.complete' = 'true' AND id <= NEW.response ->> '$.last_mutation_id';
+
+	-- buckets dropped
+	INSERT INTO tide_gone (tbl, key)
+	SELECT DISTINCT m.tbl, m.key FROM tide_member AS m
+	WHERE json_array_length(NEW.response, '$.drop') > 0
+	AND m.bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+	DELETE FROM tide_member
+	WHERE json_array_length(NEW.response, '$.drop') > 0
+	AND bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+	DELETE FROM tide_bucket
+	WHERE bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+
+	-- changes: which bucket holds what
+	INSERT INTO tide_page (bucket, tbl, key, op, op_id, hash, row)
+	SELECT c.value ->> '$.bucket', t.id,
+		CASE t.id
+{{each tables}}
+		WHEN {{id}} THEN json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}})
+{{end}}
+		END,
+		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'
+	FROM json_each(NEW.response, '$.changes') AS c
+	JOIN tide_table AS t ON t.name = c.value ->> '$.table'
+	WHERE true
+	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;
+	INSERT INTO tide_bucket (bucket) SELECT DISTINCT p.bucket FROM tide_page AS p WHERE true ON CONFLICT (bucket) DO NOTHING;
+	INSERT INTO tide_bucket (bucket, shape, params)
+	SELECT b.value ->> '$.bucket', b.value ->> '$.shape', b.value -> '$.params'
+	FROM json_each(NEW.response, '$.buckets') AS b
+	WHERE b.value ->> '$.bucket' IS NOT NULL
+	ON CONFLICT (bucket) DO UPDATE SET shape = excluded.shape, params = excluded.params;
+	UPDATE tide_bucket SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
+	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash) AS h
+		FROM tide_page AS p JOIN tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
+		GROUP BY p.bucket) AS d
+	WHERE d.bucket = tide_bucket.bucket;
+	DELETE FROM tide_member
+	WHERE (tbl, key, bucket) IN (SELECT p.tbl, p.key, p.bucket FROM tide_page AS p WHERE p.op = 'remove');
+	INSERT INTO tide_member (tbl, key, bucket, op_id, hash)
+	SELECT p.tbl, p.key, p.bucket, p.op_id, p.hash FROM tide_page AS p WHERE p.op = 'put'
+	ON CONFLICT (tbl, key, bucket) DO UPDATE SET op_id = excluded.op_id, hash = excluded.hash;
+	UPDATE tide_bucket SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
+	FROM (SELECT p.bucket, count(*) AS n, sum(p.hash) AS h FROM tide_page AS p WHERE p.op = 'put' GROUP BY p.bucket) AS d
+	WHERE d.bucket = tide_bucket.bucket;
+	UPDATE tide_bucket SET resync = (row_count IS NOT b.n OR checksum IS NOT b.h)
+	FROM (SELECT value ->> '$.bucket' AS bucket, value ->> '$.count' AS n, value ->> '$.checksum' AS h
+		FROM json_each(NEW.response, '$.buckets')) AS b
+	WHERE b.bucket = tide_bucket.bucket AND b.n IS NOT NULL AND NEW.response -> '$.complete' = 'true';
+
+	-- changes: the rows
+	INSERT INTO tide_gone (tbl, key)
+	SELECT DISTINCT p.tbl, p.key FROM tide_page AS p WHERE p.op = 'remove'
+	ON CONFLICT DO NOTHING;
+{{each tables}}
+{{each sets}}
+	INSERT INTO {{synced}} ({{each setcolumns|, }}{{c}}{{end}})
+	SELECT {{each setcolumns|, }}{{dec}}p.row{{end}}{{end}}
+	FROM tide_page AS p
+	WHERE p.tbl = {{id}} AND p.op = 'put'{{each setextra}} AND p.row -> {{path}} IS NOT NULL{{end}}
+	ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = excluded.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
+{{end}}
+	DELETE FROM {{synced}}
+	WHERE ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
+		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m WHERE m.tbl = {{id}} AND m.key = g.key));
+{{each partial}}
+	UPDATE {{synced}} SET {{c}} = NULL
+	WHERE {{c}} IS NOT NULL
+	AND ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
+		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m JOIN tide_bucket AS b ON b.bucket = m.bucket
+			WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR b.shape IN ({{each holders|, }}{{lit}}{{end}}))));
+{{end}}
+{{end}}
+
+	-- local writes on top
+	INSERT INTO tide_touched (table_name, key)
+	SELECT o.table_name, o.key FROM tide_outbox AS o JOIN tide_table AS t ON t.name = o.table_name
+	WHERE EXISTS (SELECT 1 FROM tide_gone AS g WHERE g.tbl = t.id AND g.key = o.key)
+	OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM tide_page AS p)
+	ON CONFLICT DO NOTHING;
+	INSERT INTO tide_rebase (go) VALUES (1);
+	UPDATE tide_client SET cookie = NEW.response -> '$.cookie',
+		checkpoint = NEW.response ->> '$.checkpoint.op_id',
+		is_complete = NEW.response -> '$.complete' = 'true',
+		remaining = NEW.response ->> '$.remaining',
+		last_sync = CASE WHEN NEW.response -> '$.complete' = 'true' THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ELSE last_sync END,
+		last_error = NULL;
+	DELETE FROM tide_page;
+	DELETE FROM tide_gone;
+END;
+
+COMMIT;

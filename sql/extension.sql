@@ -1,0 +1,21 @@
+-- what CREATE EXTENSION makes, and what it leaves alone
+SELECT nspname,
+       has_schema_privilege('public', oid, 'USAGE') AS public_usage
+  FROM pg_namespace WHERE nspname LIKE 'tide%' ORDER BY nspname;
+SELECT c.relname FROM pg_class c
+ WHERE c.relnamespace = 'tide_internal'::regnamespace AND c.relkind = 'r' ORDER BY c.relname;
+SELECT count(*) AS tables_public_may_read FROM pg_class c
+ WHERE c.relnamespace = 'tide_internal'::regnamespace AND c.relkind IN ('r', 'v')
+   AND has_table_privilege('public', c.oid, 'SELECT');
+-- no slot and no worker
+SELECT count(*) AS slots FROM pg_replication_slots WHERE database = current_database();
+SELECT count(*) AS workers FROM pg_stat_activity
+ WHERE datname = current_database() AND backend_type LIKE '%tide%';
+-- the schema is fixed
+ALTER EXTENSION pg_tide SET SCHEMA public;
+-- dropping it leaves nothing, and it can be made again
+DROP EXTENSION pg_tide;
+SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tide%' AND nspname <> 'tide';
+CREATE EXTENSION pg_tide;
+SELECT extname, extrelocatable, n.nspname
+  FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_tide';

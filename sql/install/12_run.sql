@@ -1,0 +1,59 @@
+-- Running the ingest, and waiting for it.
+
+CREATE TYPE @extschema@.checkpoint AS (op_id bigint, lsn pg_lsn, at timestamptz);
+COMMENT ON TYPE @extschema@.checkpoint IS 'point up to which the change log is complete; always a source transaction boundary';
+
+CREATE FUNCTION @extschema@.start() RETURNS text
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_start';
+COMMENT ON FUNCTION @extschema@.start() IS 'create the slot if missing and start this database''s ingest worker; returns the slot name';
+REVOKE ALL ON FUNCTION @extschema@.start() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.stop() RETURNS void
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_stop';
+COMMENT ON FUNCTION @extschema@.stop() IS 'stop the ingest worker and keep the slot';
+REVOKE ALL ON FUNCTION @extschema@.stop() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.reset() RETURNS void
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_reset';
+COMMENT ON FUNCTION @extschema@.reset() IS 'stop, drop the slot, the shadow tables and the change log; shapes are rebuilt at the next start';
+REVOKE ALL ON FUNCTION @extschema@.reset() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.ingest(max_changes bigint DEFAULT NULL) RETURNS bigint
+	LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'tide_sql_ingest';
+COMMENT ON FUNCTION @extschema@.ingest(bigint) IS 'one synchronous round of ingest in this session; returns the source changes taken in';
+REVOKE ALL ON FUNCTION @extschema@.ingest(bigint) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.sync(timeout interval DEFAULT '30s') RETURNS @extschema@.checkpoint
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_sync';
+COMMENT ON FUNCTION @extschema@.sync(interval) IS 'wait until everything committed before the call is in the change log';
+REVOKE ALL ON FUNCTION @extschema@.sync(interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.wait(after_op_id bigint, timeout interval DEFAULT '20s') RETURNS bigint
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_wait';
+COMMENT ON FUNCTION @extschema@.wait(bigint, interval) IS 'wait for a checkpoint beyond after_op_id; returns the current op_id';
+
+CREATE FUNCTION tide_internal.worker_info(OUT pid int, OUT state text, OUT processed pg_lsn)
+	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_worker_info';
+COMMENT ON FUNCTION tide_internal.worker_info() IS 'this database''s worker as shared memory shows it';
+REVOKE ALL ON FUNCTION tide_internal.worker_info() FROM PUBLIC;
+
+CREATE VIEW @extschema@.status WITH (security_barrier) AS
+	SELECT s.slot_name AS slot,
+		coalesce(w.pid, r.active_pid) AS pid,
+		CASE WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
+			 WHEN r.active_pid IS NOT NULL THEN 'running'
+			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
+		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
+		p.wal_end - greatest(c.lsn, r.confirmed_flush_lsn) AS lag_bytes,
+		CASE WHEN p.wal_end <= greatest(c.lsn, r.confirmed_flush_lsn) THEN interval '0'
+			 ELSE pg_catalog.clock_timestamp() - c.at END AS lag,
+		p.wal_end - r.restart_lsn AS wal_retained_bytes,
+		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at
+	FROM tide_internal.state s
+	CROSS JOIN tide_internal.checkpoints c
+	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+		THEN pg_catalog.pg_last_wal_replay_lsn()
+		ELSE pg_catalog.pg_current_wal_flush_lsn() END AS wal_end) p
+	CROSS JOIN tide_internal.worker_info() w
+	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name;
+COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error';

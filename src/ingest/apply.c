@@ -1,0 +1,539 @@
+/*
+ * apply.c
+ *	  Storing a batch: shadow rows, change log, buckets, checkpoint, in one transaction.
+ *
+ * The batch is taken in chunks of bounded memory. Within a chunk:
+ *	1. fold: one before/after pair per row (fold.c);
+ *	2. membership: each shape node is asked, as its owner, for the bucket of each row after,
+ *	   and before where _members does not tell because the shape was built since;
+ *	3. plan: rows get op_ids in commit order, one per entry of the change log:
+ *		 before	 after
+ *		 -		 in		 enter
+ *		 in		 in		 change if a column shown differs, else nothing
+ *		 in		 -		 leave
+ *	4. write: shadow rows, then the entries that point at them.
+ * The rows of a chunk are seen by the next one, so a transaction larger than memory
+ * leaves several entries for a row, the last of which counts.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "commands/async.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "replication/origin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "ingest/apply.h"
+#include "ingest/batch.h"
+#include "ingest/build.h"
+#include "ingest/fold.h"
+#include "ingest/membership.h"
+#include "store/members.h"
+#include "util/compat.h"
+#include "util/meta_table.h"
+
+/* entries of one source in a chunk, with the rows they point at */
+typedef struct LogPlan
+{
+	TideWatch  *watch;
+	TideLogEntry *entries;
+	TideDelta **deltas;			/* by entry */
+	int			n;
+	int			max;
+} LogPlan;
+
+static void apply_changes(TideIngest *in);
+static void apply_chunk(TideChunk *chunk);
+static void evaluate(TideChunk *chunk, TideWatch *watch);
+static void plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan);
+static void write_rows(TideChunk *chunk, TideWatch *watch);
+static void write_log(LogPlan *plan);
+static void apply_truncate(TideChunk *chunk, TideWatch *watch);
+static void apply_acks(TideIngest *in);
+
+void
+tide_ingest_apply(TideIngest *in)
+{
+	TideBatch  *batch = in->batch;
+	TideCheckpoint *checkpoint = &in->checkpoint;
+
+	tide_apply_begin();
+	if (batch->store != NULL)
+		apply_changes(in);
+	if (batch->acks != NULL)
+		apply_acks(in);
+	tide_buckets_flush(in->buckets);
+
+	checkpoint->lsn = batch->lsn;
+	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
+		batch->at : GetCurrentTimestamp();
+	checkpoint->changes += batch->nchanges;
+	checkpoint->transactions += batch->ntransactions;
+	checkpoint->batches++;
+	tide_build_finish(in);
+	tide_checkpoint_store(in);
+	tide_apply_end();
+	tide_batch_reset(batch);
+}
+
+/*
+ * Our own WAL is marked so that decoding skips it. The mark is a process variable and not
+ * transactional: tide_apply_abort() takes it back after an ERROR.
+ */
+void
+tide_apply_begin(void)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	replorigin_session_origin = DoNotReplicateId;
+}
+
+void
+tide_apply_end(void)
+{
+	replorigin_session_origin = InvalidRepOriginId;
+	PopActiveSnapshot();
+}
+
+void
+tide_apply_abort(void)
+{
+	if (replorigin_session_origin == DoNotReplicateId)
+		replorigin_session_origin = InvalidRepOriginId;
+}
+
+/* the checkpoint row, and word of it to listeners unless their queue is filling up */
+void
+tide_checkpoint_store(TideIngest *in)
+{
+	char		payload[32];
+
+	tide_checkpoint_write(&in->checkpoint);
+	if (in->checkpoint.op_id == in->notified_op_id)
+		return;
+	in->notified_op_id = in->checkpoint.op_id;
+	snprintf(payload, sizeof(payload), INT64_FORMAT, in->checkpoint.op_id);
+	if (tide_notify_has_room())
+		Async_Notify("tide", payload);
+}
+
+/* asyncQueueUsage() is not exported; its SQL function is */
+bool
+tide_notify_has_room(void)
+{
+	return DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) < 0.5;
+}
+
+static void
+apply_changes(TideIngest *in)
+{
+	TideChunk	chunk;
+	Oid			relid;
+	HeapTupleData tuple;
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch = NULL;
+
+	tide_chunk_init(&chunk, in);
+	while (tide_batch_next(in->batch, &relid, &tuple))
+	{
+		bool		isnull;
+		Datum		kind;
+
+		CHECK_FOR_INTERRUPTS();
+		if (watch == NULL || watch->relid != relid)
+			watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
+		if (watch == NULL)
+			elog(ERROR, "no source for relation %u of the batch", relid);
+		tide_shadow_open(watch->shadow, true);
+		kind = heap_getattr(&tuple, TIDE_SPOOL_KIND + 1, watch->spool_desc, &isnull);
+		if (DatumGetChar(kind) == TIDE_CHANGE_TRUNCATE)
+		{
+			apply_chunk(&chunk);
+			apply_truncate(&chunk, watch);
+			continue;
+		}
+		tide_chunk_add(&chunk, watch, &tuple);
+		if (tide_chunk_is_full(&chunk))
+			apply_chunk(&chunk);
+	}
+	apply_chunk(&chunk);
+	MemoryContextDelete(chunk.context);
+
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+		tide_shadow_close(watch->shadow);
+}
+
+/* watches of the chunk's deltas, each once */
+static List *
+chunk_watches(const TideChunk *chunk)
+{
+	List	   *watches = NIL;
+
+	for (int i = 0; i < chunk->ndeltas; i++)
+		if (i == 0 || chunk->deltas[i]->watch != chunk->deltas[i - 1]->watch)
+			watches = list_append_unique_ptr(watches, chunk->deltas[i]->watch);
+	return watches;
+}
+
+static void
+apply_chunk(TideChunk *chunk)
+{
+	MemoryContext old;
+	List	   *watches;
+	LogPlan    *plans;
+	ListCell   *lc;
+
+	tide_chunk_finish(chunk);
+	old = MemoryContextSwitchTo(chunk->context);
+	watches = chunk_watches(chunk);
+	plans = palloc0(sizeof(LogPlan) * Max(list_length(watches), 1));
+	foreach(lc, watches)
+	{
+		TideWatch  *watch = lfirst(lc);
+
+		plans[foreach_current_index(lc)].watch = watch;
+		evaluate(chunk, watch);
+	}
+	for (int i = 0; i < chunk->ndeltas; i++)
+	{
+		LogPlan    *plan = plans;
+
+		while (plan->watch != chunk->deltas[i]->watch)
+			plan++;
+		plan_delta(chunk, chunk->deltas[i], plan);
+	}
+	foreach(lc, watches)
+	{
+		write_rows(chunk, lfirst(lc));
+		write_log(&plans[foreach_current_index(lc)]);
+	}
+	MemoryContextSwitchTo(old);
+	tide_chunk_reset(chunk);
+	CommandCounterIncrement();
+}
+
+/* ask each node of the source for the buckets of all the chunk's rows */
+static void
+evaluate(TideChunk *chunk, TideWatch *watch)
+{
+	int			nevals = list_length(watch->evals);
+	int64	   *op_id = &chunk->in->checkpoint.op_id;
+	ListCell   *lc;
+
+	for (int i = 0; i < chunk->ndeltas; i++)
+		if (chunk->deltas[i]->watch == watch)
+		{
+			chunk->deltas[i]->old_buckets = palloc0(sizeof(TideBucket *) * Max(nevals, 1));
+			chunk->deltas[i]->new_buckets = palloc0(sizeof(TideBucket *) * Max(nevals, 1));
+		}
+	foreach(lc, watch->evals)
+	{
+		TideNodeEval *eval = lfirst(lc);
+		int			e = foreach_current_index(lc);
+		TideSpiFrame frame;
+
+		tide_node_eval_begin(eval, &frame);
+		for (int i = 0; i < chunk->ndeltas; i++)
+		{
+			TideDelta  *delta = chunk->deltas[i];
+
+			if (delta->watch != watch)
+				continue;
+			if (delta->exists)
+				delta->new_buckets[e] =
+					tide_node_eval_bucket(eval, chunk->in->buckets, delta->after,
+										  delta->after_nulls, op_id);
+			if (delta->existed && eval->shape->built_op_id >=
+				DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]))
+				delta->old_buckets[e] =
+					tide_node_eval_bucket(eval, chunk->in->buckets, delta->before,
+										  delta->before_nulls, op_id);
+		}
+		tide_node_eval_end(eval, &frame);
+	}
+}
+
+static void
+plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket,
+		   char kind, uint32 hash, uint32 old_hash)
+{
+	TideLogEntry *entry;
+	int64		op_id = ++chunk->in->checkpoint.op_id;
+
+	if (plan->n == plan->max)
+	{
+		plan->max = Max(64, plan->max * 2);
+		plan->entries = plan->entries == NULL ?
+			palloc(sizeof(TideLogEntry) * plan->max) :
+			repalloc(plan->entries, sizeof(TideLogEntry) * plan->max);
+		plan->deltas = plan->deltas == NULL ?
+			palloc(sizeof(TideDelta *) * plan->max) :
+			repalloc(plan->deltas, sizeof(TideDelta *) * plan->max);
+	}
+	plan->deltas[plan->n] = delta;
+	entry = &plan->entries[plan->n++];
+	entry->bucket_id = bucket->bucket_id;
+	entry->op_id = op_id;
+	entry->kind = kind;
+	entry->hash = hash;
+	entry->columns = (kind == TIDE_LOG_LEAVE ? delta->before : delta->after) +
+		TIDE_SHADOW_FIXED;
+	tide_bucket_count(chunk->in->buckets, bucket,
+					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
+					  hash, old_hash, op_id);
+}
+
+/*
+ * The buckets that held the row before: those of _members, and those that its
+ * version before implies for shapes built since. op_id 0 in the latter.
+ */
+static int
+old_members(TideChunk *chunk, TideDelta *delta, TideMember **members)
+{
+	TideWatch  *watch = delta->watch;
+	struct varlena *packed = NULL;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!delta->existed)
+		return 0;
+	if (!delta->before_nulls[TIDE_SHADOW_MEMBERS - 1])
+		packed = PG_DETOAST_DATUM_PACKED(delta->before[TIDE_SHADOW_MEMBERS - 1]);
+	*members = palloc(sizeof(TideMember) * ((packed ? tide_members_count(packed) : 0) +
+											list_length(watch->evals) + 1));
+	for (int i = 0; packed && i < tide_members_count(packed); i++)
+		(*members)[n++] = tide_members_get(packed, i);
+	foreach(lc, watch->evals)
+	{
+		TideBucket *bucket = delta->old_buckets[foreach_current_index(lc)];
+
+		if (bucket == NULL)
+			continue;
+		(*members)[n].bucket_id = bucket->bucket_id;
+		(*members)[n].op_id = 0;
+		(*members)[n].hash = tide_node_eval_hash(lfirst(lc), delta->before,
+												 delta->before_nulls, NULL);
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Entry, if one is due, for a bucket that holds the row now; old is its membership
+ * before or NULL. Returns the membership after.
+ */
+static TideMember
+plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eval,
+			TideBucket *bucket, const TideMember *old)
+{
+	TideMember	member;
+
+	member.bucket_id = bucket->bucket_id;
+	if (old == NULL)
+	{
+		member.hash = tide_node_eval_hash(eval, delta->after, delta->after_nulls, NULL);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_ENTER, member.hash, 0);
+	}
+	else if (old->op_id > 0 && !tide_node_eval_shows_change(eval, delta->changed))
+		return *old;
+	else
+	{
+		/* op_id 0: the build's entry is superseded by writing _members, so write anew */
+		member.hash = old->hash +
+			tide_node_eval_hash(eval, delta->after, delta->after_nulls, delta->changed) -
+			tide_node_eval_hash(eval, delta->before, delta->before_nulls, delta->changed);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_CHANGE, member.hash, old->hash);
+	}
+	member.op_id = chunk->in->checkpoint.op_id;
+	return member;
+}
+
+/* op_ids and entries of one row, and what its shadow row says of them */
+static void
+plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
+{
+	TideMember *old = NULL;
+	int			nold = old_members(chunk, delta, &old);
+	int			nnew = 0;
+	int			nevals = list_length(delta->watch->evals);
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * Max(nevals, 1));
+	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
+
+	/* a key with other bits is another key to clients: leave first, then enter */
+	for (int i = 0; delta->exists && !delta->key_changed && i < nold; i++)
+		for (int e = 0; e < nevals; e++)
+			if (delta->new_buckets[e] != NULL &&
+				delta->new_buckets[e]->bucket_id == old[i].bucket_id)
+				kept[i] = true;
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = kept[i] ? NULL :
+			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
+
+		if (bucket != NULL)
+			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, old[i].hash);
+	}
+	for (int e = 0; delta->exists && e < nevals; e++)
+	{
+		TideBucket *bucket = delta->new_buckets[e];
+		const TideMember *was = NULL;
+		TideMember	member;
+
+		if (bucket == NULL)
+			continue;
+		for (int i = 0; i < nold; i++)
+			if (kept[i] && old[i].bucket_id == bucket->bucket_id)
+				was = &old[i];
+		member = plan_member(chunk, delta, plan, list_nth(delta->watch->evals, e), bucket,
+							 was);
+		tide_members_put(VARDATA(packed), nnew++, &member);
+	}
+	if (delta->exists)
+	{
+		SET_VARSIZE(packed, VARHDRSZ + TIDE_MEMBER_SIZE * nnew);
+		delta->after[TIDE_SHADOW_MEMBERS - 1] = PointerGetDatum(packed);
+		delta->after_nulls[TIDE_SHADOW_MEMBERS - 1] = nnew == 0;
+		delta->after[TIDE_SHADOW_OP - 1] = Int64GetDatum(chunk->in->checkpoint.op_id);
+		delta->after_nulls[TIDE_SHADOW_OP - 1] = false;
+	}
+}
+
+/* insert the rows gathered in the shadow's slots */
+static void
+flush_inserts(TideShadow *shadow, TideDelta **inserted, int *n)
+{
+	tide_shadow_insert(shadow, *n, 0);
+	for (int i = 0; i < *n; i++)
+		inserted[i]->tid = shadow->slots[i]->tts_tid;
+	*n = 0;
+}
+
+static void
+fill_slot(TupleTableSlot *slot, const TideDelta *delta)
+{
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	memcpy(slot->tts_values, delta->after, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, delta->after_nulls, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(slot);
+}
+
+/* shadow rows of one source; each key occurs once, so the order does not matter */
+static void
+write_rows(TideChunk *chunk, TideWatch *watch)
+{
+	TideShadow *shadow = watch->shadow;
+	TideDelta  *inserted[TIDE_MULTI_INSERT];
+	int			ninserted = 0;
+
+	for (int i = 0; i < chunk->ndeltas; i++)
+	{
+		TideDelta  *delta = chunk->deltas[i];
+
+		if (delta->watch != watch)
+			continue;
+		if (delta->existed && !delta->exists)
+		{
+			tide_shadow_delete(shadow, &delta->tid);
+			ItemPointerSetInvalid(&delta->tid);
+		}
+		else if (!delta->existed)
+		{
+			fill_slot(tide_shadow_slot(shadow, ninserted), delta);
+			inserted[ninserted++] = delta;
+			if (ninserted == TIDE_MULTI_INSERT)
+				flush_inserts(shadow, inserted, &ninserted);
+		}
+	}
+	flush_inserts(shadow, inserted, &ninserted);
+	for (int i = 0; i < chunk->ndeltas; i++)
+	{
+		TideDelta  *delta = chunk->deltas[i];
+
+		if (delta->watch == watch && delta->existed && delta->exists)
+		{
+			TupleTableSlot *slot = tide_shadow_slot(shadow, 0);
+
+			fill_slot(slot, delta);
+			tide_shadow_update(shadow, &delta->tid, slot);
+			delta->tid = slot->tts_tid;
+			ExecClearTuple(slot);
+		}
+	}
+}
+
+static void
+write_log(LogPlan *plan)
+{
+	for (int i = 0; i < plan->n; i++)
+		plan->entries[i].tid = plan->deltas[i]->tid;
+	tide_log_append(plan->watch->shadow, plan->entries, plan->n, 0);
+}
+
+/* every row of the shadow leaves; deleted row by row, so that pulls under way still see them */
+static void
+apply_truncate(TideChunk *chunk, TideWatch *watch)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TideShadow *shadow = watch->shadow;
+	TableScanDesc scan = table_beginscan(shadow->heap, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(shadow->heap, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		tide_chunk_add_delete(chunk, watch, slot);
+		if (tide_chunk_is_full(chunk))
+			apply_chunk(chunk);
+	}
+	apply_chunk(chunk);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/* last mutation ids of clients whose pushes are in this batch */
+static void
+apply_acks(TideIngest *in)
+{
+	Relation	rel = tide_meta_open("acks", RowExclusiveLock);
+	CatalogIndexState indexes = CatalogOpenIndexes(rel);
+	HASH_SEQ_STATUS status;
+	TideAck    *ack;
+
+	hash_seq_init(&status, in->batch->acks);
+	while ((ack = hash_seq_search(&status)) != NULL)
+	{
+		Datum		values[2] = {UUIDPGetDatum(&ack->client_id), Int64GetDatum(ack->last_mutation_id)};
+		bool		nulls[2] = {false, false};
+		HeapTuple	new = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	old;
+
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, values[0]);
+		scan = systable_beginscan(rel, tide_meta_relid("acks_pkey"), true, SnapshotSelf,
+								  1, &key);
+		old = systable_getnext(scan);
+		if (old != NULL)
+			CatalogTupleUpdateWithInfo(rel, &old->t_self, new, indexes);
+		else
+			CatalogTupleInsertWithInfo(rel, new, indexes);
+		systable_endscan(scan);
+		heap_freetuple(new);
+	}
+	CatalogCloseIndexes(indexes);
+	table_close(rel, RowExclusiveLock);
+
+	/* waiters must hear of it though no row changed */
+	in->checkpoint.op_id++;
+}

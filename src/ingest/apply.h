@@ -1,0 +1,23 @@
+/*
+ * apply.h
+ *	  What storing a batch and building a shape share.
+ */
+#ifndef TIDE_APPLY_H
+#define TIDE_APPLY_H
+
+#include "ingest/ingest.h"
+
+/* frame of every transaction the ingest writes in: snapshot, WAL marked as our own */
+extern void tide_apply_begin(void);
+extern void tide_apply_end(void);
+
+/* after an ERROR between the two */
+extern void tide_apply_abort(void);
+
+/* write in->checkpoint and NOTIFY its op_id */
+extern void tide_checkpoint_store(TideIngest *in);
+
+/* whether the notification queue is less than half full */
+extern bool tide_notify_has_room(void);
+
+#endif							/* TIDE_APPLY_H */

@@ -1,0 +1,416 @@
+/*
+ * build.c
+ *	  Building shapes: initial copies, new shapes over existing shadows, clean-up.
+ *
+ * Everything here is a transaction of its own between two batches, so the change log
+ * has one order and one writer. A copy reads its table under a snapshot that is kept
+ * with the source: decoded transactions which it saw are skipped for that table.
+ *
+ * States of a shape:
+ *	 building, built_op_id null	 waits for its turn here
+ *	 building, built_op_id set	 entries written, follows changes; live with the first checkpoint
+ *								 at or beyond the moment of the copy
+ *	 live
+ *	 failed						 its definition or its expressions raised an error
+ *	 dropped					 waits for its buckets to be deleted here
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/shape_catalog.h"
+#include "ingest/apply.h"
+#include "ingest/batch.h"
+#include "ingest/build.h"
+#include "ingest/membership.h"
+#include "ingest/rebuild.h"
+#include "store/shared.h"
+
+/* rows of a new source are seen by nobody before the copy commits */
+#define COPY_OPTIONS	(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
+
+/* one pass over a table's rows that writes the first entries of some shapes */
+typedef struct Build
+{
+	TideIngest *in;
+	TideShadow *shadow;
+	List	   *shapes;			/* of TideShape */
+	List	   *evals;			/* of TideNodeEval */
+	int64		base_op_id;		/* before any entry */
+	int			options;		/* for the table access method */
+	int			nrows;			/* gathered in the shadow's slots */
+	TideBucket **buckets;		/* [eval][row] */
+	TideLogEntry *entries;
+} Build;
+
+static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
+static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
+static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
+static Snapshot snapshot_for_copy(void);
+static void build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes,
+						int options);
+static void build_flush(Build *build);
+static void build_end(Build *build, bool is_live);
+
+bool
+tide_ingest_build(TideIngest *in, bool *later)
+{
+	ListCell   *lc;
+
+	*later = false;
+	if (tide_rebuild_step(in, later))
+		return true;
+	foreach(lc, in->shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+		TideShapeNode *root = shape->nodes ? linitial(shape->nodes) : NULL;
+		ListCell   *lc2;
+
+		if (shape->state != TIDE_SHAPE_BUILDING || shape->built_op_id != 0 || root == NULL)
+			continue;
+		foreach(lc2, in->sources)
+		{
+			TideSource *source = lfirst(lc2);
+
+			if (source->source_id == root->source_id &&
+				build_shapes_of(in, source, later))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* all shapes that wait for this source, in one pass */
+static bool
+build_shapes_of(TideIngest *in, TideSource *source, bool *later)
+{
+	List	   *shapes = NIL;
+	ListCell   *lc;
+	TideWatch  *watch = tide_watch_of_source(in, source->source_id);
+
+	foreach(lc, in->shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id == 0 &&
+			shape->nodes != NIL &&
+			((TideShapeNode *) linitial(shape->nodes))->source_id == source->source_id)
+			shapes = lappend(shapes, shape);
+	}
+
+	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
+	tide_shared_worker_state(TIDE_WORKER_COPYING);
+	if (source->live)
+		scan_shadow(in, watch, shapes);
+	else if (!ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+			 !copy_source(in, source, shapes))
+	{
+		*later = true;			/* somebody alters the table, or commits just now */
+		tide_evaluating_shape = 0;
+		return false;
+	}
+	tide_evaluating_shape = 0;
+	return true;
+}
+
+/* the source's columns as they are now; false if the table is gone */
+static void
+describe_source(TideSource *source, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	source->ncolumns = 0;
+	source->columns = palloc(sizeof(AttrNumber) * desc->natts);
+	source->column_names = palloc(sizeof(char *) * desc->natts);
+	source->column_types = palloc(sizeof(Oid) * desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		source->columns[source->ncolumns] = att->attnum;
+		source->column_names[source->ncolumns] = pstrdup(NameStr(att->attname));
+		source->column_types[source->ncolumns++] = att->atttypid;
+	}
+}
+
+/*
+ * Copy a table into its new shadow and write the shapes' first entries on the way. The
+ * table is locked. False, with nothing done, if no usable snapshot can be had now.
+ */
+static bool
+copy_source(TideIngest *in, TideSource *source, List *shapes)
+{
+	Snapshot	snapshot = snapshot_for_copy();
+	Relation	rel;
+	TideShadow *shadow;
+	Build		build;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+
+	if (snapshot == NULL)
+		return false;
+	tide_apply_begin();
+	rel = table_open(source->relid, NoLock);
+	describe_source(source, rel);
+	source->snapshot = tide_snapshot_text(snapshot);
+	source->snapshot_lsn = GetXLogInsertRecPtr();
+
+	tide_shadow_create(source);
+	CommandCounterIncrement();
+	shadow = tide_shadow_load(CurrentMemoryContext, source);
+	tide_shadow_open(shadow, false);
+	build_begin(&build, in, shadow, shapes, COPY_OPTIONS);
+
+	scan = table_beginscan(rel, snapshot, 0, NULL);
+	slot = table_slot_create(rel, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		TupleTableSlot *row = tide_shadow_slot(shadow, build.nrows);
+
+		slot_getallattrs(slot);
+		row->tts_values[TIDE_SHADOW_OP - 1] = Int64GetDatum(build.base_op_id);
+		row->tts_isnull[TIDE_SHADOW_OP - 1] = false;
+		row->tts_isnull[TIDE_SHADOW_MEMBERS - 1] = true;
+		for (int i = 0; i < source->ncolumns; i++)
+		{
+			row->tts_values[i + TIDE_SHADOW_FIXED] = slot->tts_values[source->columns[i] - 1];
+			row->tts_isnull[i + TIDE_SHADOW_FIXED] = slot->tts_isnull[source->columns[i] - 1];
+		}
+		ExecStoreVirtualTuple(row);
+		ExecMaterializeSlot(row);
+		if (++build.nrows == TIDE_MULTI_INSERT)
+			build_flush(&build);
+	}
+	build_flush(&build);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+	UnregisterSnapshot(snapshot);
+	tide_shadow_close(shadow);
+
+	tide_shadow_create_indexes(source);
+	tide_catalog_set_source_live(source);
+	build_end(&build, false);
+	return true;
+}
+
+/*
+ * A snapshot in which every commit that decoding has passed is visible. A commit is in the
+ * WAL, and may be decoded, a moment before other snapshots see it: first let all
+ * commits under way reach the commit log, then take a snapshot, and refuse it if it holds
+ * for running what the commit log says is committed.
+ */
+static Snapshot
+snapshot_for_copy(void)
+{
+	int			ncommitting;
+	VirtualTransactionId *committing =
+		GetVirtualXIDsDelayingChkpt(&ncommitting, DELAY_CHKPT_START);
+	Snapshot	snapshot;
+
+	while (HaveVirtualXIDsDelayingChkpt(committing, ncommitting, DELAY_CHKPT_START))
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(100L);
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		if (TransactionIdDidCommit(snapshot->xip[i]))
+		{
+			UnregisterSnapshot(snapshot);
+			return NULL;
+		}
+	return snapshot;
+}
+
+/* first entries of new shapes over rows that are there already */
+static void
+scan_shadow(TideIngest *in, TideWatch *watch, List *shapes)
+{
+	TideShadow *shadow = watch->shadow;
+	Build		build;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	Snapshot	snapshot;
+
+	tide_apply_begin();
+	snapshot = RegisterSnapshot(GetActiveSnapshot());
+	tide_shadow_open(shadow, true);
+	build_begin(&build, in, shadow, shapes, 0);
+	scan = table_beginscan(shadow->heap, snapshot, 0, NULL);
+	slot = table_slot_create(shadow->heap, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		ExecCopySlot(tide_shadow_slot(shadow, build.nrows), slot);
+		if (++build.nrows == TIDE_MULTI_INSERT)
+			build_flush(&build);
+	}
+	build_flush(&build);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	tide_shadow_close(shadow);
+	build_end(&build, shadow->source->snapshot_lsn <= in->checkpoint.lsn);
+}
+
+static void
+build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes, int options)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+	int			nevals;
+
+	memset(build, 0, sizeof(Build));
+	build->in = in;
+	build->shadow = shadow;
+	build->shapes = shapes;
+	build->options = options;
+	build->base_op_id = ++in->checkpoint.op_id; /* 0 means not built */
+	foreach(lc, shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		foreach(lc2, shape->nodes)
+			build->evals = lappend(build->evals,
+								   tide_node_eval_create(CurrentMemoryContext, shape,
+														 lfirst(lc2), shadow));
+	}
+	nevals = list_length(build->evals);
+	build->buckets = palloc(sizeof(TideBucket *) * TIDE_MULTI_INSERT * nevals);
+	build->entries = palloc(sizeof(TideLogEntry) * TIDE_MULTI_INSERT * nevals);
+
+	/* so that every later change of a row is newer than the build's entries */
+	in->checkpoint.op_id++;
+	foreach(lc, shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		if (((TideShapeNode *) linitial(shape->nodes))->key_parts == NIL)
+			(void) tide_bucket_for_key(in->buckets, shape->shape_id, NULL, 0,
+									   &in->checkpoint.op_id);
+	}
+}
+
+/* buckets of the gathered rows, one eval after the other since each has its own user */
+static void
+build_evaluate(Build *build)
+{
+	ListCell   *lc;
+
+	foreach(lc, build->evals)
+	{
+		TideNodeEval *eval = lfirst(lc);
+		TideBucket **buckets = build->buckets +
+			foreach_current_index(lc) * TIDE_MULTI_INSERT;
+		TideSpiFrame frame;
+
+		tide_node_eval_begin(eval, &frame);
+		for (int i = 0; i < build->nrows; i++)
+		{
+			TupleTableSlot *row = build->shadow->slots[i];
+
+			slot_getallattrs(row);
+			buckets[i] = tide_node_eval_bucket(eval, build->in->buckets, row->tts_values,
+											   row->tts_isnull,
+											   &build->in->checkpoint.op_id);
+		}
+		tide_node_eval_end(eval, &frame);
+	}
+}
+
+/* write the gathered rows (a copy's) and their entries */
+static void
+build_flush(Build *build)
+{
+	TideShadow *shadow = build->shadow;
+	int			n = 0;
+
+	if (build->nrows == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	build_evaluate(build);
+	if (build->options != 0)
+		tide_shadow_insert(shadow, build->nrows, build->options);
+	for (int i = 0; i < build->nrows; i++)
+		for (int e = 0; e < list_length(build->evals); e++)
+		{
+			TideBucket *bucket = build->buckets[e * TIDE_MULTI_INSERT + i];
+			TupleTableSlot *row = shadow->slots[i];
+			TideLogEntry *entry = &build->entries[n];
+
+			if (bucket == NULL)
+				continue;
+			slot_getallattrs(row);
+			entry->bucket_id = bucket->bucket_id;
+			entry->op_id = ++build->in->checkpoint.op_id;
+			entry->kind = TIDE_LOG_ENTER;
+			entry->hash = tide_node_eval_hash(list_nth(build->evals, e), row->tts_values,
+											  row->tts_isnull, NULL);
+			entry->tid = row->tts_tid;
+			entry->columns = row->tts_values + TIDE_SHADOW_FIXED;
+			tide_bucket_count(build->in->buckets, bucket, 1, entry->hash, 0, entry->op_id);
+			n++;
+		}
+	tide_log_append(shadow, build->entries, n, build->options);
+	build->nrows = 0;
+}
+
+/* buckets, shape states and the checkpoint's op_id; its LSN has not moved */
+static void
+build_end(Build *build, bool is_live)
+{
+	ListCell   *lc;
+
+	tide_buckets_flush(build->in->buckets);
+	foreach(lc, build->shapes)
+		tide_catalog_set_shape_state(((TideShape *) lfirst(lc))->shape_id,
+									 is_live ? TIDE_SHAPE_LIVE : TIDE_SHAPE_BUILDING,
+									 build->base_op_id, NULL);
+	tide_checkpoint_store(build->in);
+	tide_apply_end();
+}
+
+bool
+tide_build_is_waiting(const TideIngest *in, XLogRecPtr position)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->copied)
+		if (((TideCopied *) lfirst(lc))->lsn <= position)
+			return true;
+	return false;
+}
+
+void
+tide_build_finish(TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->copied)
+	{
+		TideCopied *copied = lfirst(lc);
+
+		if (copied->lsn > in->checkpoint.lsn)
+			continue;
+		tide_catalog_set_shape_state(copied->shape_id, TIDE_SHAPE_LIVE,
+									 copied->built_op_id, NULL);
+		in->copied = foreach_delete_current(in->copied, lc);
+		in->checkpoint.op_id++; /* wakes those who wait for it */
+	}
+}

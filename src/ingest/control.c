@@ -1,0 +1,426 @@
+/*
+ * control.c
+ *	  Starting, stopping and waiting for the ingest.
+ *
+ * The slot is not transactional, the switch in tide_internal.state is. start() creates the
+ * slot before it writes anything (core allows it only then) and a worker before it
+ * commits; that worker waits for the lock on the state table and goes away if the
+ * transaction is rolled back. stop() ends the worker before it commits; the postmaster's
+ * restart waits for the lock likewise.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "replication/slot.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+#include "catalog/shape_catalog.h"
+#include "decode/plugin.h"
+#include "ingest/apply.h"
+#include "ingest/batch.h"
+#include "ingest/capture.h"
+#include "ingest/control.h"
+#include "ingest/ingest.h"
+#include "ingest/rebuild.h"
+#include "ingest/worker.h"
+#include "store/shared.h"
+#include "util/compat.h"
+#include "util/errors.h"
+#include "util/meta_table.h"
+#include "util/spi.h"
+
+#define STOP_TRIES		200		/* of STOP_WAIT_MS */
+#define STOP_WAIT_MS	50
+#define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
+
+static void require_primary(const char *function);
+static void require_settings(void);
+static void lock_state(TideState *state);
+static char *default_slot_name(void);
+static int	slot_holder(const char *slot_name);
+static void run_with_name(const char *sql, const char *name);
+static void end_worker(const char *slot_name);
+
+static void
+require_primary(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s during recovery", function),
+				 errhint("Only the primary server runs the ingest.")));
+}
+
+/* the settings without which the slot cannot be used, each with the cure */
+static void
+require_settings(void)
+{
+	const char *plugins = GetConfigOption("output_plugin_libraries", true, false);
+	List	   *names;
+	ListCell   *lc;
+
+	if (wal_level < WAL_LEVEL_LOGICAL)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_NOT_RUNNING),
+				 errmsg("pg_tide requires \"wal_level\" to be \"logical\""),
+				 errhint("Run ALTER SYSTEM SET wal_level = 'logical' and restart the server.")));
+	if (plugins == NULL)
+		return;					/* this minor has no such setting */
+	if (!SplitGUCList(pstrdup(plugins), ',', &names))
+		names = NIL;
+	foreach(lc, names)
+		if (strcmp(lfirst(lc), "pg_tide") == 0)
+			return;
+	ereport(ERROR,
+			(errcode(TIDE_ERRCODE_NOT_RUNNING),
+			 errmsg("library \"%s\" is not in \"output_plugin_libraries\"", "pg_tide"),
+			 errhint("Run ALTER SYSTEM SET output_plugin_libraries = %s, pg_tide and "
+					 "SELECT pg_reload_conf().", plugins[0] ? plugins : "pgoutput")));
+}
+
+/* one start, stop or reset at a time; also read what the last one left */
+static void
+lock_state(TideState *state)
+{
+	LockRelationOid(tide_meta_relid("state"), ShareRowExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_state_read(state);
+	PopActiveSnapshot();
+}
+
+/* tide_<database>; characters a slot name cannot have become '_', with the OID for difference */
+static char *
+default_slot_name(void)
+{
+	const char *database = get_database_name(MyDatabaseId);
+	char	   *name = psprintf("tide_%s", database);
+	bool		differs = strlen(name) >= NAMEDATALEN;
+
+	for (char *p = name; *p != '\0'; p++)
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '_'))
+		{
+			*p = '_';
+			differs = true;
+		}
+	if (differs)
+		name = psprintf("%.*s_%u", NAMEDATALEN - 12, name, MyDatabaseId);
+	return name;
+}
+
+/* pid of the process that has the slot acquired, 0 if none, -1 if there is no such slot */
+static int
+slot_holder(const char *slot_name)
+{
+	ReplicationSlot *slot = slot_name[0] ? SearchNamedReplicationSlot(slot_name, true) : NULL;
+
+	return slot == NULL ? -1 : slot->active_pid;
+}
+
+static void
+run_with_name(const char *sql, const char *name)
+{
+	TideSpiFrame frame;
+	Oid			types[] = {NAMEOID};
+	NameData	value;
+	Datum		values[1];
+
+	namestrcpy(&value, name);
+	values[0] = NameGetDatum(&value);
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	tide_spi_end(&frame);
+}
+
+/* a slot whose decoding goes to the ingest, whether or not the JSON stream can start */
+static void
+create_slot(const char *slot_name)
+{
+	tide_decode_override = tide_capture_callbacks;
+	PG_TRY();
+	{
+		run_with_name("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pg_tide')",
+					  slot_name);
+	}
+	PG_FINALLY();
+	{
+		tide_decode_override = NULL;
+	}
+	PG_END_TRY();
+}
+
+static void
+require_our_slot(const char *slot_name)
+{
+	ReplicationSlot *slot = SearchNamedReplicationSlot(slot_name, true);
+
+	if (strcmp(NameStr(slot->data.plugin), "pg_tide") != 0 ||
+		slot->data.database != MyDatabaseId)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("replication slot \"%s\" exists but is not of plugin \"%s\" in this database",
+						slot_name, "pg_tide")));
+}
+
+char *
+tide_ingest_start(void)
+{
+	TideState	state;
+	char	   *slot_name;
+	bool		is_new;
+
+	require_primary("tide.start()");
+	require_settings();
+	lock_state(&state);
+	slot_name = state.slot_name[0] ? pstrdup(state.slot_name) : default_slot_name();
+	is_new = slot_holder(slot_name) < 0;
+	if (is_new)
+	{
+		if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+			ereport(ERROR,
+					(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+					 errmsg("tide.start() cannot create its slot in a transaction that has performed writes")));
+		create_slot(slot_name);
+	}
+	require_our_slot(slot_name);
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (is_new && state.slot_name[0] && tide_catalog_sources() != NIL)
+		tide_rebuild_all();		/* the old slot is lost, and changes with it */
+	PopActiveSnapshot();
+	run_with_name("UPDATE tide_internal.state SET enabled = true, slot_name = $1", slot_name);
+	if (slot_holder(slot_name) <= 0 && !tide_worker_launch(MyDatabaseId, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not start the pg_tide worker"),
+				 errhint("Increase max_worker_processes, or use tide.ingest().")));
+	return slot_name;
+}
+
+/* end whatever worker has the slot; the lock on the state keeps the next one waiting */
+static void
+end_worker(const char *slot_name)
+{
+	for (int i = 0; i < STOP_TRIES; i++)
+	{
+		int			pid = slot_holder(slot_name);
+		PGPROC	   *proc;
+
+		if (pid <= 0)
+			return;
+		proc = BackendPidGetProc(pid);
+		if (proc != NULL && !proc->isBackgroundWorker)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("replication slot \"%s\" is in use by process %d", slot_name, pid)));
+		if (proc != NULL && i % 20 == 0)
+			(void) kill(pid, SIGTERM);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 i < 10 ? 2 : STOP_WAIT_MS, tide_wait_event_compat("TideStop"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	ereport(ERROR,
+			(errcode(TIDE_ERRCODE_TIMEOUT),
+			 errmsg("the pg_tide worker did not stop in time")));
+}
+
+void
+tide_ingest_stop(void)
+{
+	TideState	state;
+
+	require_primary("tide.stop()");
+	lock_state(&state);
+	end_worker(state.slot_name);
+	run_with_name("UPDATE tide_internal.state SET enabled = false WHERE $1 IS NOT NULL", "");
+}
+
+void
+tide_ingest_reset(void)
+{
+	TideState	state;
+
+	require_primary("tide.reset()");
+	lock_state(&state);
+	end_worker(state.slot_name);
+	if (slot_holder(state.slot_name) >= 0)
+		run_with_name("SELECT pg_catalog.pg_drop_replication_slot($1)", state.slot_name);
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_rebuild_all();
+	PopActiveSnapshot();
+	run_with_name("UPDATE tide_internal.state SET enabled = false WHERE $1 IS NOT NULL", "");
+}
+
+/* build what waits, then read and apply up to the mark at the end of the WAL as of now */
+static int64
+round_steps(TideIngest *in, int64 max_changes)
+{
+	int64		before = in->checkpoint.changes;
+	bool		later;
+	bool		is_done = false;
+
+	tide_ingest_confirm(in, in->checkpoint.lsn);
+	while (!is_done)
+	{
+		int64		left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
+
+		do
+		{
+			CHECK_FOR_INTERRUPTS();
+			PushActiveSnapshot(GetLatestSnapshot());
+			tide_ingest_reload(in);
+			PopActiveSnapshot();
+		} while (tide_ingest_build(in, &later));
+
+		XLogFlush(LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false));
+		do
+		{
+			bool		at_end = tide_ingest_read(in, left);
+
+			is_done = at_end ||
+				(max_changes > 0 && in->batch->nchanges >= left);
+			if (!tide_batch_is_empty(in->batch))
+				tide_ingest_apply(in);
+			left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
+		} while (!is_done && !in->needs_reload);
+		is_done = is_done && !in->needs_reload;
+	}
+	return in->checkpoint.changes - before;
+}
+
+int64
+tide_ingest_round(int64 max_changes)
+{
+	TideState	state;
+	volatile int64 changes = 0;
+	int			nest_level;
+
+	require_primary("tide.ingest()");
+	require_settings();
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("tide.ingest() cannot run in a transaction that has performed writes")));
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("tide.ingest() must run in a READ COMMITTED transaction")));
+	lock_state(&state);
+	if (state.enabled)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_NOT_RUNNING),
+				 errmsg("the pg_tide worker of this database is active"),
+				 errhint("Use tide.stop() before tide.ingest().")));
+	if (slot_holder(state.slot_name) < 0)
+	{
+		strlcpy(state.slot_name, default_slot_name(), NAMEDATALEN);
+		if (slot_holder(state.slot_name) < 0)
+			create_slot(state.slot_name);
+		require_our_slot(state.slot_name);
+	}
+
+	nest_level = tide_settings_push();
+	PG_TRY();
+	{
+		TideIngest *in;
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		in = tide_ingest_open(TopTransactionContext, state.slot_name);
+		PopActiveSnapshot();
+		changes = round_steps(in, max_changes);
+		tide_ingest_close(in);
+	}
+	PG_FINALLY();
+	{
+		/* none of this is undone by the transaction's abort */
+		if (MyReplicationSlot != NULL)
+			ReplicationSlotRelease();
+		tide_decode_override = NULL;
+		tide_apply_abort();
+		InvalidateSystemCaches();
+	}
+	PG_END_TRY();
+	tide_settings_pop(nest_level);
+	run_with_name("UPDATE tide_internal.state SET slot_name = $1", state.slot_name);
+	return changes;
+}
+
+/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
+static bool
+is_building(int64 *op_id)
+{
+	TideCheckpoint checkpoint;
+	bool		building = false;
+	ListCell   *lc;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_checkpoint_read(&checkpoint);
+	foreach(lc, tide_catalog_shapes(false))
+	{
+		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_BUILDING)
+			building = true;
+	}
+	PopActiveSnapshot();
+	*op_id = checkpoint.op_id;
+	return building;
+}
+
+void
+tide_ingest_sync(long timeout_ms)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	TideState	state;
+	XLogRecPtr	mark;
+	int64		op_id;
+	bool		reached;
+
+	require_primary("tide.sync()");
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_state_read(&state);
+	PopActiveSnapshot();
+	if (!state.enabled)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_NOT_RUNNING),
+				 errmsg("pg_tide is not started in this database"),
+				 errhint("Use tide.start().")));
+
+	/* everything that committed before is in the WAL before this mark */
+	mark = LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false);
+	XLogFlush(mark);
+	tide_shared_wake(mark);
+	reached = tide_shared_wait(-1, mark, timeout_ms);
+
+	/* shapes created before the call count as well: they become live with a new op_id */
+	while (reached && is_building(&op_id))
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+		(void) tide_shared_wait(op_id, mark, Min(left, SYNC_SLICE_MS));
+		reached = left > 0;
+	}
+	if (!reached)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_TIMEOUT),
+				 errmsg("tide: waiting for the checkpoint timed out"),
+				 errdetail("The change log has not reached %X/%X within %ld ms.",
+						   LSN_FORMAT_ARGS(mark), timeout_ms),
+				 errhint("See the view tide.status.")));
+}

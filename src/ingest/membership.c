@@ -1,0 +1,241 @@
+/*
+ * membership.c
+ *	  Which bucket of a shape node holds a row.
+ *
+ * A shape's expressions are compiled once and run against rows in the shadow's layout.
+ * Those that call nothing but built-in functions keep their compiled form from batch to
+ * batch; others are compiled anew for each transaction, since what user functions keep
+ * in their call sites does not outlive it, and run as the shape's owner under
+ * SECURITY_RESTRICTED_OPERATION.
+ */
+#include "postgres.h"
+
+#include "access/attmap.h"
+#include "access/detoast.h"
+#include "access/transam.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/memutils.h"
+
+#include "ingest/membership.h"
+#include "util/compat.h"
+
+int			tide_evaluating_shape = 0;
+
+static Expr *expr_over_shadow(Node *expr, const TideShadow *shadow);
+static bool calls_user_code(Node *node, void *context);
+static void compile(TideNodeEval *eval);
+
+TideNodeEval *
+tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *node,
+					  TideShadow *shadow)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TideNodeEval *eval = palloc0(sizeof(TideNodeEval));
+	ListCell   *lc;
+	int			i = 0;
+
+	tide_evaluating_shape = shape->shape_id;
+	eval->shape = shape;
+	eval->node = node;
+	eval->shadow = shadow;
+	eval->ncolumns = node->ncolumns;
+	eval->positions = palloc(sizeof(int) * node->ncolumns);
+	for (int c = 0; c < node->ncolumns; c++)
+	{
+		AttrNumber	attnum = node->columns[c];
+		int			pos = attnum < shadow->natts_source ? shadow->attnum_pos[attnum] : -1;
+
+		if (pos < 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("a column of shape \"%s\" does not exist any more", shape->name)));
+		eval->positions[c] = pos;
+	}
+	eval->filter = node->filter ? expr_over_shadow(node->filter, shadow) : NULL;
+	eval->nkeys = list_length(node->key_parts);
+	eval->keys = palloc(sizeof(Expr *) * Max(eval->nkeys, 1));
+	eval->key_states = palloc0(sizeof(ExprState *) * Max(eval->nkeys, 1));
+	eval->codecs = palloc(sizeof(TideKeyCodec *) * Max(eval->nkeys, 1));
+	eval->is_builtin = !calls_user_code((Node *) eval->filter, NULL);
+	foreach(lc, node->key_parts)
+	{
+		TideKeyPart *part = lfirst(lc);
+
+		eval->keys[i] = expr_over_shadow(part->expr, shadow);
+		eval->codecs[i] = tide_key_codec_create(context, part->type);
+		eval->is_builtin &= !calls_user_code((Node *) eval->keys[i], NULL);
+		i++;
+	}
+	eval->slot = MakeSingleTupleTableSlot(shadow->desc, &TTSOpsVirtual);
+	tide_evaluating_shape = 0;
+	MemoryContextSwitchTo(old);
+	return eval;
+}
+
+/* the expression with Vars of the source's attnums turned into the shadow's */
+static Expr *
+expr_over_shadow(Node *expr, const TideShadow *shadow)
+{
+	AttrMap    *map = make_attrmap(Max(shadow->natts_source - 1, 1));
+	bool		found_whole_row;
+
+	for (int attnum = 1; attnum < shadow->natts_source; attnum++)
+		map->attnums[attnum - 1] = shadow->attnum_pos[attnum] < 0 ? 0 :
+			shadow->attnum_pos[attnum] + 1 + TIDE_SHADOW_FIXED;
+	return (Expr *) map_variable_attnos(copyObject(expr), 1, 0, map, InvalidOid,
+										&found_whole_row);
+}
+
+static bool
+is_user_function(Oid funcid, void *context)
+{
+	return funcid >= FirstNormalObjectId;
+}
+
+static bool
+calls_user_code(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, CoerceToDomain) ||
+		check_functions_in_node(node, is_user_function, context))
+		return true;
+	return expression_tree_walker(node, calls_user_code, context);
+}
+
+/* into the current context */
+static void
+compile(TideNodeEval *eval)
+{
+	eval->econtext = CreateStandaloneExprContext();
+	eval->filter_state = eval->filter ?
+		ExecInitExpr(expression_planner(copyObject(eval->filter)), NULL) : NULL;
+	for (int i = 0; i < eval->nkeys; i++)
+		eval->key_states[i] = ExecInitExpr(expression_planner(copyObject(eval->keys[i])),
+										   NULL);
+}
+
+void
+tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame)
+{
+	tide_evaluating_shape = eval->shape->shape_id;
+	if (!eval->is_builtin)
+	{
+		tide_user_push(frame, eval->shape->owner);
+		compile(eval);
+	}
+	else if (eval->econtext == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(eval));
+
+		compile(eval);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+void
+tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame)
+{
+	ExecClearTuple(eval->slot);
+	if (!eval->is_builtin)
+	{
+		FreeExprContext(eval->econtext, true);
+		eval->econtext = NULL;
+		tide_user_pop(frame);
+	}
+	tide_evaluating_shape = 0;
+}
+
+TideBucket *
+tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *values,
+					  const bool *nulls, int64 *op_id)
+{
+	TupleTableSlot *slot = ExecClearTuple(eval->slot);
+	int			natts = eval->shadow->desc->natts;
+	const char *parts[INDEX_MAX_KEYS];
+	bool		isnull;
+	MemoryContext old;
+	Datum		value;
+
+	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, nulls, sizeof(bool) * natts);
+	slot->tts_isnull[TIDE_SHADOW_OP - 1] = slot->tts_isnull[TIDE_SHADOW_MEMBERS - 1] = true;
+	ExecStoreVirtualTuple(slot);
+
+	ResetExprContext(eval->econtext);
+	eval->econtext->ecxt_scantuple = slot;
+	if (eval->filter_state != NULL)
+	{
+		value = ExecEvalExprSwitchContext(eval->filter_state, eval->econtext, &isnull);
+		if (isnull || !DatumGetBool(value))
+			return NULL;
+	}
+	old = MemoryContextSwitchTo(eval->econtext->ecxt_per_tuple_memory);
+	for (int i = 0; i < eval->nkeys; i++)
+	{
+		value = ExecEvalExpr(eval->key_states[i], eval->econtext, &isnull);
+		if (isnull)
+		{
+			MemoryContextSwitchTo(old);
+			return NULL;
+		}
+		parts[i] = tide_key_codec_text(eval->codecs[i], value);
+	}
+	MemoryContextSwitchTo(old);
+	return tide_bucket_for_key(buckets, eval->shape->shape_id, parts, eval->nkeys, op_id);
+}
+
+/* of one column's content: the same for any way the value is stored */
+static uint32
+column_hash(Form_pg_attribute att, Datum value, bool isnull, AttrNumber attnum)
+{
+	uint32		hash = 0;
+
+	if (!isnull && att->attbyval)
+		hash = hash_bytes((const unsigned char *) &value, sizeof(Datum));
+	else if (!isnull && att->attlen > 0)
+		hash = hash_bytes((const unsigned char *) DatumGetPointer(value), att->attlen);
+	else if (!isnull && att->attlen == -1)
+	{
+		struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
+
+		hash = hash_bytes((const unsigned char *) VARDATA_ANY(flat), VARSIZE_ANY_EXHDR(flat));
+		if ((Pointer) flat != DatumGetPointer(value))
+			pfree(flat);
+	}
+	else if (!isnull)
+		hash = hash_bytes((const unsigned char *) DatumGetCString(value),
+						  strlen(DatumGetCString(value)));
+	return murmurhash32(hash ^ murmurhash32((uint32) attnum * 2 + isnull));
+}
+
+uint32
+tide_node_eval_hash(const TideNodeEval *eval, const Datum *values, const bool *nulls,
+					const bool *changed)
+{
+	uint32		sum = 0;
+
+	for (int i = 0; i < eval->ncolumns; i++)
+	{
+		int			pos = eval->positions[i];
+		int			a = pos + TIDE_SHADOW_FIXED;
+
+		if (changed == NULL || changed[pos])
+			sum += column_hash(TupleDescAttr(eval->shadow->desc, a), values[a], nulls[a],
+							   eval->node->columns[i]);
+	}
+	return sum;
+}
+
+bool
+tide_node_eval_shows_change(const TideNodeEval *eval, const bool *changed)
+{
+	for (int i = 0; i < eval->ncolumns; i++)
+		if (changed[eval->positions[i]])
+			return true;
+	return false;
+}

@@ -1,0 +1,60 @@
+/*
+ * membership.h
+ *	  Which bucket of a shape node holds a row.
+ */
+#ifndef TIDE_MEMBERSHIP_H
+#define TIDE_MEMBERSHIP_H
+
+#include "nodes/execnodes.h"
+
+#include "ingest/ingest.h"
+#include "shape/bucket_key.h"
+#include "util/spi.h"
+
+/* a shape node made ready for evaluation against rows in the shadow's layout */
+typedef struct TideNodeEval
+{
+	TideShape  *shape;
+	TideShapeNode *node;
+	TideShadow *shadow;
+	int			ncolumns;		/* columns shown */
+	int		   *positions;		/* of them in the shadow */
+	int			nkeys;
+	Expr	   *filter;			/* over shadow attnums, or NULL */
+	Expr	  **keys;
+	TideKeyCodec **codecs;
+	bool		is_builtin;		/* calls no user code: may run as anybody */
+
+	/* while evaluating; kept for good if is_builtin */
+	ExprState  *filter_state;
+	ExprState **key_states;
+	ExprContext *econtext;
+	TupleTableSlot *slot;
+} TideNodeEval;
+
+extern TideNodeEval *tide_node_eval_create(MemoryContext context, TideShape *shape,
+										   TideShapeNode *node, TideShadow *shadow);
+
+/*
+ * Between begin and end, bucket() evaluates as the shape's owner and puts
+ * errors down to the shape. In a transaction, with an active snapshot.
+ */
+extern void tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame);
+extern void tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame);
+
+/* bucket of the row (values in shadow layout), or NULL; made if it is the first row in it */
+extern TideBucket *tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets,
+										 const Datum *values, const bool *nulls,
+										 int64 *op_id);
+
+/*
+ * Hash of the columns shown: the sum of a hash per column, so that a change can be
+ * computed from the changed columns alone. changed = NULL: all of them.
+ */
+extern uint32 tide_node_eval_hash(const TideNodeEval *eval, const Datum *values,
+								  const bool *nulls, const bool *changed);
+
+/* whether any of the columns shown is marked */
+extern bool tide_node_eval_shows_change(const TideNodeEval *eval, const bool *changed);
+
+#endif							/* TIDE_MEMBERSHIP_H */

@@ -1,0 +1,261 @@
+/*
+ * rebuild.c
+ *	  Taking shapes and sources apart, and compiling shapes anew.
+ *
+ * A source whose definition changed loses its shadow table, its change log and the buckets
+ * of all shapes on it; the shapes are compiled again from their definitions, as
+ * their owners, and built like new ones. Clients are told to drop the old buckets, since
+ * bucket ids are never used again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "catalog/shape_catalog.h"
+#include "ingest/apply.h"
+#include "ingest/rebuild.h"
+#include "store/shadow.h"
+#include "shape/compile.h"
+#include "util/spi.h"
+#include "util/subxact.h"
+
+typedef struct Recompile
+{
+	TideShape  *shape;
+	TideShape  *compiled;
+	MemoryContext context;		/* of compiled */
+	Jsonb	   *definition;
+	char	   *search_path;
+} Recompile;
+
+static bool rebuild_broken(TideIngest *in, bool *later);
+static bool recompile_shapes(TideIngest *in);
+static bool clean_dropped(void);
+static bool drop_unused_sources(TideIngest *in, bool *later);
+
+bool
+tide_rebuild_step(TideIngest *in, bool *later)
+{
+	bool		done;
+
+	tide_apply_begin();
+	done = rebuild_broken(in, later) || recompile_shapes(in) || clean_dropped() ||
+		drop_unused_sources(in, later);
+	tide_apply_end();
+	return done;
+}
+
+/* run a statement about one integer as the extension's owner; rows concerned */
+static uint64
+run_for(const char *sql, int id)
+{
+	TideSpiFrame frame;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(id)};
+	uint64		n;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	n = SPI_processed;
+	tide_spi_end(&frame);
+	return n;
+}
+
+/* shapes of a source back to before they were compiled */
+static void
+unbuild_shapes(int source_id)
+{
+	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_nodes n"
+				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
+	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL"
+				   " FROM tide_internal.shape_nodes n WHERE n.source_id = $1"
+				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
+				   source_id);
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_nodes n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
+	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
+}
+
+static bool
+rebuild_broken(TideIngest *in, bool *later)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->broken)
+	{
+		int			source_id = lfirst_int(lc);
+
+		if (!tide_shadow_drop(source_id))
+		{
+			*later = true;
+			continue;
+		}
+		unbuild_shapes(source_id);
+		in->broken = foreach_delete_current(in->broken, lc);
+		return true;
+	}
+	return false;
+}
+
+/* as the shape's owner, in a subtransaction */
+static void
+recompile_body(void *arg)
+{
+	Recompile  *work = arg;
+	TideSpiFrame frame;
+	MemoryContext old;
+
+	tide_user_push(&frame, work->shape->owner);
+	(void) set_config_option("search_path", work->search_path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	old = MemoryContextSwitchTo(work->context);
+	work->compiled = tide_shape_compile(work->shape->name, work->definition);
+	MemoryContextSwitchTo(old);
+	tide_user_pop(&frame);
+	tide_catalog_insert_nodes(work->shape->shape_id, work->compiled->nodes);
+}
+
+/* definition and search_path of a shape, in the current context */
+static void
+read_definition(Recompile *work)
+{
+	MemoryContext result = CurrentMemoryContext;
+	MemoryContext old;
+	TideSpiFrame frame;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(work->shape->shape_id)};
+	bool		isnull;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args("SELECT definition, search_path FROM tide_internal.shapes"
+							  " WHERE shape_id = $1", 1, types, values, NULL, true, 1) !=
+		SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read shape %d", work->shape->shape_id);
+	old = MemoryContextSwitchTo(result);
+	work->definition = DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0],
+														SPI_tuptable->tupdesc, 1, &isnull));
+	work->search_path = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
+														  SPI_tuptable->tupdesc, 2,
+														  &isnull));
+	MemoryContextSwitchTo(old);
+	tide_spi_end(&frame);
+}
+
+/* shapes that have no compiled nodes: after a rebuild, after pg_restore */
+static bool
+recompile_shapes(TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+		Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
+		ErrorData  *error;
+
+		if (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED)
+			continue;
+		read_definition(&work);
+		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
+					   shape->shape_id);
+		error = tide_subxact_run(recompile_body, &work);
+		tide_catalog_set_shape_state(shape->shape_id,
+									 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
+									 error ? error->message : NULL);
+		return true;
+	}
+	return false;
+}
+
+/* buckets and entries of shapes that were dropped, then the shapes themselves */
+static bool
+clean_dropped(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, tide_catalog_shapes(true))
+	{
+		TideShape  *shape = lfirst(lc);
+		ListCell   *lc2;
+
+		if (shape->state != TIDE_SHAPE_DROPPED)
+			continue;
+		foreach(lc2, shape->nodes)
+		{
+			int			source_id = ((TideShapeNode *) lfirst(lc2))->source_id;
+
+			/* not if the log itself is about to go */
+			if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
+						" AND s.state = 'live' AND EXISTS (SELECT FROM"
+						" tide_internal.shape_nodes n JOIN tide_internal.shapes h"
+						" USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
+						source_id) > 0)
+				(void) run_for(psprintf("DELETE FROM tide_shadow.log%d l"
+										" USING tide_internal.buckets b"
+										" WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
+										source_id), shape->shape_id);
+		}
+		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
+					   shape->shape_id);
+		tide_catalog_delete_shape(shape->shape_id);
+		return true;
+	}
+	return false;
+}
+
+static bool
+drop_unused_sources(TideIngest *in, bool *later)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->sources)
+	{
+		int			source_id = ((TideSource *) lfirst(lc))->source_id;
+
+		/*
+		 * A shape being created holds a lock on the row: then it is not unused. The
+		 * second look sees one that committed just before we got our lock.
+		 */
+		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
+					" AND NOT EXISTS (SELECT FROM tide_internal.shape_nodes n"
+					" WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
+			run_for("SELECT FROM tide_internal.shape_nodes n WHERE n.source_id = $1",
+					source_id) > 0)
+			continue;
+		if (!tide_shadow_drop(source_id))
+		{
+			*later = true;
+			continue;
+		}
+		(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
+		return true;
+	}
+	return false;
+}
+
+void
+tide_rebuild_all(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, tide_catalog_sources())
+	{
+		int			source_id = ((TideSource *) lfirst(lc))->source_id;
+
+		if (!tide_shadow_drop(source_id))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("shadow table \"tide_shadow.t%d\" is being read", source_id),
+					 errhint("Try again when the running pulls have ended.")));
+		unbuild_shapes(source_id);
+	}
+	(void) run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
+	(void) run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
+				   " WHERE $1 = 0", 0);
+}

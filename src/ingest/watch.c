@@ -1,0 +1,140 @@
+/*
+ * watch.c
+ *	  What the decoder listens to: sources, and the shape nodes on them.
+ *
+ * Read anew when tide_internal.shapes changes. System caches are emptied first: after
+ * decoding old rows they may show catalogs of that time.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "catalog/shape_catalog.h"
+#include "ingest/batch.h"
+#include "ingest/build.h"
+#include "ingest/ingest.h"
+#include "ingest/membership.h"
+
+static TideWatch *add_watch(TideIngest *in, TideSource *source);
+static void read_snapshot(TideWatch *watch);
+static void add_nodes(TideIngest *in, TideShape *shape);
+
+void
+tide_ingest_reload(TideIngest *in)
+{
+	MemoryContext old;
+	HASHCTL		ctl = {0};
+	ListCell   *lc;
+
+	InvalidateSystemCaches();
+	tide_buckets_reset(in->buckets);
+	MemoryContextReset(in->watch_context);
+	old = MemoryContextSwitchTo(in->watch_context);
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(TideWatch);
+	ctl.hcxt = in->watch_context;
+	in->watches = hash_create("tide watches", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	in->sources = tide_catalog_sources();
+	in->shapes = tide_catalog_shapes(false);
+	in->copied = NIL;
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (source->live && !list_member_int(in->broken, source->source_id))
+			add_watch(in, source);
+	}
+	foreach(lc, in->shapes)
+		add_nodes(in, lfirst(lc));
+	in->needs_reload = false;
+	MemoryContextSwitchTo(old);
+}
+
+static TideWatch *
+add_watch(TideIngest *in, TideSource *source)
+{
+	TideWatch  *watch = hash_search(in->watches, &source->relid, HASH_ENTER, NULL);
+
+	memset((char *) watch + sizeof(Oid), 0, sizeof(TideWatch) - sizeof(Oid));
+	watch->shadow = tide_shadow_load(in->watch_context, source);
+	watch->spool_desc = tide_spool_desc(watch->shadow);
+	if (source->snapshot != NULL && source->snapshot_lsn > in->checkpoint.lsn)
+		read_snapshot(watch);
+	return watch;
+}
+
+/* "xmin:xmax:xip,xip,…" as tide_snapshot_text() wrote it */
+static void
+read_snapshot(TideWatch *watch)
+{
+	char	   *p = watch->shadow->source->snapshot;
+
+	watch->copy_lsn = watch->shadow->source->snapshot_lsn;
+	watch->copy_xmin = strtoul(p, &p, 10);
+	watch->copy_xmax = strtoul(p + 1, &p, 10);
+	watch->copy_xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
+	for (p++; *p != '\0'; p += *p == ',')
+		watch->copy_xip[watch->copy_nxip++] = strtoul(p, &p, 10);
+	qsort(watch->copy_xip, watch->copy_nxip, sizeof(TransactionId), xidComparator);
+}
+
+char *
+tide_snapshot_text(Snapshot snapshot)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%u:%u:", snapshot->xmin, snapshot->xmax);
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		appendStringInfo(&text, "%s%u", i > 0 ? "," : "", snapshot->xip[i]);
+	return text.data;
+}
+
+TideWatch *
+tide_watch_of_source(TideIngest *in, int source_id)
+{
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
+
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+		if (watch->shadow->source->source_id == source_id)
+		{
+			hash_seq_term(&status);
+			return watch;
+		}
+	return NULL;
+}
+
+/* a shape's nodes take part once its initial entries are written */
+static void
+add_nodes(TideIngest *in, TideShape *shape)
+{
+	ListCell   *lc;
+
+	if (shape->state == TIDE_SHAPE_FAILED || shape->built_op_id == 0)
+		return;
+	foreach(lc, shape->nodes)
+	{
+		TideShapeNode *node = lfirst(lc);
+		TideWatch  *watch = tide_watch_of_source(in, node->source_id);
+
+		if (watch == NULL)
+			continue;			/* broken: about to be rebuilt */
+		watch->evals = lappend(watch->evals,
+							   tide_node_eval_create(in->watch_context, shape, node,
+													 watch->shadow));
+		if (shape->state == TIDE_SHAPE_BUILDING)
+		{
+			TideCopied *copied = palloc(sizeof(TideCopied));
+
+			copied->shape_id = shape->shape_id;
+			copied->built_op_id = shape->built_op_id;
+			copied->lsn = watch->shadow->source->snapshot_lsn;
+			in->copied = lappend(in->copied, copied);
+		}
+	}
+}

@@ -1,0 +1,414 @@
+/*
+ * worker.c
+ *	  The background worker that keeps one database's change log, and its launcher.
+ *
+ * Life of a worker: registered by tide.start() or by the launcher (at server start, for
+ * every database that has our slot); restarted by the postmaster after any ERROR or
+ * crash, one second later; ends for good when tide_internal.state says disabled. An ERROR
+ * leaves its text in tide.status, and if a shape's own expressions raised it, that shape
+ * fails and the others go on. Nothing of the worker's memory outlives an ERROR: the next
+ * one starts from the checkpoint row.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "replication/slot.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "catalog/shape_catalog.h"
+#include "ingest/batch.h"
+#include "ingest/build.h"
+#include "ingest/ingest.h"
+#include "ingest/worker.h"
+#include "store/shared.h"
+#include "util/compat.h"
+#include "util/meta_table.h"
+#include "util/spi.h"
+
+#define RESTART_SECONDS		1
+#define IDLE_MS				1000	/* the net under lost wake-ups */
+#define RETRY_MS			20		/* something was locked or in doubt */
+#define POLL_MIN_MS			1		/* without preload: look at the WAL */
+#define POLL_MAX_MS			10
+
+static bool worker_start(TideIngest **in);
+static void worker_loop(TideIngest *in);
+static bool worker_build(TideIngest *in);
+static void worker_store(TideIngest *in);
+static void worker_wait(bool retry, bool found);
+static void worker_failed(void);
+static void note_drop(Datum arg, Oid relid);
+
+/* set by an invalidation: the extension may be gone */
+static bool check_extension = false;
+static Oid	watched_relid = InvalidOid;
+
+void
+tide_worker_init(void)
+{
+	BackgroundWorker worker = {0};
+
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	strlcpy(worker.bgw_name, "pg_tide launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "pg_tide launcher", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "pg_tide", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "tide_launcher_main", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* named as tide.start() names it */
+static bool
+is_ingest_slot(const ReplicationSlot *slot)
+{
+	return SlotIsLogical(slot) &&
+		strcmp(NameStr(slot->data.plugin), "pg_tide") == 0 &&
+		strncmp(NameStr(slot->data.name), "tide_", 5) == 0;
+}
+
+/* a worker for each database that has an ingest slot */
+void
+tide_launcher_main(Datum arg)
+{
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		Oid			dboid = InvalidOid;
+
+		LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+		if (slot->in_use && is_ingest_slot(slot))
+			dboid = slot->data.database;
+		LWLockRelease(ReplicationSlotControlLock);
+		if (OidIsValid(dboid) && !tide_worker_launch(dboid, false))
+			ereport(WARNING,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("could not start the pg_tide worker for database %u", dboid),
+					 errhint("Increase max_worker_processes.")));
+	}
+	proc_exit(0);
+}
+
+bool
+tide_worker_launch(Oid dboid, bool wait)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_tide ingest for database %u", dboid);
+	strlcpy(worker.bgw_type, "pg_tide ingest", BGW_MAXLEN);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RESTART_SECONDS;
+	strlcpy(worker.bgw_library_name, "pg_tide", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "tide_worker_main", BGW_MAXLEN);
+	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
+	worker.bgw_notify_pid = wait ? MyProcPid : 0;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		return false;
+	if (wait && WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("cannot start the pg_tide worker without the postmaster")));
+	return true;
+}
+
+void
+tide_worker_main(Datum arg)
+{
+	TideIngest *in = NULL;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	tide_settings_set();
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("row_security", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	PG_TRY();
+	{
+		if (worker_start(&in))
+			worker_loop(in);
+	}
+	PG_CATCH();
+	{
+		worker_failed();
+		proc_exit(1);
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}
+
+/*
+ * The extension was dropped: slots of this database that tide.start() made would hold WAL
+ * for nobody. Slots that others use with our plugin have other names.
+ */
+static void
+drop_orphan_slots(void)
+{
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		NameData	name;
+		bool		is_ours;
+
+		LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+		is_ours = slot->in_use && slot->active_pid == 0 && is_ingest_slot(slot) &&
+			slot->data.database == MyDatabaseId;
+		name = slot->data.name;
+		LWLockRelease(ReplicationSlotControlLock);
+		if (is_ours)
+			ReplicationSlotDrop(NameStr(name), true);
+	}
+}
+
+/*
+ * Take the slot and make the decoding context; false if there is nothing to do here:
+ * extension dropped, ingest disabled, another worker at it. The lock makes us wait for a
+ * tide.start(), stop() or reset() under way.
+ */
+static bool
+worker_start(TideIngest **in)
+{
+	TideState	state;
+	ReplicationSlot *slot;
+	bool		wanted;
+
+	StartTransactionCommand();
+	if (!OidIsValid(get_extension_oid("pg_tide", true)))
+	{
+		drop_orphan_slots();
+		CommitTransactionCommand();
+		return false;
+	}
+	LockRelationOid(tide_meta_relid("state"), ShareLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_state_read(&state);
+	slot = state.slot_name[0] ? SearchNamedReplicationSlot(state.slot_name, true) : NULL;
+	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
+	if (wanted)
+	{
+		tide_shared_worker_attach();
+		*in = tide_ingest_open(TopMemoryContext, state.slot_name);
+		watched_relid = (*in)->clients_relid;
+		CacheRegisterRelcacheCallback(note_drop, (Datum) 0);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return wanted;
+}
+
+/* DROP EXTENSION reaches us as an invalidation in the WAL */
+static void
+note_drop(Datum arg, Oid relid)
+{
+	if (relid == watched_relid || relid == InvalidOid)
+		check_extension = true;
+}
+
+/* end for good if the extension is gone; the slot goes as well */
+static void
+exit_if_dropped(void)
+{
+	NameData	slot_name = MyReplicationSlot->data.name;
+	bool		is_there;
+
+	check_extension = false;
+	StartTransactionCommand();
+	is_there = OidIsValid(get_extension_oid("pg_tide", true));
+	CommitTransactionCommand();
+	check_extension = false;
+	if (is_there)
+		return;
+	ReplicationSlotRelease();
+	ReplicationSlotDrop(NameStr(slot_name), true);
+	ereport(LOG,
+			(errmsg("pg_tide ingest ended: the extension was dropped")));
+	proc_exit(0);
+}
+
+static void
+worker_loop(TideIngest *in)
+{
+	bool		retry = worker_build(in);
+
+	ereport(LOG,
+			(errmsg("pg_tide ingest started at %X/%X, op_id " INT64_FORMAT,
+					LSN_FORMAT_ARGS(in->checkpoint.lsn), in->checkpoint.op_id)));
+	for (;;)
+	{
+		XLogRecPtr	target;
+		bool		at_end;
+		bool		found;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+
+		/* a commit with synchronous_commit = off told us before it was flushed */
+		target = tide_shared_target();
+		if (target > GetFlushRecPtr(NULL))
+			XLogFlush(target);
+
+		tide_shared_worker_state(TIDE_WORKER_READING);
+		at_end = tide_ingest_read(in, 0);
+		if (tide_build_is_waiting(in, in->batch->lsn))
+			in->batch->is_asked_for = true;
+		if (check_extension)
+			exit_if_dropped();
+		found = !tide_batch_is_empty(in->batch);
+		worker_store(in);
+		if (in->needs_reload || retry)
+			retry = worker_build(in);
+		if (at_end && !found && tide_shared_target() <= tide_ingest_position(in))
+			worker_wait(retry, found);
+		else if (at_end && !tide_shared_available())
+			worker_wait(retry, true);
+	}
+}
+
+/* apply the batch, if any, and let go of the WAL behind it */
+static void
+worker_store(TideIngest *in)
+{
+	if (!tide_batch_is_empty(in->batch))
+	{
+		tide_shared_worker_state(TIDE_WORKER_APPLYING);
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		tide_ingest_apply(in);
+		CommitTransactionCommand();
+		pgstat_report_stat(false);
+	}
+	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
+	tide_ingest_confirm(in, tide_ingest_position(in));
+}
+
+/* build whatever waits for it; true if something has to be tried again soon */
+static bool
+worker_build(TideIngest *in)
+{
+	bool		later;
+	bool		done;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		tide_ingest_reload(in);
+		PopActiveSnapshot();
+		done = tide_ingest_build(in, &later);
+		CommitTransactionCommand();
+		tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn,
+							in->checkpoint.op_id);
+	} while (done);
+	pgstat_report_stat(true);
+	return later;
+}
+
+static void
+worker_wait(bool retry, bool found)
+{
+	static long poll_ms = POLL_MIN_MS;
+	long		timeout = IDLE_MS;
+
+	tide_shared_worker_state(TIDE_WORKER_IDLE);
+	if (!tide_shared_available())
+	{
+		poll_ms = found ? POLL_MIN_MS : Min(poll_ms * 2, POLL_MAX_MS);
+		timeout = poll_ms;
+	}
+	if (retry)
+		timeout = Min(timeout, RETRY_MS);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+					 tide_wait_event_compat("TideIngestMain"));
+}
+
+/* whether an error says something about a shape's own expressions */
+static bool
+is_shapes_fault(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock not available */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+			return false;
+		default:
+			return tide_evaluating_shape != 0;
+	}
+}
+
+/* note the error where tide.status and tide.shapes show it */
+static void
+worker_failed(void)
+{
+	ErrorData  *error;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	int			shape_id = tide_evaluating_shape;
+	TideSpiFrame frame;
+	Oid			types[] = {TEXTOID};
+	Datum		values[1];
+
+	HOLD_INTERRUPTS();
+	EmitErrorReport();
+	error = CopyErrorData();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	MemoryContextSwitchTo(old);
+	AbortCurrentTransaction();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (is_shapes_fault(error))
+		tide_catalog_set_shape_state(shape_id, TIDE_SHAPE_FAILED, 0, error->message);
+	values[0] = CStringGetTextDatum(error->message);
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args("UPDATE tide_internal.state SET last_error = $1,"
+							  " last_error_at = pg_catalog.clock_timestamp()",
+							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not store the ingest's error");
+	tide_spi_end(&frame);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}

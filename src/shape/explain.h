@@ -1,0 +1,13 @@
+/*
+ * explain.h
+ *	  What tide.explain_shape shows.
+ */
+#ifndef TIDE_SHAPE_EXPLAIN_H
+#define TIDE_SHAPE_EXPLAIN_H
+
+#include "catalog/shape.h"
+
+/* a text for people: what the shape holds, and how its buckets are found */
+extern char *tide_shape_explain(const TideShape *shape);
+
+#endif							/* TIDE_SHAPE_EXPLAIN_H */

@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# make test: set up, build, install, then run every test, in throw-away clusters and
+# as an unprivileged user. All stages run even when one fails. The last line is
+# "N passed, N failed", counted over all stages; the exit code is 0 if none failed.
+#
+# As root the tests run as user postgres (TIDE_USER) in a copy of the tree that
+# this user may write. Nothing else on the machine is touched but the installed pg_tide.
+#   PG_CONFIG            the PostgreSQL to build and test with
+#   TIDE_STAGES          only these stages, e.g. "build install regress"
+#   TIDE_STAGE_SECONDS   a stage is ended after so many seconds (2400)
+#   TIDE_TEST_OUTPUT     where to keep logs and diffs of a failed run (tmp_check/output)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=test/cluster.sh disable=SC2046
+. test/cluster.sh
+
+export PG_CONFIG=${PG_CONFIG:-pg_config}
+make=${MAKE:-make}
+top=$PWD
+limit=${TIDE_STAGE_SECONDS:-2400}
+output=${TIDE_TEST_OUTPUT:-$top/tmp_check/output}
+passed=0 failed=0 child='' work='' tree=''
+# the caller's make and server settings must not reach the tests
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA
+export LC_ALL=C.UTF-8
+
+finish() {
+  local pidfile
+  trap '' INT TERM HUP
+  if [ -n "$child" ]; then
+    # timeout passes the signal on to all of its stage
+    kill -TERM "$child" 2>/dev/null
+    wait "$child" 2>/dev/null
+  fi
+  if [ -n "$work" ]; then
+    # servers that a killed stage left behind
+    find "$work" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+      (cd / && tide_as_user "$("$PG_CONFIG" --bindir)/pg_ctl" -s -w -m immediate -D "${pidfile%/*}" stop) >/dev/null 2>&1
+    done
+    rm -rf "$work"
+  fi
+}
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+rm -rf "$top/tmp_check/output"
+work=$(mktemp -d "${TMPDIR:-/tmp}/tide-test.XXXXXX") || exit 1
+chmod 755 "$work"
+
+# run COMMAND with a time limit, its output to the screen and to $work/log
+run() {
+  local status
+  : >"$work/log"
+  timeout -k 30 "$limit" "$@" >"$work/log" 2>&1 </dev/null &
+  child=$!
+  tail -n +1 -f --pid="$child" "$work/log" &
+  wait "$child"
+  status=$?
+  child=''
+  wait
+  [ "$status" -ne 124 ] || echo "stage ended after $limit s"
+  return "$status"
+}
+
+count() { # count STAGE PASSED FAILED
+  passed=$((passed + $2)) failed=$((failed + $3))
+  [ "$3" -eq 0 ] || keep_output "$1"
+  echo "--- $1: $2 passed, $3 failed (${SECONDS}s)"
+}
+
+wanted() {
+  case " ${TIDE_STAGES:-$1} " in *" $1 "*) ;; *) return 1 ;; esac
+  echo
+  echo "=== $1"
+  SECONDS=0
+}
+
+# a stage that just works or does not
+simple_stage() {
+  local name=$1
+  shift
+  wanted "$name" || return 0
+  if run "$@"; then count "$name" 1 0; else count "$name" 0 1; return 1; fi
+}
+
+# stages whose assertions TideCount counts; ran nothing, or crashed = 1 failure
+tap_stage() {
+  local name=$1 files=$2 status p f
+  shift 2
+  wanted "$name" || return 0
+  if [ -z "$files" ]; then
+    echo "no test file found"
+    count "$name" 0 1
+    return
+  fi
+  rm -f "$work/share/count"
+  run "$@"
+  status=$?
+  read -r p f < <(awk '{ p += $1; f += $2 } END { print p + 0, f + 0 }' "$work/share/count" 2>/dev/null)
+  p=${p:-0} f=${f:-0}
+  if [ "$f" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$p" -eq 0 ]; }; then f=1; fi
+  count "$name" "$p" "$f"
+}
+
+# pg_regress and pg_isolation_regress, in the formats of 15 and of 16 and later
+regress_stage() {
+  local name=$1 tests=$2 status total p f
+  shift 2
+  wanted "$name" || return 0
+  # shellcheck disable=SC2086
+  total=$(set -- $tests; echo $#)
+  if [ "$total" -eq 0 ]; then
+    echo "no test found"
+    count "$name" 0 1
+    return
+  fi
+  run "$@"
+  status=$?
+  p=$(grep -cE '^(test .*|     .*)\.\.\. ok( |$)|^ok +[0-9]+ ' "$work/log")
+  f=$((total - p))
+  [ "$f" -ge 0 ] || f=0
+  if [ "$f" -eq 0 ] && [ "$status" -ne 0 ]; then f=1; fi
+  if [ "$f" -gt 0 ]; then
+    find "$tree" -maxdepth 2 -name regression.diffs -exec cat {} +
+  fi
+  count "$name" "$p" "$f"
+}
+
+# what a failed stage leaves, before the next one clears it away
+keep_output() {
+  [ -d "$tree" ] || return 0
+  mkdir -p "$output/$1" && (
+    cd "$tree" && find . -path ./tmp_check/output -prune -o -type f \( -name regression.diffs -o -path './tmp_check/log/*' \
+      -o -path './results/*' -o -path './output_iso/results/*' \) -print | tar -cf - -T -
+  ) | tar -xf - -C "$output/$1"
+  cp -f "$work/log" "$output/$1/output" 2>/dev/null
+  cp -f "$work/share/$1.log" "$output/$1/server.log" 2>/dev/null
+}
+
+lists() { "$make" -s --no-print-directory "list-$1"; }
+
+# set command to run the arguments as the unprivileged user in the copied tree, with
+# nothing of the caller's home
+as_tester() {
+  command=(env -C "$tree" HOME="$work/share" TMPDIR="$work/share" TIDE_COUNT_FILE="$work/share/count"
+    TIDE_KEEP_LOG="$work/share/$1.log" TEST_FORMATTER='--formatter TideCount'
+    PERL5LIB="$tree/test/perl${PERL5LIB:+:$PERL5LIB}" "${@:2}")
+  [ "$(id -u)" -ne 0 ] || command=(runuser -u "$TIDE_USER" -- "${command[@]}")
+}
+
+simple_stage setup test/setup.sh
+simple_stage build "$make" -s -j2 PG_CONFIG="$PG_CONFIG" all
+if [ "$(id -u)" -ne 0 ] && [ ! -w "$("$PG_CONFIG" --pkglibdir)" ]; then
+  echo "cannot write $("$PG_CONFIG" --pkglibdir): run as root, or set PG_CONFIG to a PostgreSQL of your own" >&2
+fi
+simple_stage install "$make" -s PG_CONFIG="$PG_CONFIG" install
+
+tree=$work/tree
+mkdir "$tree" "$work/share" &&
+  tar -cf - --exclude=./.git --exclude=./tmp_check --exclude='*.o' . | tar -xf - -C "$tree" || exit 1
+if [ "$(id -u)" -eq 0 ]; then
+  chown -R "$TIDE_USER" "$tree" "$work/share" || exit 1
+fi
+
+as_tester lint prove --exec bash -I test/perl --formatter TideCount $(lists LINT_FILES)
+tap_stage lint "$(lists LINT_FILES)" "${command[@]}"
+
+as_tester regress test/cluster.sh run "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-regress
+regress_stage regress "$(lists REGRESS)" "${command[@]}"
+
+as_tester isolation test/cluster.sh run "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-isolation
+regress_stage isolation "$(lists ISOLATION)" "${command[@]}"
+
+as_tester pgtap test/cluster.sh run test/pgtap.sh $(lists PGTAP_FILES)
+tap_stage pgtap "$(lists PGTAP_FILES)" "${command[@]}"
+
+as_tester tap "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-tap
+tap_stage tap "$(lists TAP_FILES)" "${command[@]}"
+
+as_tester clients "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-clients
+tap_stage clients "$(lists CLIENT_FILES)" "${command[@]}"
+
+[ "$failed" -eq 0 ] || echo "logs and diffs: $output"
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
