@@ -33,7 +33,7 @@
 #define PROGRESS_INTERVAL		1000
 
 /* messages of pg_tide's own have prefixes that begin so */
-#define OWN_MESSAGE_PREFIX		"pg_tide"
+#define OWN_MESSAGE_PREFIX		"tide."
 
 /* process-local; set for the moment in which a decoding context is created */
 TideDecodeOverride tide_decode_override = NULL;

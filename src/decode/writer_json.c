@@ -170,7 +170,6 @@ send_buffer(LogicalDecodingContext *ctx, bool last)
 	bool		own_transaction = false;
 
 	stream->idle_changes = 0;
-	text[len] = '\0';
 	if (stream->to_client && GetDatabaseEncoding() != PG_UTF8)
 	{
 		/* a message that is not transactional comes without a transaction */
