@@ -341,7 +341,7 @@ write_content(StringInfo out, const char *content, int size)
 		return;
 	}
 	encoded = palloc(room);
-	len = pg_b64_encode(content, size, encoded, room);
+	len = pg_b64_encode((const void *) content, size, encoded, room);
 	tide_json_literal(out, ",\"content_base64\":");
 	tide_json_string(out, encoded, len);
 }
