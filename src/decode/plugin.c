@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -86,7 +87,11 @@ check_shapes(TideStream *stream)
 	tide_bound_shapes_check(tide_bound_shapes_load(&stream->options, false));
 	PopActiveSnapshot();
 	if (own_transaction)
+	{
 		CommitTransactionCommand();
+		/* what was cached is of today; decoding is about to look at the past */
+		InvalidateSystemCaches();
+	}
 	MemoryContextSwitchTo(old);
 }
 
