@@ -72,6 +72,13 @@ like($err, qr/replication slot "tide_postgres" is lost/, 'tide.ingest() says so'
 $node->safe_psql('postgres', 'SELECT tide.start()');
 is(rows_now('items'), source_now('items'), 'tide.start() makes up for a lost slot');
 
+# waiting begins before the worker runs
+$node->safe_psql('postgres', 'SELECT tide.reset()');
+is($node->safe_psql('postgres', q{SELECT tide.start() \gset
+	SELECT clock_timestamp() AS since \gset
+	SELECT tide.sync('20s') \gset
+	SELECT clock_timestamp() - :'since'::timestamptz < interval '15s'}), 't', 'tide.sync() wakes before its time is over');
+
 # shapes replaced by a session while the worker compiles others anew
 for my $i (1 .. 5)
 {
