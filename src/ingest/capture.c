@@ -91,16 +91,6 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 	in->batch->at = txn->xact_time.commit_time;
 }
 
-static void
-capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr message_lsn,
-				bool transactional, const char *prefix, Size size, const char *message)
-{
-	TideIngest *in = ctx->output_plugin_private;
-
-	if (!transactional && strcmp(prefix, TIDE_SYNC_PREFIX) == 0)
-		in->batch->is_asked_for = true;
-}
-
 /* whether the initial copy's snapshot saw the transaction; as XidInMVCCSnapshot() */
 static bool
 copy_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
@@ -146,6 +136,32 @@ break_source(TideIngest *in, TideWatch *watch)
 	in->needs_reload = true;
 	in->batch->is_asked_for = true;
 	tide_ingest_break(in, watch->shadow->source->source_id);
+}
+
+static void
+capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
+{
+	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
+
+	if (watch != NULL && !watch->is_broken && !copy_has_seen(watch, txn))
+		break_source(in, watch);
+}
+
+static void
+capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr message_lsn,
+				bool transactional, const char *prefix, Size size, const char *message)
+{
+	TideIngest *in = ctx->output_plugin_private;
+	Oid			relid;
+
+	if (!transactional && strcmp(prefix, TIDE_SYNC_PREFIX) == 0)
+		in->batch->is_asked_for = true;
+	else if (transactional && strcmp(prefix, TIDE_REWRITE_PREFIX) == 0 &&
+			 size == sizeof(relid))
+	{
+		memcpy(&relid, message, sizeof(relid));
+		capture_rewrite(in, txn, relid);
+	}
 }
 
 /*

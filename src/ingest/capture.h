@@ -20,4 +20,7 @@ extern bool tide_source_matches(const TideSource *source, Relation rel);
 /* prefix of the logical message by which tide.sync() asks for a checkpoint */
 #define TIDE_SYNC_PREFIX	"tide.sync"
 
+/* of the transactional one that tells of a rewritten table; holds its Oid */
+#define TIDE_REWRITE_PREFIX "tide.rewrite"
+
 #endif							/* TIDE_CAPTURE_H */
