@@ -23,7 +23,7 @@ TAP_TESTS    = 1
 endif
 PROVE_TESTS  = $(TAP_FILES)
 
-PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\" $(TIDE_DEPEND)
+PG_CPPFLAGS = -I$(srcdir)/src -DTIDE_VERSION=\"$(TIDE_VERSION)\" -MMD -MP
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
 	-Wno-sign-compare -Wno-declaration-after-statement
 ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
@@ -62,11 +62,8 @@ src/client/%.inc: sql/client/%.sql
 src/client/dialect.o: src/client/sqlite.inc src/client/postgres.inc
 
 # Objects are rebuilt when a header they include, a compiler flag or the
-# PostgreSQL built against changes. (autodepend: PGXS itself tracks headers.)
-ifneq ($(autodepend),yes)
-TIDE_DEPEND = -MMD -MP
+# PostgreSQL built against changes.
 -include $(wildcard $(OBJS:.o=.d))
-endif
 $(OBJS): .build-flags
 .build-flags: FORCE
 	@printf '%s\n' '$(CC) $(CFLAGS) $(CPPFLAGS) $(shell $(PG_CONFIG) --version 2>/dev/null)' > $@.new; \

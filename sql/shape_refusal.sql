@@ -108,6 +108,14 @@ CALL try_table('same_identity');
 SELECT tide.replace_shape('s', '{"table": "full_identity"}');
 ROLLBACK;
 
+-- a primary key that changed under a shape
+BEGIN;
+CREATE TABLE moving (a int PRIMARY KEY, b int NOT NULL);
+CALL try_table('moving');
+ALTER TABLE moving DROP CONSTRAINT moving_pkey, ADD PRIMARY KEY (b);
+SELECT tide.create_shape('s2', '{"table": "moving"}');
+ROLLBACK;
+
 -- "where" is one boolean expression
 CALL try_where('');
 CALL try_where('status =');
@@ -181,9 +189,17 @@ CALL try_where('spell = params.x');
 CALL try_where('name_loose = params.x');
 CALL try_where('status COLLATE loose = params.x');
 CALL try_where('tags[1] = params.x AND params.y = ANY (tags)');
+CALL try_where('params.x IN (status, title)');
+CALL try_where('params.x IN (''a'', ''b'')');
+CALL try_where('id = params.x AND (status = ''a'' AND (title = ''b'' OR price > params.y))');
+CALL try_where('name_loose COLLATE "C" > params.x');
 CALL try_where('params = 1');
 CALL try_where('params.* = 1');
 CALL try_where('claims.app.role = ''x''');
+
+-- values are checked where the text is
+CALL try_where(E'status = ''a'' AND\n  team = ''x''');
+CALL try_where('1 / 0 = id');
 
 -- rights: of the author, for every column shown or used
 CREATE ROLE regress_tide_author;
@@ -193,7 +209,7 @@ SET ROLE regress_tide_author;
 SELECT tide.create_shape('s', '{"table": "issues"}');
 SELECT name FROM tide.shapes;
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION tide.create_shape, tide.replace_shape, tide.drop_shape TO regress_tide_author;
+GRANT EXECUTE ON FUNCTION tide.create_shape, tide.replace_shape, tide.drop_shape, tide.explain_shape TO regress_tide_author;
 CREATE FUNCTION mine(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
 REVOKE ALL ON FUNCTION mine FROM PUBLIC;
 SET ROLE regress_tide_author;
@@ -203,6 +219,7 @@ SELECT tide.create_shape('s', '{"table": "members"}');
 SELECT tide.create_shape('s', '{"table": "issues", "columns": ["title"], "where": "status = params.x"}');
 SELECT tide.create_shape('s', '{"table": "issues", "columns": ["title"], "where": "mine(title) = ''x''"}');
 SELECT tide.create_shape('s', '{"table": "issues", "columns": ["title"], "where": "title = params.x"}');
+SELECT tide.explain_shape('s');
 -- another's shape
 SELECT tide.drop_shape('taken');
 SELECT tide.replace_shape('taken', '{"table": "issues", "columns": []}');
@@ -225,7 +242,7 @@ SELECT relid::regclass FROM tide_internal.sources WHERE relid::regclass::text NO
 SELECT tide.drop_shape('taken');
 RESET search_path;
 SET client_min_messages = warning;
-REVOKE ALL ON FUNCTION tide.create_shape, tide.replace_shape, tide.drop_shape FROM regress_tide_author;
+REVOKE ALL ON FUNCTION tide.create_shape, tide.replace_shape, tide.drop_shape, tide.explain_shape FROM regress_tide_author;
 DROP SCHEMA shapes CASCADE;
 DROP FOREIGN DATA WRAPPER nothing CASCADE;
 DROP ROLE regress_tide_author;

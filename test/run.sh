@@ -19,7 +19,7 @@ make=${MAKE:-make}
 top=$PWD
 limit=${TIDE_STAGE_SECONDS:-2400}
 output=${TIDE_TEST_OUTPUT:-$top/tmp_check/output}
-passed=0 failed=0 child='' work=''
+passed=0 failed=0 child='' work='' tree=''
 # the caller's make and server settings must not reach the tests
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA
 export LC_ALL=C.UTF-8
@@ -45,6 +45,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+rm -rf "$top/tmp_check/output"
 work=$(mktemp -d "${TMPDIR:-/tmp}/tide-test.XXXXXX") || exit 1
 chmod 755 "$work"
 
@@ -65,6 +66,7 @@ run() {
 
 count() { # count STAGE PASSED FAILED
   passed=$((passed + $2)) failed=$((failed + $3))
+  [ "$3" -eq 0 ] || keep_output "$1"
   echo "--- $1: $2 passed, $3 failed (${SECONDS}s)"
 }
 
@@ -126,15 +128,16 @@ regress_stage() {
   count "$name" "$p" "$f"
 }
 
+# what a failed stage leaves, before the next one clears it away
 keep_output() {
-  mkdir -p "$output" && (
-    cd "$tree" && find . -path ./tmp_check/output -prune -o \( -name regression.diffs -o -name '*.log' -o -path './results/*' \
-      -o -path './output_iso/*' -o -name 'regress_log_*' \) -type f -print | tar -cf - -T -
-  ) | tar -xf - -C "$output" 2>/dev/null
-  cp -f "$work"/share/*.log "$output" 2>/dev/null
-  echo "logs and diffs: $output"
+  [ -d "$tree" ] || return 0
+  mkdir -p "$output/$1" && (
+    cd "$tree" && find . -path ./tmp_check/output -prune -o -type f \( -name regression.diffs -o -path './tmp_check/log/*' \
+      -o -path './results/*' -o -path './output_iso/results/*' \) -print | tar -cf - -T -
+  ) | tar -xf - -C "$output/$1"
+  cp -f "$work/log" "$output/$1/output" 2>/dev/null
+  cp -f "$work/share/$1.log" "$output/$1/server.log" 2>/dev/null
 }
-
 
 lists() { "$make" -s --no-print-directory "list-$1"; }
 
@@ -179,7 +182,7 @@ tap_stage tap "$(lists TAP_FILES)" "${command[@]}"
 as_tester clients "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-clients
 tap_stage clients "$(lists CLIENT_FILES)" "${command[@]}"
 
-[ "$failed" -eq 0 ] || keep_output
+[ "$failed" -eq 0 ] || echo "logs and diffs: $output"
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

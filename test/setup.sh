@@ -58,7 +58,7 @@ same_packages() {
 
 check() {
   missing=() packages=()
-  major=$(major_of_config)
+  major=$(major_of_config) || true
   major=${major:-$(release_major)}
   need "gcc" gcc command -v "${CC:-gcc}"
   need "GNU make" make command -v make
@@ -80,7 +80,7 @@ check() {
   need "npm" npm command -v npm
   need "jq" jq command -v jq
   need "nm" binutils command -v nm
-  need "runuser" util-linux command -v runuser
+  [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser
   need "pg_bsd_indent" pg-bsd-indent command -v pg_bsd_indent
 }
 
@@ -112,7 +112,7 @@ npm_there() { # the packages of the lock file, at its versions
 }
 install_npm() {
   echo "setup: installing the npm packages of package.json" >&2
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2 &&
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --no-update-notifier </dev/null >&2 &&
     cp package-lock.json node_modules/.installed-lock
 }
 

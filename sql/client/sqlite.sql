@@ -338,7 +338,7 @@ BEGIN
 	SELECT c.value ->> '$.bucket', t.id,
 		CASE t.id
 {{each tables}}
-		WHEN {{id}} THEN json_object({{each keys|, }}{{lit}}, json({{rekey}}c.value{{end}}){{end}})
+		WHEN {{id}} THEN json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}})
 {{end}}
 		END,
 		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'

@@ -47,8 +47,11 @@ extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
 extern void tide_catalog_set_source_live(const TideSource *source);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);
-/* mark the named shape dropped; false if there is none. Owner's rights are not checked. */
-extern bool tide_catalog_drop_shape(const char *name);
+/*
+ * Mark the named shape dropped; the ingest removes it. ERROR 42704 if there is none,
+ * 42501 unless role is a superuser or has the rights of its owner or the database's.
+ */
+extern void tide_catalog_drop_shape(const char *name, Oid role);
 extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

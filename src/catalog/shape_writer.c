@@ -4,14 +4,19 @@
  *
  * Runs SQL as the extension's owner; the caller has checked who asks for it.
  * Statements see what others have committed meanwhile (SPI takes a snapshot per
- * statement), which is what makes the waits on unique indexes safe.
+ * statement), which is what makes taking turns safe.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -20,6 +25,8 @@
 #include "utils/rel.h"
 
 #include "catalog/shape_catalog.h"
+#include "util/compat.h"
+#include "util/meta_table.h"
 #include "util/spi.h"
 
 /* plans, prepared at first use */
@@ -83,9 +90,21 @@ primary_key_datum(Oid relid)
 }
 
 /*
+ * Sessions that add shapes or sources take turns until their transactions end. Tables
+ * the decoder reads (user_catalog_table) do not take ON CONFLICT. Readers and the
+ * ingest are not in the way: the lock is no table lock.
+ */
+static void
+lock_catalog(void)
+{
+	LockDatabaseObject(RelationRelationId, tide_meta_relid("shapes"), 0,
+					   ShareUpdateExclusiveLock);
+}
+
+/*
  * The source of a table, inserted if there is none. The row is locked FOR KEY
  * SHARE until the transaction ends: the ingest can go on updating it but not delete
- * it. Two sessions that add the same table wait for each other here.
+ * it.
  */
 static int
 obtain_source(Oid relid)
@@ -103,7 +122,7 @@ obtain_source(Oid relid)
 			break;
 		tide_spi_run(&insert_source_plan,
 					 "INSERT INTO tide_internal.sources (relid, key_attnums)"
-					 " VALUES ($1, $2) ON CONFLICT (relid) DO NOTHING",
+					 " VALUES ($1, $2)",
 					 2, types, values, NULL, false, 0);
 	}
 
@@ -201,10 +220,11 @@ tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 	TideSpiFrame frame;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
 	tide_spi_run(&insert_shape_plan,
 				 "INSERT INTO tide_internal.shapes (name, owner, definition, search_path)"
-				 " VALUES ($1, $2, $3, $4)"
-				 " ON CONFLICT (name) WHERE state <> 'dropped' DO NOTHING"
+				 " SELECT $1, $2, $3, $4 WHERE NOT EXISTS ("
+				 "SELECT FROM tide_internal.shapes WHERE name = $1 AND state <> 'dropped')"
 				 " RETURNING shape_id",
 				 lengthof(types), types, values, NULL, false, 0);
 	if (SPI_processed == 0)
@@ -226,6 +246,7 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 	ListCell   *lc;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
 	foreach(lc, nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
@@ -294,38 +315,58 @@ tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 	tide_spi_end(&frame);
 }
 
-bool
-tide_catalog_drop_shape(const char *name)
+/*
+ * The not dropped shape of a name as of now, 0 if there is none. ERROR unless role has the rights
+ * of its owner or of the database's.
+ */
+static int
+find_own_shape(const char *name, Oid role)
 {
-	Oid			name_type[] = {TEXTOID};
-	Oid			id_type[] = {INT4OID};
-	Datum		value[] = {CStringGetTextDatum(name)};
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(name)};
+	bool		isnull;
+	Oid			owner;
+
+	tide_spi_run(&find_name_plan,
+				 "SELECT shape_id, owner FROM tide_internal.shapes"
+				 " WHERE name = $1 AND state <> 'dropped'",
+				 1, types, values, NULL, false, 1);
+	if (SPI_processed == 0)
+		return 0;
+	owner = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+										   SPI_tuptable->tupdesc, 2, &isnull));
+	if (!has_privs_of_role(role, owner) &&
+		!tide_database_ownercheck_compat(MyDatabaseId, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of shape \"%s\"", name)));
+	return result_int();
+}
+
+void
+tide_catalog_drop_shape(const char *name, Oid role)
+{
+	Oid			types[] = {INT4OID};
 	TideSpiFrame frame;
-	bool		dropped = false;
-	bool		found;
+	bool		dropped;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	do
 	{
-		tide_spi_run(&find_name_plan,
-					 "SELECT shape_id FROM tide_internal.shapes"
-					 " WHERE name = $1 AND state <> 'dropped'",
-					 1, name_type, value, NULL, false, 1);
-		found = SPI_processed > 0;
-		if (found)
-		{
-			Datum		id[] = {Int32GetDatum(result_int())};
+		Datum		values[] = {Int32GetDatum(find_own_shape(name, role))};
 
-			/* no row if another session replaced it first: look again */
-			tide_spi_run(&drop_shape_plan,
-						 "UPDATE tide_internal.shapes SET state = 'dropped'"
-						 " WHERE shape_id = $1 AND state <> 'dropped'",
-						 1, id_type, id, NULL, false, 0);
-			dropped = SPI_processed > 0;
-		}
-	} while (found && !dropped);
+		if (DatumGetInt32(values[0]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("shape \"%s\" does not exist", name)));
+		/* no row if another session replaced it first: look again */
+		tide_spi_run(&drop_shape_plan,
+					 "UPDATE tide_internal.shapes SET state = 'dropped'"
+					 " WHERE shape_id = $1 AND state <> 'dropped'",
+					 1, types, values, NULL, false, 0);
+		dropped = SPI_processed > 0;
+	} while (!dropped);
 	tide_spi_end(&frame);
-	return dropped;
 }
 
 void

@@ -105,6 +105,15 @@ find_option(const char *name)
 	report_unknown_option(name);
 }
 
+/* error context: core's parsers do not know whose text they read */
+static void
+report_option(void *arg)
+{
+	const DefElem *element = arg;
+
+	errcontext("option \"%s\"", element->defname);
+}
+
 void
 tide_decode_options_parse(TideDecodeOptions *options, List *given)
 {
@@ -118,13 +127,19 @@ tide_decode_options_parse(TideDecodeOptions *options, List *given)
 		const OptionKind *kind = find_option(element->defname);
 		/* pg_recvlogical -o name gives no value: a switch is on */
 		const char *value = element->arg ? defGetString(element) : "";
+		ErrorContextCallback context;
 
 		if (seen[kind - option_kinds])
 			ereport(ERROR,
 					(errcode(TIDE_ERRCODE_BAD_REQUEST),
 					 errmsg("option \"%s\" given more than once", kind->name)));
 		seen[kind - option_kinds] = true;
+		context.callback = report_option;
+		context.arg = element;
+		context.previous = error_context_stack;
+		error_context_stack = &context;
 		kind->parse(options, (char *) options + kind->offset, kind->name, value);
+		error_context_stack = context.previous;
 	}
 
 	if (options->shapes == NIL && (options->params || options->claims))

@@ -201,7 +201,6 @@ apply_chunk(TideChunk *chunk)
 		TideWatch  *watch = lfirst(lc);
 
 		plans[foreach_current_index(lc)].watch = watch;
-		tide_shadow_end_fetch(watch->shadow);
 		evaluate(chunk, watch);
 	}
 	for (int i = 0; i < chunk->ndeltas; i++)

@@ -292,7 +292,10 @@ tide_chunk_finish(TideChunk *chunk)
 {
 	MemoryContext old = MemoryContextSwitchTo(chunk->context);
 	int			n = 0;
+	ListCell   *lc;
 
+	foreach(lc, chunk->folds)
+		tide_shadow_end_fetch(((Fold *) lfirst(lc))->watch->shadow);
 	for (int i = 0; i < chunk->ndeltas; i++)
 	{
 		TideDelta  *delta = chunk->deltas[i];

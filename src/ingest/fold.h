@@ -50,7 +50,7 @@ extern void tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled
 /* add the deletion of a shadow row that is in slot */
 extern void tide_chunk_add_delete(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot);
 
-/* drop what comes to nothing, mark changed columns, order by newest change */
+/* no more changes: end look-ups, drop what comes to nothing, mark changed columns, order by newest change */
 extern void tide_chunk_finish(TideChunk *chunk);
 
 #endif							/* TIDE_FOLD_H */

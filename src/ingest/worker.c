@@ -27,15 +27,18 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
+#include "ingest/rebuild.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -54,6 +57,11 @@ static bool worker_build(TideIngest *in);
 static void worker_store(TideIngest *in);
 static void worker_wait(bool retry, bool found);
 static void worker_failed(void);
+static void note_drop(Datum arg, Oid relid);
+
+/* set by an invalidation: the extension may be gone */
+static bool check_extension = false;
+static Oid	watched_relid = InvalidOid;
 
 void
 tide_worker_init(void)
@@ -72,7 +80,16 @@ tide_worker_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* databases that have a slot of ours named as tide.start() names it */
+/* named as tide.start() names it */
+static bool
+is_ingest_slot(const ReplicationSlot *slot)
+{
+	return SlotIsLogical(slot) &&
+		strcmp(NameStr(slot->data.plugin), "pg_tide") == 0 &&
+		strncmp(NameStr(slot->data.name), "tide_", 5) == 0;
+}
+
+/* a worker for each database that has an ingest slot */
 void
 tide_launcher_main(Datum arg)
 {
@@ -85,9 +102,7 @@ tide_launcher_main(Datum arg)
 		Oid			dboid = InvalidOid;
 
 		LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
-		if (slot->in_use && SlotIsLogical(slot) &&
-			strcmp(NameStr(slot->data.plugin), "pg_tide") == 0 &&
-			strncmp(NameStr(slot->data.name), "tide_", 5) == 0)
+		if (slot->in_use && is_ingest_slot(slot))
 			dboid = slot->data.database;
 		LWLockRelease(ReplicationSlotControlLock);
 		if (OidIsValid(dboid) && !tide_worker_launch(dboid, false))
@@ -133,6 +148,7 @@ tide_worker_main(Datum arg)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	tide_settings_set();
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
@@ -156,6 +172,54 @@ tide_worker_main(Datum arg)
 }
 
 /*
+ * The extension was dropped: slots of this database that tide.start() made would hold WAL
+ * for nobody. Slots that others use with our plugin have other names.
+ */
+static void
+drop_orphan_slots(void)
+{
+	for (int i = 0; i < max_replication_slots; i++)
+	{
+		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
+		NameData	name;
+		bool		is_ours;
+
+		LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
+		is_ours = slot->in_use && slot->active_pid == 0 && is_ingest_slot(slot) &&
+			slot->data.database == MyDatabaseId;
+		name = slot->data.name;
+		LWLockRelease(ReplicationSlotControlLock);
+		if (is_ours)
+			ReplicationSlotDrop(NameStr(name), true);
+	}
+}
+
+/*
+ * The slot is missing: never made, or lost. What was built with a lost one has a gap, so
+ * it is taken apart, for good, before there is a new slot.
+ */
+static void
+make_slot(const char *slot_name)
+{
+	if (tide_ingest_has_history())
+	{
+		ereport(LOG,
+				(errmsg("replication slot \"%s\" is lost, rebuilding all shapes", slot_name)));
+		tide_apply_begin();
+		tide_rebuild_all();
+		tide_apply_end();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	tide_ingest_create_slot(slot_name);
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	LockRelationOid(tide_meta_relid("state"), ShareLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+}
+
+/*
  * Take the slot and make the decoding context; false if there is nothing to do here:
  * extension dropped, ingest disabled, another worker at it. The lock makes us wait for a
  * tide.start(), stop() or reset() under way.
@@ -168,25 +232,61 @@ worker_start(TideIngest **in)
 	bool		wanted;
 
 	StartTransactionCommand();
-	(void) tide_settings_push();	/* for the life of this process */
 	if (!OidIsValid(get_extension_oid("pg_tide", true)))
 	{
+		drop_orphan_slots();
 		CommitTransactionCommand();
 		return false;
 	}
 	LockRelationOid(tide_meta_relid("state"), ShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
-	slot = state.slot_name[0] ? SearchNamedReplicationSlot(state.slot_name, true) : NULL;
-	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
+	slot = SearchNamedReplicationSlot(state.slot_name, true);
+	if (state.enabled && slot == NULL)
+	{
+		make_slot(state.slot_name);
+		slot = SearchNamedReplicationSlot(state.slot_name, true);
+	}
+	wanted = state.enabled && slot->active_pid == 0;
 	if (wanted)
 	{
 		tide_shared_worker_attach();
 		*in = tide_ingest_open(TopMemoryContext, state.slot_name);
+		watched_relid = (*in)->clients_relid;
+		CacheRegisterRelcacheCallback(note_drop, (Datum) 0);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	return wanted;
+}
+
+/* DROP EXTENSION reaches us as an invalidation in the WAL */
+static void
+note_drop(Datum arg, Oid relid)
+{
+	if (relid == watched_relid || relid == InvalidOid)
+		check_extension = true;
+}
+
+/* end for good if the extension is gone; the slot goes as well */
+static void
+exit_if_dropped(void)
+{
+	NameData	slot_name = MyReplicationSlot->data.name;
+	bool		is_there;
+
+	check_extension = false;
+	StartTransactionCommand();
+	is_there = OidIsValid(get_extension_oid("pg_tide", true));
+	CommitTransactionCommand();
+	check_extension = false;
+	if (is_there)
+		return;
+	ReplicationSlotRelease();
+	ReplicationSlotDrop(NameStr(slot_name), true);
+	ereport(LOG,
+			(errmsg("pg_tide ingest ended: the extension was dropped")));
+	proc_exit(0);
 }
 
 static void
@@ -220,6 +320,8 @@ worker_loop(TideIngest *in)
 		at_end = tide_ingest_read(in, 0);
 		if (tide_build_is_waiting(in, in->batch->lsn))
 			in->batch->is_asked_for = true;
+		if (check_extension)
+			exit_if_dropped();
 		found = !tide_batch_is_empty(in->batch);
 		worker_store(in);
 		if (in->needs_reload || retry)

@@ -49,19 +49,20 @@
 #include "util/spi.h"
 #include "util/subxact.h"
 
-/* how often a deadlock or serialization failure is tried again, and how soon */
+/* how often, and how soon, what other sessions hindered is tried again */
 static const long retry_delays_ms[] = {5, 20, 80};
 
-/* one attempt, as the subtransaction's body gets it */
+/* a mutation being applied */
 typedef struct Attempt
 {
 	const TideApply *apply;
 	const TideMutation *mutation;
 	TideOutcome *outcome;
+	int			retries;
+	int			duplicates;
 } Attempt;
 
-static bool try_again(const ErrorData *error, const TideMutation *mutation,
-					  int *retries, bool *found_meanwhile);
+static bool try_again(Attempt *attempt, ErrorData *error);
 static void wait_ms(long delay);
 static void apply_body(void *arg);
 static void check_deferred_body(void *arg);
@@ -76,7 +77,7 @@ static void run_insert(const Attempt *attempt, const TideTarget *target, const L
 static void run_update(const Attempt *attempt, const TideTarget *target, const List *columns);
 static uint64 run(const Attempt *attempt, const TideTarget *target,
 				  TideStatementKind kind, const List *columns);
-static void reject_missing(const TideTarget *target) pg_attribute_noreturn();
+static void reject_missing(const TideTarget *target);
 static void check_unchanged(const TideTarget *target, TidePushOp op);
 static bool can_probe(const TideTarget *target);
 static Jsonb *fetch_row(const Attempt *attempt, const TideTarget *target);
@@ -86,12 +87,10 @@ void
 tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
 					TideOutcome *outcome)
 {
-	int			retries = 0;
-	bool		found_meanwhile = false;
+	Attempt		attempt = {apply, mutation, outcome};
 
 	for (;;)
 	{
-		Attempt		attempt = {apply, mutation, outcome};
 		ErrorData  *error;
 
 		CHECK_FOR_INTERRUPTS();
@@ -102,7 +101,7 @@ tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
 		error = tide_subxact_run(apply_body, &attempt);
 		if (error == NULL)
 			return;
-		if (!try_again(error, mutation, &retries, &found_meanwhile))
+		if (!try_again(&attempt, error))
 		{
 			tide_outcome_reject(apply, outcome, error->sqlerrcode, error->message);
 			return;
@@ -122,33 +121,30 @@ tide_outcome_reject(const TideApply *apply, TideOutcome *outcome,
 }
 
 /*
- * Whether to run the mutation again after this error. Conflicts with other
- * sessions are tried again a few times and then thrown: they are nobody's
- * fault, and the client will send the push again. Under a transaction
- * snapshot a serialization failure cannot get better, so it is thrown at once.
+ * Whether to run the mutation again after this error; throws it if it is not
+ * an outcome. What other sessions hindered is tried a few times: the rollback
+ * has let go of the mutation's locks. Not so where it cannot help: locks of
+ * the mutations before stay, so a deadlock goes on; and a transaction's snapshot
+ * stays, so a serialization failure does. Then the client will send the push again.
  */
 static bool
-try_again(const ErrorData *error, const TideMutation *mutation,
-		  int *retries, bool *found_meanwhile)
+try_again(Attempt *attempt, ErrorData *error)
 {
-	bool		hopeless = IsolationUsesXactSnapshot() &&
-		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+	/* the key may have been inserted since we looked for it */
+	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
+		return attempt->mutation->op == TIDE_PUSH_INSERT &&
+			attempt->duplicates++ == 0;
 
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
-	{
-		if (hopeless || *retries >= lengthof(retry_delays_ms))
-			ReThrowError(unconstify(ErrorData *, error));
-		wait_ms(retry_delays_ms[(*retries)++]);
-		return true;
-	}
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
+		return false;
 
-	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-		mutation->op == TIDE_PUSH_INSERT && !*found_meanwhile)
-	{
-		*found_meanwhile = true;
-		return true;
-	}
-	return false;
+	if (error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ?
+		!attempt->apply->is_first : IsolationUsesXactSnapshot())
+		ReThrowError(error);
+	if (attempt->retries >= lengthof(retry_delays_ms))
+		ReThrowError(error);
+	wait_ms(retry_delays_ms[attempt->retries++]);
+	return true;
 }
 
 static void

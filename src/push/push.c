@@ -40,17 +40,18 @@ typedef struct Push
 	int			nfresh;
 	int64		first_id;		/* of the fresh ones */
 	int64		last_id;		/* last mutation id of the client */
+	int64		stopped_at;		/* id that ended an atomic push, or 0 */
 	TideApply	apply;
 } Push;
 
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push, int64 taken);
-static void refuse_gap(const Push *push, int64 id) pg_attribute_noreturn();
+static void refuse_gap(const Push *push, int64 id);
 static bool has_deferrable_constraints(void);
 static int	claims_push(Jsonb *request, Jsonb *claims);
-static void apply_each(Push *push);
-static void apply_atomic(Push *push);
-static void apply_atomic_body(void *arg);
+static void apply_all(Push *push);
+static void apply_all_body(void *arg);
+static void reject_all(Push *push, const ErrorData *error);
 static void apply_one(Push *push, int i, MemoryContext scratch);
 static void answer_repeats(Push *push);
 static void finish_push(Push *push);
@@ -72,10 +73,8 @@ tide_push(Jsonb *request)
 	begin_push(&push, tide_claims_subject(claims));
 
 	nest_level = claims_push(request, claims);
-	if (push.request->atomic)
-		apply_atomic(&push);
-	else
-		apply_each(&push);
+	if (push.nfresh > 0)
+		apply_all(&push);
 	AtEOXact_GUC(true, nest_level);
 
 	if (push.nfresh > 0)
@@ -173,42 +172,26 @@ claims_push(Jsonb *request, Jsonb *claims)
 }
 
 static void
-apply_each(Push *push)
+apply_all(Push *push)
 {
-	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
-												  "tide mutation", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *error;
 
-	for (int n = 0; n < push->nfresh; n++)
-		apply_one(push, push->fresh[n], scratch);
-	MemoryContextDelete(scratch);
-}
-
-/*
- * All or nothing: at the first rejection the others are undone and rejected
- * with it. Their ids are taken all the same, for the queue to go on.
- */
-static void
-apply_atomic(Push *push)
-{
-	ErrorData  *error = tide_subxact_run(apply_atomic_body, push);
-
-	if (error == NULL)
-		return;
-
-	for (int n = 0; n < push->nfresh; n++)
+	if (!push->request->atomic)
 	{
-		TideOutcome *outcome = &push->outcomes[push->fresh[n]];
-
-		if (outcome->status == TIDE_PUSH_REJECTED)
-			continue;
-		if (outcome->table_name == NULL)
-			outcome->table_name = push->request->mutations[push->fresh[n]].table;
-		tide_outcome_reject(&push->apply, outcome, error->sqlerrcode, error->message);
+		apply_all_body(push);
+		return;
 	}
+
+	error = tide_subxact_run(apply_all_body, push);
+	if (error != NULL && push->stopped_at == 0)
+		ReThrowError(error);
+	if (error != NULL)
+		reject_all(push, error);
 }
 
+/* the first rejection ends an atomic push, by an error for all to be undone */
 static void
-apply_atomic_body(void *arg)
+apply_all_body(void *arg)
 {
 	Push	   *push = arg;
 	MemoryContext scratch = AllocSetContextCreate(push->apply.context,
@@ -218,14 +201,38 @@ apply_atomic_body(void *arg)
 	{
 		int			i = push->fresh[n];
 
+		push->apply.is_first = n == 0;
 		apply_one(push, i, scratch);
-		if (push->outcomes[i].status == TIDE_PUSH_REJECTED)
+		if (push->request->atomic && push->outcomes[i].status == TIDE_PUSH_REJECTED)
+		{
+			push->stopped_at = push->request->mutations[i].id;
 			ereport(ERROR,
 					(errcode(ERRCODE_IN_FAILED_SQL_TRANSACTION),
 					 errmsg("mutation " INT64_FORMAT " of the same atomic push was rejected",
-							push->request->mutations[i].id)));
+							push->stopped_at)));
+		}
 	}
 	MemoryContextDelete(scratch);
+}
+
+/*
+ * What is left of an atomic push: all its mutations are rejected with the one
+ * that was. Their ids are taken all the same, for the queue to go on.
+ */
+static void
+reject_all(Push *push, const ErrorData *error)
+{
+	for (int n = 0; n < push->nfresh; n++)
+	{
+		int			i = push->fresh[n];
+		TideOutcome *outcome = &push->outcomes[i];
+
+		if (push->request->mutations[i].id == push->stopped_at)
+			continue;
+		if (outcome->table_name == NULL)
+			outcome->table_name = push->request->mutations[i].table;
+		tide_outcome_reject(&push->apply, outcome, error->sqlerrcode, error->message);
+	}
 }
 
 static void

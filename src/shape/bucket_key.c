@@ -120,13 +120,16 @@ typedef struct ValueContext
 } ValueContext;
 
 /*
- * An error of an input function is the request's. What a claim holds is not told.
+ * A value an input function does not accept is the request's error. What a claim
+ * holds is not told.
  */
 static void
 value_error_callback(void *context)
 {
 	ValueContext *value = context;
 
+	if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+		return;					/* a cancelled query, say */
 	errcode(TIDE_ERRCODE_BAD_REQUEST);
 	if (value->arg->is_claim)
 		errmsg("claim \"%s\" does not have the type shape \"%s\" needs",

@@ -114,13 +114,17 @@ key_part_of(TideExpr *expr, Node *row_side, Node *condition, Oid collation)
 
 	if (first_param(row_side) != NULL)
 		refuse_param(expr, row_side,
-					 "Both sides of the comparison depend on parameters, none is a single one to look up.",
+					 "Both sides of the comparison depend on parameters; nothing of the row is compared.",
 					 KEY_HINT);
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		refuse_param(expr, condition,
+					 "Under its collation equal texts can have different bytes.",
+					 "Compare under a deterministic collation, such as COLLATE \"C\".");
 	if (!tide_bucket_key_type_ok(type, collation))
 		refuse_param(expr, condition,
-					 psprintf("Equal values of type %s need not look the same, here or under the collation used.",
+					 psprintf("Equal values of type %s can have different texts.",
 							  format_type_be(type)),
-					 "Cast the expression to text, or compare under a deterministic collation.");
+					 "Compare texts, or values of another type, made of it.");
 	part->expr = (Node *) expression_planner((Expr *) copyObject(row_side));
 	part->type = type;
 	part->typmod = exprTypmod(part->expr);
@@ -217,6 +221,14 @@ key_part_of_array_op(TideExpr *expr, ScalarArrayOpExpr *op)
 	if (!op->useOr)
 		refuse_param(expr, (Node *) op,
 					 "It is about all or none of the values.", KEY_HINT);
+	if (first_param(array) == NULL && !contain_var_clause(array))
+		refuse_param(expr, row_side,
+					 "It is compared with several constants.",
+					 "Compare it with one constant by =, and make one shape for each.");
+	if (first_param(array) == NULL)
+		refuse_param(expr, row_side,
+					 "It is looked for in an array of the row, so that one row would have many keys.",
+					 "Keep the array's elements as rows of a table of their own.");
 	check_equality(expr, (Node *) op, op->opno, exprType(row_side));
 	part = key_part_of(expr, row_side, (Node *) op, op->inputcollid);
 	if (param != NULL)

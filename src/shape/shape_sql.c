@@ -7,16 +7,13 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
-#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "catalog/shape_catalog.h"
 #include "shape/compile.h"
 #include "shape/explain.h"
-#include "util/compat.h"
 #include "util/errors.h"
 
 PG_FUNCTION_INFO_V1(tide_sql_create_shape);
@@ -54,35 +51,6 @@ definition_arg(FunctionCallInfo fcinfo)
 	return PG_GETARG_JSONB_P(1);
 }
 
-static TideShape *
-find_shape(const char *name)
-{
-	TideShape  *shape = tide_catalog_shape_by_name(name);
-
-	if (shape == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("shape \"%s\" does not exist", name)));
-	return shape;
-}
-
-/* drop the named shape, which the current user must own */
-static void
-drop_shape(const char *name)
-{
-	TideShape  *shape = find_shape(name);
-
-	if (!has_privs_of_role(GetUserId(), shape->owner) &&
-		!tide_database_ownercheck_compat(MyDatabaseId, GetUserId()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of shape \"%s\"", name)));
-	if (!tide_catalog_drop_shape(name))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("shape \"%s\" does not exist", name)));
-}
-
 static void
 create_shape(const char *name, Jsonb *definition)
 {
@@ -106,7 +74,7 @@ tide_sql_replace_shape(PG_FUNCTION_ARGS)
 	char	   *name = name_arg(fcinfo);
 	Jsonb	   *definition = definition_arg(fcinfo);
 
-	drop_shape(name);
+	tide_catalog_drop_shape(name, GetUserId());
 	create_shape(name, definition);
 	PG_RETURN_VOID();
 }
@@ -114,14 +82,19 @@ tide_sql_replace_shape(PG_FUNCTION_ARGS)
 Datum
 tide_sql_drop_shape(PG_FUNCTION_ARGS)
 {
-	drop_shape(name_arg(fcinfo));
+	tide_catalog_drop_shape(name_arg(fcinfo), GetUserId());
 	PG_RETURN_VOID();
 }
 
 Datum
 tide_sql_explain_shape(PG_FUNCTION_ARGS)
 {
-	TideShape  *shape = find_shape(name_arg(fcinfo));
+	char	   *name = name_arg(fcinfo);
+	TideShape  *shape = tide_catalog_shape_by_name(name);
 
+	if (shape == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("shape \"%s\" does not exist", name)));
 	PG_RETURN_TEXT_P(cstring_to_text(tide_shape_explain(shape)));
 }

@@ -182,16 +182,18 @@ tide_shadow_close(TideShadow *shadow)
 bool
 tide_shadow_fetch(TideShadow *shadow, const Datum *key)
 {
-	bool		found;
-
 	if (shadow->scan == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(shadow->open_context);
+
 		shadow->scan = index_beginscan_compat(shadow->heap, shadow->key_index,
 											  SnapshotSelf, shadow->nkeys, 0);
+		MemoryContextSwitchTo(old);
+	}
 	for (int i = 0; i < shadow->nkeys; i++)
 		shadow->key_scan[i].sk_argument = key[i];
 	index_rescan(shadow->scan, shadow->key_scan, shadow->nkeys, NULL, 0);
-	found = index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
-	return found;
+	return index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
 }
 
 void

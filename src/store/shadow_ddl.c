@@ -4,16 +4,19 @@
  *
  * The columns have the source's types and collations and no constraints, so that no
  * user code runs when rows are written. Nobody but the extension's owner has any
- * right on them.
+ * right on them. They are members of the extension: pg_dump leaves them out, DROP
+ * EXTENSION takes them along.
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation_d.h"
+#include "catalog/pg_extension.h"
 #include "lib/stringinfo.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -23,6 +26,8 @@
 
 #include "store/shadow.h"
 #include "util/spi.h"
+
+static const char *const table_names[] = {"t%d", "log%d"};
 
 /* "text COLLATE x" of a source column */
 static void
@@ -78,8 +83,13 @@ tide_shadow_create(const TideSource *source)
 	}
 	appendStringInfoChar(&sql, ')');
 	run_ddl(sql.data);
-	run_ddl(psprintf("ALTER TABLE tide_shadow.t%d REPLICA IDENTITY NOTHING", id));
-	run_ddl(psprintf("ALTER TABLE tide_shadow.log%d REPLICA IDENTITY NOTHING", id));
+	for (int i = 0; i < lengthof(table_names); i++)
+	{
+		char	   *name = psprintf(table_names[i], id);
+
+		run_ddl(psprintf("ALTER TABLE tide_shadow.%s REPLICA IDENTITY NOTHING", name));
+		run_ddl(psprintf("ALTER EXTENSION pg_tide ADD TABLE tide_shadow.%s", name));
+	}
 	table_close(rel, NoLock);
 	pfree(sql.data);
 }
@@ -104,12 +114,11 @@ tide_shadow_create_indexes(const TideSource *source)
 bool
 tide_shadow_drop(int source_id)
 {
-	static const char *const names[] = {"t%d", "log%d"};
 	Oid			nspid = get_namespace_oid("tide_shadow", false);
 
-	for (int i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < lengthof(table_names); i++)
 	{
-		char	   *name = psprintf(names[i], source_id);
+		char	   *name = psprintf(table_names[i], source_id);
 		Oid			relid = get_relname_relid(name, nspid);
 		ObjectAddress address;
 
@@ -117,6 +126,9 @@ tide_shadow_drop(int source_id)
 			continue;
 		if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 			return false;
+		(void) deleteDependencyRecordsForClass(RelationRelationId, relid,
+											   ExtensionRelationId, DEPENDENCY_EXTENSION);
+		CommandCounterIncrement();
 		ObjectAddressSet(address, RelationRelationId, relid);
 		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 	}

@@ -21,6 +21,7 @@ typedef struct IntSetting
 } IntSetting;
 
 int			tide_max_page_size = 8192;
+int			tide_max_buckets_per_pull = 10000;
 int			tide_batch_size = 10000;
 int			tide_spool_memory = 16384;
 int			tide_apply_memory = 16384;
@@ -30,6 +31,10 @@ static const IntSetting int_settings[] = {
 		"Sets the size of tide.pull's answer beyond which it is cut into pages.",
 		&tide_max_page_size, 8192, 1, 1024 * 1024 - 1,
 	PGC_USERSET, GUC_UNIT_KB},
+	{"tide.max_buckets_per_pull",
+		"Sets the number of buckets one call of tide.pull may ask for.",
+		&tide_max_buckets_per_pull, 10000, 1, 1000000,
+	PGC_SUSET, 0},
 	{"tide.batch_size",
 		"Sets the number of source changes after which the ingest stores a batch.",
 		&tide_batch_size, 10000, 1, 10000000,

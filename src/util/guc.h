@@ -6,6 +6,7 @@
 #define TIDE_GUC_H
 
 extern int	tide_max_page_size;		/* kB: a pull's page is cut there */
+extern int	tide_max_buckets_per_pull;
 extern int	tide_batch_size;		/* source changes: a batch ends at the next commit */
 extern int	tide_spool_memory;		/* kB of a batch's tuplestore before it spills */
 extern int	tide_apply_memory;		/* kB of rows folded at a time */

@@ -70,6 +70,15 @@ tide_settings_pop(int nest_level)
 }
 
 void
+tide_settings_set(void)
+{
+	for (int i = 0; i < lengthof(fixed_settings); i++)
+		(void) set_config_option(fixed_settings[i].name, fixed_settings[i].value,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET,
+								 true, 0, false);
+}
+
+void
 tide_user_push(TideSpiFrame *frame, Oid user_id)
 {
 	MemSet(frame, 0, sizeof(*frame));

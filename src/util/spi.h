@@ -33,6 +33,9 @@ typedef struct TideSpiFrame
 extern int	tide_settings_push(void);
 extern void tide_settings_pop(int nest_level);
 
+/* the same for the rest of the session; only outside of a transaction */
+extern void tide_settings_set(void);
+
 /* user + security context + search_path of user_id (a shape's owner, say), no SPI */
 extern void tide_user_push(TideSpiFrame *frame, Oid user_id);
 extern void tide_user_pop(TideSpiFrame *frame);

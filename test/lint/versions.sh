@@ -16,7 +16,7 @@ check "META.json is JSON with this version, twice" "$(perl -MJSON::PP -e '
   }
 ' "$version" 2>&1)"
 check "CHANGELOG.md has a heading for it" "$(grep -qE "^## ${version//./\\.}( |$)" CHANGELOG.md || echo "no '## $version' in CHANGELOG.md")"
-check "no other file repeats it" "$(find . \( -name .git -o -name node_modules -o -name tmp_check -o -name results -o -name output_iso -o -name log \) -prune -o -type f \
+check "no other file repeats it" "$(find . \( -name '.[!.]*' ! -name .ci ! -name .editorconfig ! -name .gitignore -o -name node_modules -o -name tmp_check -o -name results -o -name output_iso -o -name log \) -prune -o -type f \
   ! -name '*.o' ! -name '*.d' ! -name '*.so' ! -name '.build-flags*' ! -name 'pg_tide--*.sql' ! -name package-lock.json \
   ! -path './sql/upgrade/*' ! -path ./pg_tide.control ! -path ./META.json ! -path ./CHANGELOG.md -print |
   xargs grep -nIE "(^|[^0-9.])${version//./\\.}([^0-9.]|\.?$)")"

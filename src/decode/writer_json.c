@@ -1,0 +1,391 @@
+/*
+ * writer_json.c
+ *	  The lines of the stream, and the messages that carry them.
+ *
+ * Constant parts of a line come ready-made from the relation cache; a line is
+ * written straight into the stream's buffer, in the order
+ *
+ *	  type shape table | key row unchanged old | types lsn xid
+ *
+ * The begin line is written before the first line that says something, so
+ * transactions without such a line are not seen at all.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/base64.h"
+#include "mb/pg_wchar.h"
+#include "utils/datum.h"
+
+#include "decode/writer_json.h"
+
+/* a message is sent once it has this many bytes */
+#define MESSAGE_SIZE			8000
+/* a buffer one long line has blown up beyond this is given back */
+#define BUFFER_KEEP_SIZE		(1024 * 1024)
+/* a StringInfo ends at 1 GB; format transaction stops in time to say so */
+#define TRANSACTION_MAX_SIZE	(1000 * 1024 * 1024)
+
+static void begin_line(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
+static void end_line(LogicalDecodingContext *ctx);
+static void send_buffer(LogicalDecodingContext *ctx, bool last);
+
+/* ,"name":"0/16B3748" */
+static void
+write_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
+{
+	char		hex[2 * sizeof(XLogRecPtr) + 1];
+	int			i = sizeof(hex);
+	uint32		part = (uint32) lsn;
+
+	do
+	{
+		hex[--i] = "0123456789ABCDEF"[part & 15];
+		part >>= 4;
+	} while (part != 0);
+	hex[--i] = '/';
+	part = (uint32) (lsn >> 32);
+	do
+	{
+		hex[--i] = "0123456789ABCDEF"[part & 15];
+		part >>= 4;
+	} while (part != 0);
+
+	tide_json_raw(out, name, (int) strlen(name));
+	tide_json_raw(out, hex + i, (int) sizeof(hex) - i);
+	tide_json_char(out, '"');
+}
+
+/* lsn and xid of a line, as asked for, and its end */
+static void
+write_tail(TideStream *stream, XLogRecPtr lsn, ReorderBufferTXN *txn)
+{
+	StringInfo	out = &stream->buffer;
+
+	/* format transaction gives the xid once */
+	if (stream->options.include_lsn)
+		write_lsn(out, ",\"lsn\":\"", lsn);
+	if (stream->options.include_xid && txn != NULL && !stream->options.whole_transactions)
+	{
+		tide_json_literal(out, ",\"xid\":");
+		tide_json_int64(out, txn->xid);
+	}
+	tide_json_char(out, '}');
+}
+
+/* what begin, commit and transaction say of the transaction */
+static void
+write_transaction_facts(TideStream *stream, ReorderBufferTXN *txn, XLogRecPtr lsn,
+						bool with_end)
+{
+	StringInfo	out = &stream->buffer;
+
+	if (stream->options.include_lsn)
+	{
+		write_lsn(out, ",\"lsn\":\"", lsn);
+		if (with_end)
+			write_lsn(out, ",\"end_lsn\":\"", txn->end_lsn);
+	}
+	if (stream->options.include_xid)
+	{
+		tide_json_literal(out, ",\"xid\":");
+		tide_json_int64(out, txn->xid);
+	}
+	if (stream->options.include_timestamp)
+	{
+		tide_json_literal(out, ",\"at\":");
+		tide_json_timestamptz(out, txn->xact_time.commit_time);
+	}
+}
+
+static void
+write_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	stream->has_begun = true;
+	if (stream->options.whole_transactions)
+	{
+		tide_json_literal(out, "{\"type\":\"transaction\"");
+		write_transaction_facts(stream, txn, txn->final_lsn, true);
+		tide_json_literal(out, ",\"changes\":[");
+		return;
+	}
+	tide_json_literal(out, "{\"type\":\"begin\"");
+	write_transaction_facts(stream, txn, txn->final_lsn, false);
+	tide_json_char(out, '}');
+	end_line(ctx);
+}
+
+/* separate from what is before; txn is NULL outside of transactions */
+static void
+begin_line(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+
+	if (txn != NULL && !stream->has_begun)
+	{
+		write_begin(ctx, txn);
+		if (stream->options.whole_transactions)
+			return;
+	}
+	if (stream->buffer.len > 0)
+		tide_json_char(&stream->buffer,
+					   stream->options.whole_transactions ? ',' : '\n');
+}
+
+/* a line of a transaction is complete: send what is due */
+static void
+end_line(LogicalDecodingContext *ctx)
+{
+	TideStream *stream = ctx->output_plugin_private;
+
+	if (stream->options.whole_transactions)
+	{
+		if (stream->buffer.len > TRANSACTION_MAX_SIZE)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("transaction is too large for format \"%s\"", "transaction"),
+					 errdetail("Its JSON is longer than %d MB.",
+							   TRANSACTION_MAX_SIZE / (1024 * 1024)),
+					 errhint("Use format \"%s\".", "lines")));
+		return;
+	}
+	if (!stream->to_client || stream->buffer.len >= MESSAGE_SIZE)
+		send_buffer(ctx, false);
+}
+
+/*
+ * The one place where text leaves: for a client it becomes UTF-8, for the SQL functions it
+ * stays in the server encoding.
+ */
+static void
+send_buffer(LogicalDecodingContext *ctx, bool last)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	buffer = &stream->buffer;
+	char	   *text = buffer->data;
+	int			len = buffer->len;
+	bool		own_transaction = false;
+
+	stream->idle_changes = 0;
+	if (stream->to_client && GetDatabaseEncoding() != PG_UTF8)
+	{
+		/* a message that is not transactional comes without a transaction */
+		own_transaction = !IsTransactionState();
+		if (own_transaction)
+			StartTransactionCommand();
+		text = tide_json_to_utf8(text, &len);
+	}
+
+	OutputPluginPrepareWrite(ctx, last);
+	appendBinaryStringInfo(ctx->out, text, len);
+	OutputPluginWrite(ctx, last);
+
+	if (own_transaction)
+		CommitTransactionCommand();
+	if (buffer->maxlen > BUFFER_KEEP_SIZE)
+	{
+		MemoryContext old = MemoryContextSwitchTo(ctx->context);
+
+		pfree(buffer->data);
+		initStringInfo(buffer);
+		MemoryContextSwitchTo(old);
+	}
+	else
+		resetStringInfo(buffer);
+}
+
+/* ,"unchanged":["body"]: columns of the target whose values the WAL does not have */
+static void
+write_unchanged(StringInfo out, TideTarget *target, TupleDesc desc,
+				const Bitmapset *unchanged)
+{
+	int			attnum = -1;
+	bool		first = true;
+
+	while ((attnum = bms_next_member(unchanged, attnum)) >= 0)
+	{
+		if (!bms_is_member(attnum, target->columns))
+			continue;
+		if (first)
+			tide_json_literal(out, ",\"unchanged\":[");
+		else
+			tide_json_char(out, ',');
+		first = false;
+		tide_json_cstring(out, NameStr(TupleDescAttr(desc, attnum - 1)->attname));
+	}
+	if (!first)
+		tide_json_char(out, ']');
+}
+
+/* whether the columns that name the row differ */
+static bool
+key_changed(TideDecodeRelation *entry)
+{
+	TupleDesc	desc = entry->old_slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < entry->identity.nkeys; i++)
+	{
+		int			index = entry->identity.keys[i] - 1;
+		Form_pg_attribute attribute = TupleDescAttr(desc, index);
+		bool		old_null = entry->old_slot->tts_isnull[index];
+
+		if (old_null != entry->new_slot->tts_isnull[index])
+			return true;
+		if (!old_null &&
+			!datum_image_eq(entry->old_slot->tts_values[index],
+							entry->new_slot->tts_values[index],
+							attribute->attbyval, attribute->attlen))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * ,"old":{…}. With include-old all that is known of the old row: the whole row under
+ * REPLICA IDENTITY FULL, else its key. Without it the old key, if an update changed it.
+ */
+static void
+write_old(TideStream *stream, TideDecodeRelation *entry, TideTarget *target,
+		  TideLineType type, bool has_old)
+{
+	StringInfo	out = &stream->buffer;
+	TupleTableSlot *old = has_old ? entry->old_slot : entry->new_slot;
+
+	if (stream->options.include_old && has_old && entry->identity.full)
+	{
+		tide_json_literal(out, ",\"old\":");
+		tide_row_writer_write(target->row, out, old->tts_values, old->tts_isnull, NULL);
+		return;
+	}
+	if (target->key == NULL)
+		return;
+	if (stream->options.include_old ||
+		(type == TIDE_LINE_UPDATE && has_old && key_changed(entry)))
+	{
+		tide_json_literal(out, ",\"old\":");
+		tide_row_writer_write(target->key, out, old->tts_values, old->tts_isnull, NULL);
+	}
+}
+
+void
+tide_write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+				  TideDecodeRelation *entry, TideTarget *target, TideLineType type,
+				  bool has_old, const Bitmapset *unchanged)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+	/* a row that left a shape goes by its old name, if that is known */
+	bool		by_old = type == TIDE_LINE_DELETE && has_old;
+	TupleTableSlot *named = by_old ? entry->old_slot : entry->new_slot;
+
+	begin_line(ctx, txn);
+	tide_json_raw(out, target->heads[type].data, target->heads[type].len);
+	if (stream->options.include_key && target->key != NULL)
+	{
+		tide_json_literal(out, ",\"key\":");
+		tide_row_writer_write(target->key, out, named->tts_values, named->tts_isnull,
+							  NULL);
+	}
+	if (type != TIDE_LINE_DELETE)
+	{
+		tide_json_literal(out, ",\"row\":");
+		tide_row_writer_write(target->row, out, entry->new_slot->tts_values,
+							  entry->new_slot->tts_isnull, unchanged);
+		if (unchanged != NULL)
+			write_unchanged(out, target, entry->new_slot->tts_tupleDescriptor, unchanged);
+	}
+	if (type != TIDE_LINE_INSERT)
+		write_old(stream, entry, target, type, has_old);
+	tide_json_raw(out, target->types.data, target->types.len);
+	write_tail(stream, lsn, txn);
+	end_line(ctx);
+}
+
+void
+tide_write_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+					ReorderBufferChange *change, TideTarget *target)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+	TideFragment *head = &target->heads[TIDE_LINE_TRUNCATE];
+
+	begin_line(ctx, txn);
+	tide_json_raw(out, head->data, head->len);
+	if (change->data.truncate.cascade)
+		tide_json_literal(out, ",\"cascade\":true");
+	if (change->data.truncate.restart_seqs)
+		tide_json_literal(out, ",\"restart_identity\":true");
+	write_tail(stream, change->lsn, txn);
+	end_line(ctx);
+}
+
+/* the content as a string if it is text, else in base64 */
+static void
+write_content(StringInfo out, const char *content, int size)
+{
+	int			encoding = GetDatabaseEncoding();
+	int			room = pg_b64_enc_len(size);
+	char	   *encoded;
+	int			len;
+
+	/* a SQL_ASCII database takes anything for text; the stream does not */
+	if (encoding == PG_SQL_ASCII)
+		encoding = PG_UTF8;
+	if (pg_verify_mbstr(encoding, content, size, true))
+	{
+		tide_json_literal(out, ",\"content\":");
+		tide_json_string(out, content, size);
+		return;
+	}
+	encoded = palloc(room);
+	len = pg_b64_encode((const void *) content, size, encoded, room);
+	tide_json_literal(out, ",\"content_base64\":");
+	tide_json_string(out, encoded, len);
+}
+
+void
+tide_write_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+				   const char *prefix, const char *content, Size size)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	begin_line(ctx, txn);
+	tide_json_literal(out, "{\"type\":\"message\",\"transactional\":");
+	if (txn != NULL)
+		tide_json_literal(out, "true");
+	else
+		tide_json_literal(out, "false");
+	tide_json_literal(out, ",\"prefix\":");
+	tide_json_cstring(out, prefix);
+	write_content(out, content, (int) size);
+	write_tail(stream, lsn, txn);
+	if (txn == NULL)
+		send_buffer(ctx, true);
+	else
+		end_line(ctx);
+}
+
+void
+tide_write_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				  XLogRecPtr commit_lsn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	if (!stream->has_begun)
+		return;
+	if (stream->options.whole_transactions)
+		tide_json_literal(out, "]}");
+	else
+	{
+		begin_line(ctx, txn);
+		tide_json_literal(out, "{\"type\":\"commit\"");
+		write_transaction_facts(stream, txn, commit_lsn, true);
+		tide_json_char(out, '}');
+	}
+	send_buffer(ctx, true);
+}

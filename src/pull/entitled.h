@@ -1,0 +1,59 @@
+/*
+ * entitled.h
+ *	  The buckets a request asks for and is entitled to: from shapes, parameters and
+ *	  claims of this very request, never from its cookie.
+ */
+#ifndef TIDE_ENTITLED_H
+#define TIDE_ENTITLED_H
+
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/snapshot.h"
+
+#include "catalog/shape_catalog.h"
+#include "pull/cookie.h"
+#include "pull/request.h"
+#include "store/bucket_reader.h"
+
+struct TideChangeWriter;
+
+/* a shape the request names */
+typedef struct TideServedShape
+{
+	TideShape  *shape;
+	bool		live;
+	struct TideChangeWriter *writer;	/* made when first needed */
+} TideServedShape;
+
+typedef struct TideServedBucket
+{
+	TideBucketInfo info;
+	TideServedShape *shape;
+	TidePosition position;		/* of the client in it */
+	bool		has_position;	/* client has some of it, or is at its end */
+} TideServedBucket;
+
+/* one answer in "buckets": parameters and the bucket they mean */
+typedef struct TideAskedBucket
+{
+	TideServedShape *shape;
+	Jsonb	   *params;
+	TideServedBucket *bucket;	/* NULL: has no row, or is not for the asker */
+} TideAskedBucket;
+
+typedef struct TideEntitled
+{
+	List	   *shapes;			/* of TideServedShape */
+	List	   *asked;			/* of TideAskedBucket */
+	List	   *buckets;		/* of TideServedBucket, each once */
+	bool		all_live;
+} TideEntitled;
+
+/*
+ * ERROR 42704 unknown shape, 55000 failed shape, 22023 parameters, 54000 too many
+ * buckets. Result in the current context.
+ */
+extern TideEntitled *tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims,
+										   Snapshot snapshot);
+
+#endif							/* TIDE_ENTITLED_H */

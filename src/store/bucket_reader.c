@@ -1,0 +1,186 @@
+/*
+ * bucket_reader.c
+ *	  Reads tide_internal.buckets for those who do not write it.
+ *
+ * The index holds a hash of the key, so a lookup compares the key texts itself.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "store/bucket_hash.h"
+#include "store/bucket_reader.h"
+#include "util/meta_table.h"
+
+/* columns of tide_internal.buckets */
+enum
+{
+	Anum_bucket_id = 1,
+	Anum_bucket_shape,
+	Anum_bucket_key,
+	Anum_bucket_key_hash,
+	Anum_bucket_rows,
+	Anum_bucket_checksum,
+	Anum_bucket_first_op,
+	Anum_bucket_last_op,
+	Natts_bucket = Anum_bucket_last_op
+};
+
+struct TideBucketReader
+{
+	Relation	rel;
+	Snapshot	snapshot;
+	Oid			id_index;
+	Oid			key_index;
+};
+
+TideBucketReader *
+tide_bucket_reader_open(Snapshot snapshot)
+{
+	TideBucketReader *reader = palloc(sizeof(TideBucketReader));
+
+	reader->rel = tide_meta_open("buckets", AccessShareLock);
+	reader->snapshot = snapshot;
+	reader->id_index = tide_meta_relid("buckets_pkey");
+	reader->key_index = tide_meta_relid("buckets_key");
+	return reader;
+}
+
+void
+tide_bucket_reader_close(TideBucketReader *reader)
+{
+	table_close(reader->rel, AccessShareLock);
+	pfree(reader);
+}
+
+/* the row as a struct; returns its key, which lives as long as the tuple */
+static Datum
+read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
+{
+	Datum		values[Natts_bucket];
+	bool		nulls[Natts_bucket];
+
+	heap_deform_tuple(tuple, RelationGetDescr(reader->rel), values, nulls);
+	info->bucket_id = DatumGetInt64(values[Anum_bucket_id - 1]);
+	info->shape_id = DatumGetInt32(values[Anum_bucket_shape - 1]);
+	info->key = (Datum) 0;
+	info->row_count = DatumGetInt64(values[Anum_bucket_rows - 1]);
+	info->checksum = (uint32) DatumGetInt64(values[Anum_bucket_checksum - 1]);
+	info->first_op_id = DatumGetInt64(values[Anum_bucket_first_op - 1]);
+	info->last_op_id = DatumGetInt64(values[Anum_bucket_last_op - 1]);
+	return values[Anum_bucket_key - 1];
+}
+
+static char **
+key_parts(Datum key, int *nparts)
+{
+	Datum	   *elems;
+	char	  **parts;
+
+	deconstruct_array(DatumGetArrayTypeP(key), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, NULL, nparts);
+	parts = palloc(sizeof(char *) * Max(*nparts, 1));
+	for (int i = 0; i < *nparts; i++)
+		parts[i] = TextDatumGetCString(elems[i]);
+	return parts;
+}
+
+static bool
+same_parts(char **a, int na, char **b, int nb)
+{
+	if (na != nb)
+		return false;
+	for (int i = 0; i < na; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
+bool
+tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, Datum key,
+						  TideBucketInfo *info)
+{
+	int			nparts;
+	char	  **parts = key_parts(key, &nparts);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], Anum_bucket_shape, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(shape_id));
+	ScanKeyInit(&keys[1], Anum_bucket_key_hash, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(tide_bucket_key_hash((const char *const *) parts, nparts)));
+	scan = systable_beginscan(reader->rel, reader->key_index, true, reader->snapshot,
+							  2, keys);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int			nstored;
+		char	  **stored = key_parts(read_bucket(reader, tuple, info), &nstored);
+
+		found = same_parts(parts, nparts, stored, nstored);
+	}
+	systable_endscan(scan);
+	return found;
+}
+
+bool
+tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id, TideBucketInfo *info)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_bucket_id, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(bucket_id));
+	scan = systable_beginscan(reader->rel, reader->id_index, true, reader->snapshot,
+							  1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		(void) read_bucket(reader, tuple, info);
+	systable_endscan(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+static int
+compare_ids(const ListCell *a, const ListCell *b)
+{
+	int64		x = ((const TideBucketInfo *) lfirst(a))->bucket_id;
+	int64		y = ((const TideBucketInfo *) lfirst(b))->bucket_id;
+
+	return (x > y) - (x < y);
+}
+
+List *
+tide_bucket_reader_all(TideBucketReader *reader, int shape_id)
+{
+	List	   *result = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_bucket_shape, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(shape_id));
+	scan = systable_beginscan(reader->rel, reader->key_index, true, reader->snapshot,
+							  1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TideBucketInfo *info = palloc(sizeof(TideBucketInfo));
+		Datum		stored = read_bucket(reader, tuple, info);
+
+		info->key = PointerGetDatum(DatumGetArrayTypePCopy(stored));
+		result = lappend(result, info);
+	}
+	systable_endscan(scan);
+	list_sort(result, compare_ids);
+	return result;
+}

@@ -1,0 +1,37 @@
+/*
+ * bucket_reader.h
+ *	  Reads tide_internal.buckets under a snapshot, without rights of the caller.
+ */
+#ifndef TIDE_BUCKET_READER_H
+#define TIDE_BUCKET_READER_H
+
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+typedef struct TideBucketInfo
+{
+	int64		bucket_id;
+	int			shape_id;
+	Datum		key;			/* text[]; filled in by the scans only */
+	int64		row_count;
+	uint32		checksum;
+	int64		first_op_id;
+	int64		last_op_id;
+} TideBucketInfo;
+
+typedef struct TideBucketReader TideBucketReader;
+
+/* in the current context */
+extern TideBucketReader *tide_bucket_reader_open(Snapshot snapshot);
+extern void tide_bucket_reader_close(TideBucketReader *reader);
+
+/* false if there is no such bucket; key is a text[] */
+extern bool tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, Datum key,
+									  TideBucketInfo *info);
+extern bool tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id,
+									 TideBucketInfo *info);
+
+/* all buckets of a shape: list of TideBucketInfo, with their keys, by bucket id */
+extern List *tide_bucket_reader_all(TideBucketReader *reader, int shape_id);
+
+#endif							/* TIDE_BUCKET_READER_H */

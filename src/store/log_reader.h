@@ -1,0 +1,59 @@
+/*
+ * log_reader.h
+ *	  What a bucket's change log says after some op_id: for each entry that still
+ *	  counts, the row as it is now, or the key of a row that left.
+ */
+#ifndef TIDE_LOG_READER_H
+#define TIDE_LOG_READER_H
+
+#include "access/tupdesc.h"
+#include "utils/snapshot.h"
+
+#include "catalog/shape_catalog.h"
+
+typedef struct TideLogReader TideLogReader;
+
+/*
+ * One entry. values and nulls are valid until the next call and indexed by
+ * attnum - 1 of tide_log_reader_row_desc() for a put, of
+ * tide_log_reader_log_desc() for a remove.
+ */
+typedef struct TideLogItem
+{
+	int64		op_id;
+	uint32		hash;
+	bool		is_put;
+	const Datum *values;
+	const bool *nulls;
+} TideLogItem;
+
+/*
+ * Open a live source's shadow table and change log for reading under snapshot, in a
+ * child of the current context. No rights are checked: callers decide which buckets
+ * may be read.
+ */
+extern TideLogReader *tide_log_reader_open(const TideSource *source, Snapshot snapshot);
+extern void tide_log_reader_close(TideLogReader *reader);
+
+extern TupleDesc tide_log_reader_row_desc(const TideLogReader *reader);
+extern TupleDesc tide_log_reader_log_desc(const TideLogReader *reader);
+
+/* attnum in the shadow table of a source's attnum; ERROR if it is not kept */
+extern AttrNumber tide_log_reader_row_attnum(const TideLogReader *reader, AttrNumber attnum);
+
+/* begin with the bucket's first entry after after_op_id */
+extern void tide_log_reader_start(TideLogReader *reader, int64 bucket_id, int64 after_op_id);
+
+/*
+ * Next entry in op_id order; false at the end. Superseded entries are passed over, and
+ * leaves up to leaves_after, which a client in its first sync needs none of. Only the
+ * shadow's attributes up to natts are filled in.
+ */
+extern bool tide_log_reader_next(TideLogReader *reader, int64 leaves_after, int natts,
+								 TideLogItem *item);
+
+/* number of entries, superseded ones included, after after_op_id; stops at limit */
+extern int64 tide_log_reader_count(TideLogReader *reader, int64 bucket_id,
+								   int64 after_op_id, int64 limit);
+
+#endif							/* TIDE_LOG_READER_H */

@@ -1,0 +1,327 @@
+// The generated client schema by itself: answers of a server made by hand, the same
+// steps and the same results for both dialects. Prints TAP.
+// usage: node schema.mjs sqlite-script postgres-script scratch-folder
+import { deepStrictEqual } from 'node:assert';
+import { PgliteClient, SqliteClient } from './clients.mjs';
+
+const [sqliteScript, postgresScript, scratch] = process.argv.slice(2);
+let count = 0;
+let failed = 0;
+
+function report(ok, name, detail) {
+  count += 1;
+  if (!ok) failed += 1;
+  console.log(`${ok ? 'ok' : 'not ok'} ${count} - ${name}`);
+  if (!ok && detail) console.log(detail.toString().replace(/^/gm, '# '));
+}
+
+const A = '00000000-0000-4000-8000-00000000000a';
+const B = '00000000-0000-4000-8000-00000000000b';
+const C = '00000000-0000-4000-8000-00000000000c';
+let op = 0;
+
+const put = (bucket, id, row, hash = 1) => ({
+  bucket, table: 'public.issues', op: 'put', op_id: ++op, key: { id }, row: { id, ...full(row) }, hash });
+const remove = (bucket, id, hash = 1) => ({ bucket, table: 'public.issues', op: 'remove', op_id: ++op, key: { id }, hash });
+const full = (row) => ({ title: null, done: null, stars: null, price: null, score: null, tags: null, meta: null, at: null, raw: null, m: null, ...row });
+const few = (bucket, id, row) => {
+  const change = put(bucket, id, {});
+  change.row = { id, title: null, done: null, ...row };
+  return change;
+};
+const page = (changes, more = {}) => ({
+  cookie: { at: op }, checkpoint: { op_id: op, lsn: '0/1', at: '2026-01-01T00:00:00+00:00' }, complete: true, remaining: 0,
+  changes, buckets: [], drop: [], last_mutation_id: 0, rejected: [], newer: { field: 'ignored' }, ...more });
+
+const titles = async (c) => Object.fromEntries((await c.sql('SELECT id, title FROM issues ORDER BY id')).map((r) => [r.id.at(-1), r.title]));
+const one = async (c, query) => Object.values((await c.sql(query))[0])[0];
+const pending = (c) => one(c, 'SELECT pending FROM tide_status').then(Number);
+const mutations = async (c) => JSON.parse((await c.pushRequest()) ?? '{"mutations":[]}').mutations;
+const json = (v) => (typeof v === 'string' ? JSON.parse(v) : v);
+
+const scenarios = {
+  async 'requests of a new client'(c) {
+    const request = JSON.parse(await c.pullRequest());
+    deepStrictEqual({ ...request, client: undefined }, { client: undefined, shapes: {}, cookie: null });
+    deepStrictEqual(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(request.client), true);
+    deepStrictEqual(await c.pushRequest(), null);
+    deepStrictEqual(await one(c, 'SELECT state FROM tide_status'), 'new');
+    await c.sql(`INSERT INTO tide_subscription (shape) VALUES ('few');
+      INSERT INTO tide_subscription VALUES ('all', '{"a": 1}');
+      INSERT INTO tide_subscription VALUES ('all', '{"a": 2}');`);
+    await c.sql('UPDATE tide_client SET page_limit = 7');
+    const next = JSON.parse(await c.pullRequest());
+    deepStrictEqual([next.shapes, next.limit], [{ all: [{ a: 1 }, { a: 2 }], few: [{}] }, 7]);
+  },
+
+  async 'a pull puts rows where the app reads them'(c) {
+    await c.apply(page([put(1, A, { title: "it's" }), put(1, B, { title: 'b' })],
+      { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 2, checksum: 2 }, { bucket: null, shape: 'few', params: {} }] }));
+    deepStrictEqual(await titles(c), { a: "it's", b: 'b' });
+    deepStrictEqual(await one(c, 'SELECT state FROM tide_status'), 'synced');
+    deepStrictEqual(JSON.parse(await c.pullRequest()).cookie, { at: op });
+    await c.apply(page([remove(1, A), put(1, B, { title: 'b2' })], { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 1, checksum: 1 }] }));
+    deepStrictEqual(await titles(c), { b: 'b2' });
+    deepStrictEqual(JSON.parse(await c.pullRequest()).resync, undefined);
+  },
+
+  async 'every type goes there and back'(c) {
+    const row = { title: 'q"uo\\te \u{1f600}\n\u0001\'', done: true, stars: 9007199254740993n, price: '12345678901234567890.1234567890', score: 0.1,
+      tags: ['a', null, 'b "c"'], meta: { k: [1, { z: null }] }, at: '2026-01-01T10:00:00.123456+00:00', raw: '\\xdeadbeef', m: 'bad' };
+    const text = JSON.stringify(page([put(1, A, { ...row, stars: '@stars', price: '@price' })]))
+      .replace('"@stars"', String(row.stars)).replace('"@price"', row.price);
+    await c.apply(text);
+    await c.sql(`UPDATE issues SET title = title || '!', done = NOT done, stars = stars + 1`);
+    await c.sql(`UPDATE issues SET meta = '{"k":1}', tags = ${c.kind === 'sqlite' ? `'["x"]'` : `'{x}'`}, score = -1.5e300, raw = NULL, m = 'ok'`);
+    const request = await c.pushRequest();
+    deepStrictEqual(/"stars": ?9007199254740994/.test(request) && /"stars": ?9007199254740993/.test(request), true);
+    const [first, second] = JSON.parse(request).mutations;
+    deepStrictEqual({ ...first.values, stars: 0 }, { title: row.title + '!', done: false, stars: 0 });
+    deepStrictEqual({ ...first.base, stars: 0 }, { title: row.title, done: true, stars: 0 });
+    deepStrictEqual(second.values, { meta: { k: 1 }, tags: ['x'], score: -1.5e300, raw: null, m: 'ok' });
+    deepStrictEqual(second.base, { meta: row.meta, tags: row.tags, score: 0.1, raw: row.raw, m: 'bad' });
+    deepStrictEqual(await one(c, `SELECT CAST(price AS text) FROM issues`), row.price);
+    await c.sql(`UPDATE issues SET price = '0.10'`);
+    deepStrictEqual(/"values": ?\{"price": ?0\.10*\}.*"base|"base": ?\{"price": ?12345678901234567890.1234567890\}/.test(await c.pushRequest()), true);
+    await c.sql(`INSERT INTO issues (id, title, done) VALUES ('${B}', 'n', ${c.kind === 'sqlite' ? 1 : true})`);
+    deepStrictEqual((await mutations(c)).at(-1), { id: 4, op: 'insert', table: 'public.issues', key: { id: B }, values: { title: 'n', done: true } });
+    // what comes out of the overlay after a rebase is what went in
+    const before = await c.sql(`SELECT * FROM issues ORDER BY id`);
+    await c.apply(text.replace(/"op_id":\d+,"key"/, `"op_id":${++op},"key"`));
+    deepStrictEqual(await c.sql(`SELECT * FROM issues ORDER BY id`), before);
+  },
+
+  async 'local writes show at once and wait in the outbox'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 }), put(1, B, { title: 'b' })]));
+    await c.sql(`UPDATE issues SET title = 'a1' WHERE id = '${A}'`);
+    await c.sql(`UPDATE issues SET title = 'a1' WHERE id = '${A}'`);
+    await c.sql(`DELETE FROM issues WHERE id = '${B}'`);
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${C}', 'c')`);
+    await c.sql(`UPDATE issues SET title = 'c1' WHERE id = '${C}'`);
+    deepStrictEqual(await titles(c), { a: 'a1', c: 'c1' });
+    deepStrictEqual(await mutations(c), [
+      { id: 1, op: 'update', table: 'public.issues', key: { id: A }, values: { title: 'a1' }, base: { title: 'a' } },
+      { id: 2, op: 'delete', table: 'public.issues', key: { id: B } },
+      { id: 3, op: 'insert', table: 'public.issues', key: { id: C }, values: { title: 'c' } },
+      { id: 4, op: 'update', table: 'public.issues', key: { id: C }, values: { title: 'c1' }, base: { title: 'c' } }]);
+    deepStrictEqual((await c.sql(`SELECT id, title FROM issues_synced ORDER BY id`)).map((r) => r.title), ['a', 'b']);
+    deepStrictEqual(await pending(c), 4);
+  },
+
+  async 'a key is made for an insert without, others are refused'(c) {
+    await c.sql(`INSERT INTO issues (title) VALUES ('x')`);
+    await c.sql(`INSERT INTO issues (title) VALUES ('y')`);
+    const keys = (await mutations(c)).map((m) => m.key.id);
+    deepStrictEqual(keys.length === 2 && keys[0] !== keys[1] && keys.every((k) => /^[0-9a-f-]{36}$/.test(k)), true);
+    for (const bad of [`INSERT INTO issues (id, title) VALUES ('${keys[0]}', 'z')`, `UPDATE issues SET id = '${A}' WHERE title = 'x'`]) {
+      let error = null;
+      await c.sql(bad).catch((e) => { error = e; });
+      deepStrictEqual(error !== null, true);
+    }
+    deepStrictEqual(await pending(c), 2);
+  },
+
+  async 'local edits are rebased, column by column'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 })]));
+    await c.sql(`UPDATE issues SET title = 'mine'`);
+    await c.apply(page([put(1, A, { title: 'theirs', stars: 2, done: true })]));
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'mine', stars: 2 }]);
+    // accepted, but the checkpoint does not have it yet: no flicker
+    await c.apply({ last_mutation_id: 1, results: [{ id: 1, status: 'merged', row: { title: 'mine' } }] });
+    deepStrictEqual(await c.pushRequest(), null);
+    await c.apply(page([put(1, A, { title: 'theirs2', stars: 3 })]));
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'mine', stars: 3 }]);
+    deepStrictEqual(await pending(c), 1);
+    await c.apply(page([put(1, A, { title: 'mine', stars: 4 })], { last_mutation_id: 1 }));
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'mine', stars: 4 }]);
+    deepStrictEqual([await pending(c), await one(c, 'SELECT count(*) FROM issues_local')].map(Number), [0, 0]);
+    // the next id goes on from there
+    await c.sql(`UPDATE issues SET title = NULL`);
+    deepStrictEqual(await mutations(c), [{ id: 2, op: 'update', table: 'public.issues', key: { id: A }, values: { title: null }, base: { title: 'mine' } }]);
+  },
+
+  async 'an edited row that left comes back with its edit'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 })]));
+    await c.sql(`UPDATE issues SET title = 'mine'`);
+    await c.apply(page([remove(1, A)]));
+    deepStrictEqual(await titles(c), {});
+    await c.apply(page([put(1, A, { title: 'again', stars: 2 })]));
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'mine', stars: 2 }]);
+  },
+
+  async 'an incomplete page acknowledges nothing'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE issues SET title = 'mine'`);
+    await c.apply(page([put(1, B, { title: 'b' })], { complete: false, remaining: 1, last_mutation_id: 1 }));
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'mine', b: 'b' }, 1]);
+    deepStrictEqual(await c.sql('SELECT state, remaining FROM tide_status'), [{ state: 'syncing', remaining: 1 }]);
+    await c.apply(page([put(1, A, { title: 'mine' })], { last_mutation_id: 1 }));
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'mine', b: 'b' }, 0]);
+  },
+
+  async 'a rejected update undoes itself and nothing else'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 })]));
+    await c.sql(`UPDATE issues SET title = 'bad'`);
+    await c.sql(`UPDATE issues SET stars = 5`);
+    const answer = { last_mutation_id: 2, results: [{ id: 1, status: 'rejected', code: '23514', message: "it's no good" }, { id: 2, status: 'applied' }] };
+    await c.apply(answer);
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'a', stars: 5 }]);
+    deepStrictEqual((await c.sql(`SELECT id, op, table_name, code, message, changed FROM tide_rejected`)).map((r) => ({ ...r, changed: json(r.changed) })),
+      [{ id: 1, op: 'update', table_name: 'public.issues', code: '23514', message: "it's no good", changed: { title: 'bad' } }]);
+    await c.apply(answer);
+    await c.sql('DELETE FROM tide_rejected');
+    await c.apply(page([put(1, A, { title: 'a', stars: 5 })], { last_mutation_id: 2, rejected: [{ id: 1, code: '23514', message: 'x', table: 'public.issues', key: { id: A } }] }));
+    deepStrictEqual([await c.sql(`SELECT title, stars FROM issues`), await pending(c), await c.sql('SELECT id FROM tide_rejected')], [[{ title: 'a', stars: 5 }], 0, []]);
+  },
+
+  async 'a rejected insert takes what was written on it along'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${B}', 'b')`);
+    await c.sql(`UPDATE issues SET title = 'a1' WHERE id = '${A}'`);
+    await c.sql(`UPDATE issues SET title = 'b1' WHERE id = '${B}'`);
+    await c.sql(`DELETE FROM issues WHERE id = '${B}'`);
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${B}', 'fresh')`);
+    await c.sql(`UPDATE issues SET title = 'fresh1' WHERE id = '${B}'`);
+    await c.apply({ last_mutation_id: 1, results: [{ id: 1, status: 'rejected', code: '23514', message: 'no' }] });
+    deepStrictEqual(await titles(c), { a: 'a1', b: 'fresh1' });
+    deepStrictEqual((await c.sql('SELECT id FROM tide_rejected ORDER BY id')).map((r) => Number(r.id)), [1, 3, 4]);
+    // ids stay without gaps: what was cancelled goes as an update of nothing
+    deepStrictEqual((await mutations(c)).map((m) => [m.id, m.op, m.values]),
+      [[2, 'update', { title: 'a1' }], [3, 'update', {}], [4, 'update', {}], [5, 'insert', { title: 'fresh' }], [6, 'update', { title: 'fresh1' }]]);
+    await c.apply({ last_mutation_id: 6, results: [{ id: 2, status: 'applied' }, { id: 3, status: 'rejected', code: 'P0002', message: 'x' },
+      { id: 4, status: 'applied' }, { id: 5, status: 'applied' }, { id: 6, status: 'applied' }] });
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a1', b: 'fresh1' }, 3]);
+    await c.apply(page([put(1, A, { title: 'a1' }), put(1, B, { title: 'fresh1' })], { last_mutation_id: 6 }));
+    deepStrictEqual([await titles(c), await pending(c), Number(await one(c, 'SELECT count(*) FROM issues_local'))], [{ a: 'a1', b: 'fresh1' }, 0, 0]);
+  },
+
+  async 'a rejected delete brings the row back and undoes what followed'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`DELETE FROM issues`);
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${A}', 'new')`);
+    await c.apply(page([], { rejected: [{ id: 1, code: '23503', message: 'no', table: 'public.issues', key: { id: A } }], last_mutation_id: 1 }));
+    deepStrictEqual(await titles(c), { a: 'a' });
+    deepStrictEqual((await mutations(c)).map((m) => [m.id, m.values]), [[2, {}]]);
+  },
+
+  async 'a lost push answer is made good by the next pull'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE issues SET title = 'x'`);
+    await c.sql(`UPDATE issues SET title = 'y'`);
+    const request = await c.pushRequest();
+    deepStrictEqual(await c.pushRequest(), request);
+    await c.apply(page([put(1, A, { title: 'x' })], { last_mutation_id: 2, rejected: [{ id: 2, code: '23514', message: 'no', table: 'public.issues', key: { id: A } }] }));
+    deepStrictEqual([await titles(c), await pending(c), await c.pushRequest()], [{ a: 'x' }, 0, null]);
+    deepStrictEqual((await c.sql('SELECT id FROM tide_rejected')).map((r) => Number(r.id)), [2]);
+  },
+
+  async 'a row lives while any of its buckets holds it'(c) {
+    await c.apply(page([put(1, A, { title: 'a' }), put(2, A, { title: 'a' }), put(2, B, { title: 'b' })]));
+    await c.sql(`UPDATE issues SET title = 'edit' WHERE id = '${B}'`);
+    await c.apply(page([remove(1, A)]));
+    deepStrictEqual(await titles(c), { a: 'a', b: 'edit' });
+    await c.apply(page([put(3, A, { title: 'a3' })], { drop: [2] }));
+    deepStrictEqual(await titles(c), { a: 'a3' });
+    await c.apply(page([], { drop: [3] }));
+    deepStrictEqual(await titles(c), {});
+    deepStrictEqual(Number(await one(c, 'SELECT count(*) FROM tide_member')), 0);
+  },
+
+  async 'columns only another bucket shows go with it'(c) {
+    const buckets = [{ bucket: 1, shape: 'all', params: {} }, { bucket: 2, shape: 'few', params: {} }];
+    await c.apply(page([put(1, A, { title: 'a', stars: 5 }), few(2, A, { title: 'a' })], { buckets }));
+    deepStrictEqual(await c.sql('SELECT title, stars FROM issues'), [{ title: 'a', stars: 5 }]);
+    await c.apply(page([few(2, A, { title: 'a2' })], { buckets }));
+    deepStrictEqual(await c.sql('SELECT title, stars FROM issues'), [{ title: 'a2', stars: 5 }]);
+    await c.apply(page([], { buckets: [buckets[1]], drop: [1] }));
+    deepStrictEqual(await c.sql('SELECT title, stars FROM issues'), [{ title: 'a2', stars: null }]);
+  },
+
+  async 'an answer applied twice, or too late, changes nothing'(c) {
+    const first = page([put(1, A, { title: 'a' }), put(1, B, { title: 'b' })], { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 2, checksum: 2 }] });
+    await c.apply(first);
+    await c.apply(first);
+    deepStrictEqual([await titles(c), JSON.parse(await c.pullRequest()).resync], [{ a: 'a', b: 'b' }, undefined]);
+    const second = page([remove(1, A), put(1, B, { title: 'b2' })], { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 1, checksum: 1 }] });
+    await c.apply(second);
+    const cookie = JSON.parse(await c.pullRequest()).cookie;
+    await c.apply(first);
+    deepStrictEqual([await titles(c), JSON.parse(await c.pullRequest())], [{ b: 'b2' }, { ...JSON.parse(await c.pullRequest()), cookie }]);
+    await c.apply(second);
+    deepStrictEqual([await titles(c), JSON.parse(await c.pullRequest()).resync], [{ b: 'b2' }, undefined]);
+  },
+
+  async 'a server set back in time starts the client anew'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.apply({ ...page([{ ...put(9, B, { title: 'b' }), op_id: 1 }], { drop: [1] }), checkpoint: { op_id: 1 } });
+    deepStrictEqual(await titles(c), { b: 'b' });
+  },
+
+  async 'a bucket that does not add up is asked for again'(c) {
+    const bucket = (count, checksum) => ({ buckets: [{ bucket: 1, shape: 'all', params: {}, count, checksum }] });
+    await c.apply(page([put(1, A, { title: 'a' }, 4294967295), put(1, B, { title: 'b' }, 2)], bucket(2, 1)));
+    deepStrictEqual(JSON.parse(await c.pullRequest()).resync, undefined);
+    await c.apply(page([put(1, A, { title: 'a2' }, 7)], bucket(2, 8)));
+    deepStrictEqual(JSON.parse(await c.pullRequest()).resync, [1]);
+    deepStrictEqual(await one(c, 'SELECT state FROM tide_status'), 'syncing');
+    await c.apply(page([put(2, A, { title: 'a2' }, 7)], { drop: [1], buckets: [{ bucket: 2, shape: 'all', params: {}, count: 1, checksum: 7 }] }));
+    deepStrictEqual([await titles(c), JSON.parse(await c.pullRequest()).resync], [{ a: 'a2' }, undefined]);
+  },
+
+  async 'odd names, generated columns and keys of two columns'(c) {
+    const t = c.kind === 'sqlite' ? '"crm_Odd ""T"' : 'crm."Odd ""T"';
+    const change = { bucket: 5, table: 'crm."Odd ""T"', op: 'put', op_id: ++op, key: { a: 1, 'b c': 'k' },
+      row: { a: 1, 'b c': 'k', order: 'o', 'x.y': 'xy', 'q"z': 'qz', n: 2 }, hash: 3 };
+    await c.apply(page([change]));
+    deepStrictEqual(await c.sql(`SELECT * FROM ${t}`), [change.row]);
+    await c.sql(`UPDATE ${t} SET "q""z" = 'Q', "x.y" = NULL WHERE a = 1`);
+    await c.sql(`INSERT INTO ${t} (a, "b c", n) VALUES ('2', 'l', 4)`);
+    deepStrictEqual(await mutations(c), [
+      { id: 1, op: 'update', table: change.table, key: { 'b c': 'k', a: 1 }, values: { 'x.y': null, 'q"z': 'Q' }, base: { 'x.y': 'xy', 'q"z': 'qz' } },
+      { id: 2, op: 'insert', table: change.table, key: { 'b c': 'l', a: 2 }, values: {} }]);
+    await c.apply(page([{ ...change, op_id: ++op, row: { ...change.row, order: 'p', 'q"z': 'zz', n: 20 } },
+      { ...change, op_id: ++op, key: { 'b c': 'l', a: 2 }, row: { a: 2, 'b c': 'l', order: null, 'x.y': 'sent', 'q"z': null, n: 4 } }]));
+    deepStrictEqual(await c.sql(`SELECT * FROM ${t} ORDER BY a`), [
+      { a: 1, 'b c': 'k', order: 'p', 'x.y': null, 'q"z': 'Q', n: 20 },
+      { a: 2, 'b c': 'l', order: null, 'x.y': null, 'q"z': null, n: c.kind === 'sqlite' ? null : null }]);
+    await c.sql(`DELETE FROM ${t}`);
+    deepStrictEqual(await c.sql(`SELECT * FROM ${t}`), []);
+  },
+
+  async 'what is no answer is refused, and changes nothing'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    for (const bad of ['{}', '[1]', 'nonsense', '{"changes": 1}', JSON.stringify(page([{ ...put(1, B, {}), op_id: 'x'.repeat(3), bucket: null }]))]) {
+      let error = null;
+      await c.apply(bad).catch((e) => { error = e; });
+      deepStrictEqual(error !== null, true, bad);
+    }
+    deepStrictEqual(await titles(c), { a: 'a' });
+    await c.sql(`UPDATE tide_status SET last_error = 'no network'`);
+    deepStrictEqual(await c.sql('SELECT state, last_error FROM tide_status'), [{ state: 'error', last_error: 'no network' }]);
+    await c.apply(page([]));
+    deepStrictEqual(await c.sql('SELECT state, last_error FROM tide_status'), [{ state: 'synced', last_error: null }]);
+  },
+
+  async 'a write rolled back leaves no gap in the ids'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`BEGIN; UPDATE issues SET title = 'x'; ROLLBACK;`);
+    await c.sql(`UPDATE issues SET title = 'y'`);
+    deepStrictEqual((await mutations(c)).map((m) => [m.id, m.values.title]), [[1, 'y']]);
+  },
+};
+
+for (const [Client, script] of [[SqliteClient, sqliteScript], [PgliteClient, postgresScript]]) {
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (process.env.ONLY && !name.includes(process.env.ONLY)) continue;
+    const client = await Client.create(script, `${scratch}/client.db`);
+    try {
+      await scenario(client);
+      report(true, `${client.kind}: ${name}`);
+    } catch (error) {
+      report(false, `${client.kind}: ${name}`, error.message);
+    }
+    await client.close();
+  }
+}
+console.log(`1..${count}`);
+process.exit(failed === 0 ? 0 : 1);

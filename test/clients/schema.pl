@@ -1,0 +1,53 @@
+# The generated client schemas by themselves, on the sqlite3 shell and on PGlite.
+use strict;
+use warnings;
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use TideCluster;
+
+my $node = tide_new('client_schema', start => 0);
+$node->safe_psql('postgres', <<'SQL');
+CREATE TYPE mood AS ENUM ('ok', 'bad');
+CREATE TABLE issues (id uuid PRIMARY KEY, title text, done bool, stars int8, price numeric(30,10), score float8,
+	tags text[], meta jsonb, at timestamptz, raw bytea, m mood);
+CREATE SCHEMA crm;
+CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""z" text, n int GENERATED ALWAYS AS (a * 2) STORED,
+	PRIMARY KEY ("b c", a));
+SELECT tide.create_shape('all', '{"table": "issues"}');
+SELECT tide.create_shape('few', '{"table": "issues", "columns": ["title", "done"]}');
+SELECT tide.create_shape('odd', '{"table": "crm.\"Odd \"\"T\""}');
+SQL
+
+my $scratch = PostgreSQL::Test::Utils::tempdir();
+for my $dialect (qw(sqlite postgres))
+{
+	append_to_file("$scratch/$dialect.sql",
+		$node->safe_psql('postgres', "SELECT tide.client_schema('{all,few,odd}', '$dialect')"));
+}
+$node->stop;
+
+# each line of the script is a test here
+open my $run, '-|', 'node', dirname(__FILE__) . '/schema.mjs', "$scratch/sqlite.sql", "$scratch/postgres.sql", $scratch
+  or die "node: $!\n";
+my $planned;
+while (my $line = <$run>)
+{
+	if ($line =~ /^(not )?ok \d+ - (.*)/)
+	{
+		ok(!$1, $2);
+	}
+	elsif ($line =~ /^1\.\.(\d+)/)
+	{
+		$planned = $1;
+	}
+	else
+	{
+		diag($line);
+	}
+}
+ok(close($run), 'node ended well');
+is(Test::More->builder->current_test, ($planned // 0) + 1, 'all scenarios ran');
+
+done_testing();
