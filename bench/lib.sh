@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the benchmarks: a throw-away cluster, timing, medians and ratios. Sourced.
 #
 #   . "$(dirname "$0")/lib.sh"

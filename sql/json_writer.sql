@@ -91,6 +91,14 @@ INSERT INTO compounds VALUES
 	(3, '{{1,2},{3,NULL}}', '{{{a,b},{c,d}},{{e,f},{g,h}}}', NULL, NULL, '[5:6]={1,2}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[ARRAY[ROW(NULL, ARRAY[]::pair[], NULL)::nested]], NULL);
 SELECT id, difference FROM compounds r_, differ(r_) difference WHERE difference IS NOT NULL ORDER BY id;
 
+-- jsonb of every shape
+CREATE TABLE documents (id int, j jsonb);
+INSERT INTO documents SELECT row_number() OVER (), j::jsonb FROM unnest(ARRAY['1', '"x"', 'null', 'true', 'false', '[]', '{}', '[[]]', '[{}]', '{"a":{}}',
+	'[1,[2,[3,{"a":[4,5,{"b":null}]}]],6]', '{"a":1,"b":{"c":[],"d":{"e":[{"f":1},{"g":2}]}},"h":"\\\"\n\u0001"}', '-0.00', '1e100', '123456789012345678901234567890.10',
+	'["",""," "]', '{"":"", "k\"ey":1}', '[null,[null],{"n":null}]']) j;
+SELECT id, difference FROM documents r_, differ(r_) difference WHERE difference IS NOT NULL ORDER BY id;
+SELECT tide_internal.row_json(r_) FROM documents r_ ORDER BY id;
+
 -- toasted, compressed and both; inside composites
 CREATE TABLE toasted (id int, ext text, comp text, p pair, j jsonb, a text[]);
 ALTER TABLE toasted ALTER ext SET STORAGE EXTERNAL;

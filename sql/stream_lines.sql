@@ -89,9 +89,9 @@ BEGIN;
 SELECT 1 AS sent FROM pg_logical_emit_message(false, 'at once', 'even if rolled back');
 ROLLBACK;
 SELECT 1 AS sent FROM pg_logical_emit_message(false, 'bytes', '\x00ff'::bytea);
-SELECT 1 AS sent FROM pg_logical_emit_message(true, 'pg_tide.own', 'not shown unless asked for');
+SELECT 1 AS sent FROM pg_logical_emit_message(true, 'tide.own', 'not shown unless asked for');
 SELECT data FROM pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off');
-SELECT data FROM pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off', 'messages', 'bytes, pg_tide.own');
+SELECT data FROM pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off', 'messages', 'bytes, tide.own');
 SELECT * FROM lines('messages', 'false');
 
 -- DDL between changes: rows are written as of their time

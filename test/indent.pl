@@ -27,8 +27,12 @@ if ($mode eq '--typedefs')
 	for my $file (@files)
 	{
 		open my $in, '<', $file or die "$file: $!\n";
-		while (<$in>) { $used{$1} = 1 while /\b([A-Za-z_]\w*)/g; }
+		my $text = do { local $/; <$in> };
+		$text =~ s{/\*.*?\*/}{}gs;
+		$used{$1} = 1 while $text =~ /\b([A-Za-z_]\w*)/g;
 	}
+	# text is also what many variables are called, and those are more
+	delete $typedef{text};
 	print map { "$_\n" } grep { $typedef{$_} } sort keys %used;
 	exit 0;
 }
@@ -58,6 +62,9 @@ for my $file (@ARGV)
 
 	# prototypes keep their type on the line of the name
 	$after =~ s/^((?:extern|static)\b[^\n;{}()=]*)\n(\w+\([^;{]*\)[^;{]*;)/joined($1, $2)/gme;
+
+	# a return type on its own line is no declaration to align
+	$after =~ s/^((?:static |extern |const )*\w+)[ \t]+(\*+)$/$1 $2/gm;
 
 	next if $after eq $before;
 	$changed++;

@@ -14,7 +14,8 @@
  * calls it. Membership counts where it gives the rights of the role, as with
  * any privilege, so a group can be trusted; NOINHERIT members are not trusted.
  *
- * Every refusal has the same SQLSTATE and message; the cause is told at DEBUG1.
+ * Every refusal has the same SQLSTATE and message; the cause is in
+ * the server log only.
  */
 #include "postgres.h"
 
@@ -54,13 +55,13 @@ tide_request_claims(Jsonb *request)
 				 errmsg("request must be a JSON object")));
 
 	if (request_member(request, "token", &value))
-		tide_auth_refuse("tokens are not accepted by this version");
+		tide_auth_refuse("Tokens are not accepted by this version.");
 
 	if (!request_member(request, "claims", &value))
 		return empty_object();
 
 	if (!session_is_trusted(GetSessionUserId()))
-		tide_auth_refuse("the session's role may not send claims");
+		tide_auth_refuse("The session's role may not send claims.");
 
 	if (value.type != jbvBinary ||
 		!JsonContainerIsObject(value.val.binary.data))
@@ -81,18 +82,14 @@ tide_request_has_claims(Jsonb *request)
 	return request_member(request, "claims", &value);
 }
 
-/*
- * Refuse a request. cause goes to those who may raise the log level, never to
- * the client as part of the error.
- */
+/* refuse a request; cause, a sentence, goes to the server log and never to the client */
 void
 tide_auth_refuse(const char *cause)
 {
-	ereport(DEBUG1,
-			(errmsg_internal("request refused: %s", cause)));
 	ereport(ERROR,
 			(errcode(TIDE_ERRCODE_AUTH),
-			 errmsg("could not authenticate the request")));
+			 errmsg("could not authenticate the request"),
+			 errdetail_log("%s", cause)));
 }
 
 /*

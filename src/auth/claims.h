@@ -17,8 +17,8 @@ extern Jsonb *tide_request_claims(Jsonb *request);
 /* whether the request says anything about its user, be it {} */
 extern bool tide_request_has_claims(Jsonb *request);
 
-/* the one refusal: ERROR 28000; cause is logged at DEBUG1 only */
-extern void tide_auth_refuse(const char *cause) pg_attribute_noreturn();
+/* the one refusal: ERROR 28000; cause, a sentence, goes to the server log only */
+extern void tide_auth_refuse(const char *cause);
 
 /* claims.sub as text, or NULL */
 extern char *tide_claims_subject(Jsonb *claims);

@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "replication/logical.h"
 #include "replication/origin.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -33,7 +34,7 @@
 #define PROGRESS_INTERVAL		1000
 
 /* messages of pg_tide's own have prefixes that begin so */
-#define OWN_MESSAGE_PREFIX		"pg_tide"
+#define OWN_MESSAGE_PREFIX		"tide."
 
 /* process-local; set for the moment in which a decoding context is created */
 TideDecodeOverride tide_decode_override = NULL;
@@ -86,7 +87,11 @@ check_shapes(TideStream *stream)
 	tide_bound_shapes_check(tide_bound_shapes_load(&stream->options, false));
 	PopActiveSnapshot();
 	if (own_transaction)
+	{
 		CommitTransactionCommand();
+		/* what was cached is of today; decoding is about to look at the past */
+		InvalidateSystemCaches();
+	}
 	MemoryContextSwitchTo(old);
 }
 

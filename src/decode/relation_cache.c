@@ -171,6 +171,23 @@ init_target(TideTarget *target, TideStream *stream, TideDecodeRelation *entry,
 											 NULL, entry->identity.nkeys, &json);
 }
 
+/* the shape's columns that the table has at this time */
+static AttrNumber *
+shape_columns(const TideShapeNode *node, TupleDesc desc, int *count)
+{
+	AttrNumber *attnums = palloc(sizeof(AttrNumber) * (node->ncolumns + 1));
+
+	*count = 0;
+	for (int i = 0; i < node->ncolumns; i++)
+	{
+		AttrNumber	attnum = node->columns[i];
+
+		if (attnum <= desc->natts && !TupleDescAttr(desc, attnum - 1)->attisdropped)
+			attnums[(*count)++] = attnum;
+	}
+	return attnums;
+}
+
 /* what is of use only if somebody gets the table's changes */
 static void
 init_row_access(TideDecodeRelation *entry, TupleDesc desc)
@@ -221,12 +238,14 @@ build_entry(TideDecodeRelation *entry, TideStream *stream, Relation relation)
 	{
 		TideBoundShape *bound = lfirst(cell);
 		TideTarget *target = &entry->targets[entry->ntargets];
+		AttrNumber *attnums;
+		int			count;
 
 		if (bound->node == NULL || bound->node->relid != RelationGetRelid(relation))
 			continue;
 		entry->ntargets++;
-		init_target(target, stream, entry, desc, table, bound->name,
-					bound->node->columns, bound->node->ncolumns);
+		attnums = shape_columns(bound->node, desc, &count);
+		init_target(target, stream, entry, desc, table, bound->name, attnums, count);
 		target->filter = tide_row_filter_create(bound, relation, &entry->identity);
 	}
 	if (entry->ntargets > 0)

@@ -29,6 +29,7 @@
 #include "access/transam.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -198,6 +199,8 @@ List *
 tide_bound_shapes_load(const TideDecodeOptions *options, bool missing_ok)
 {
 	int			nparams = options->params ? JB_ROOT_COUNT(options->params) : 0;
+	/* the past may lie before CREATE EXTENSION */
+	bool		no_extension = missing_ok && !OidIsValid(get_extension_oid("pg_tide", true));
 	bool	   *used = palloc0(sizeof(bool) * (nparams + 1));
 	List	   *shapes = NIL;
 	ListCell   *cell;
@@ -206,9 +209,11 @@ tide_bound_shapes_load(const TideDecodeOptions *options, bool missing_ok)
 	foreach(cell, options->shapes)
 	{
 		TideBoundShape *bound = palloc0(sizeof(*bound));
-		TideShape  *shape = tide_catalog_shape_by_name(lfirst(cell));
+		TideShape  *shape = NULL;
 
 		bound->name = lfirst(cell);
+		if (!no_extension)
+			shape = tide_catalog_shape_by_name(bound->name);
 		if (shape != NULL)
 			bind_shape(bound, shape, options, used);
 		else if (!missing_ok)

@@ -170,7 +170,6 @@ send_buffer(LogicalDecodingContext *ctx, bool last)
 	bool		own_transaction = false;
 
 	stream->idle_changes = 0;
-	text[len] = '\0';
 	if (stream->to_client && GetDatabaseEncoding() != PG_UTF8)
 	{
 		/* a message that is not transactional comes without a transaction */
@@ -342,7 +341,7 @@ write_content(StringInfo out, const char *content, int size)
 		return;
 	}
 	encoded = palloc(room);
-	len = pg_b64_encode(content, size, encoded, room);
+	len = pg_b64_encode((const void *) content, size, encoded, room);
 	tide_json_literal(out, ",\"content_base64\":");
 	tide_json_string(out, encoded, len);
 }

@@ -3,8 +3,8 @@
  *	  Starting, stopping and waiting for the ingest.
  *
  * The slot is not transactional, the switch in tide_internal.state is. start() creates the
- * slot before it writes anything (core allows it only then) and a worker before it
- * commits; that worker waits for the lock on the state table and goes away if the
+ * slot before it writes anything (core allows it only then) or leaves that to the worker,
+ * which it starts before it commits; the worker waits for the lock on the state table and goes away if the
  * transaction is rolled back. stop() ends the worker before it commits; the postmaster's
  * restart waits for the lock likewise.
  */
@@ -150,23 +150,6 @@ run_with_name(const char *sql, const char *name)
 	tide_spi_end(&frame);
 }
 
-/* a slot whose decoding goes to the ingest, whether or not the JSON stream can start */
-static void
-create_slot(const char *slot_name)
-{
-	tide_decode_override = tide_capture_callbacks;
-	PG_TRY();
-	{
-		run_with_name("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pg_tide')",
-					  slot_name);
-	}
-	PG_FINALLY();
-	{
-		tide_decode_override = NULL;
-	}
-	PG_END_TRY();
-}
-
 static void
 require_our_slot(const char *slot_name)
 {
@@ -185,26 +168,22 @@ tide_ingest_start(void)
 {
 	TideState	state;
 	char	   *slot_name;
-	bool		is_new;
 
 	require_primary("tide.start()");
 	require_settings();
 	lock_state(&state);
 	slot_name = state.slot_name[0] ? pstrdup(state.slot_name) : default_slot_name();
-	is_new = slot_holder(slot_name) < 0;
-	if (is_new)
-	{
-		if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-			ereport(ERROR,
-					(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-					 errmsg("tide.start() cannot create its slot in a transaction that has performed writes")));
-		create_slot(slot_name);
-	}
-	require_our_slot(slot_name);
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (is_new && state.slot_name[0] && tide_catalog_sources() != NIL)
-		tide_rebuild_all();		/* the old slot is lost, and changes with it */
-	PopActiveSnapshot();
+
+	/*
+	 * In a transaction that has written core makes no slot, and where shadows exist
+	 * without their slot they must be gone for good before there is a new one: then the
+	 * worker makes it, once this transaction has committed.
+	 */
+	if (slot_holder(slot_name) < 0 && !tide_ingest_has_history() &&
+		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		tide_ingest_create_slot(slot_name);
+	if (slot_holder(slot_name) >= 0)
+		require_our_slot(slot_name);
 	run_with_name("UPDATE tide_internal.state SET enabled = true, slot_name = $1", slot_name);
 	if (slot_holder(slot_name) <= 0 && !tide_worker_launch(MyDatabaseId, true))
 		ereport(ERROR,
@@ -289,6 +268,7 @@ round_steps(TideIngest *in, int64 max_changes)
 			tide_ingest_reload(in);
 			PopActiveSnapshot();
 		} while (tide_ingest_build(in, &later));
+		InvalidateSystemCaches();	/* today's catalogs are not the past's */
 
 		XLogFlush(LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false));
 		do
@@ -331,9 +311,14 @@ tide_ingest_round(int64 max_changes)
 				 errhint("Use tide.stop() before tide.ingest().")));
 	if (slot_holder(state.slot_name) < 0)
 	{
+		if (tide_ingest_has_history())
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_NOT_RUNNING),
+					 errmsg("replication slot \"%s\" is lost", state.slot_name),
+					 errhint("Use tide.reset() to rebuild the shapes.")));
 		strlcpy(state.slot_name, default_slot_name(), NAMEDATALEN);
 		if (slot_holder(state.slot_name) < 0)
-			create_slot(state.slot_name);
+			tide_ingest_create_slot(state.slot_name);
 		require_our_slot(state.slot_name);
 	}
 

@@ -15,12 +15,16 @@
 #include "access/xlog.h"
 #include "access/xlogreader.h"
 #include "access/xlogutils.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "replication/decode.h"
 #include "replication/slot.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "catalog/shape_catalog.h"
 #include "decode/plugin.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
@@ -28,6 +32,7 @@
 #include "util/compat.h"
 #include "util/guc.h"
 #include "util/meta_table.h"
+#include "util/spi.h"
 
 /* a batch with something in it is closed after this time, end of WAL or not */
 #define TIDE_BATCH_MS	50
@@ -68,6 +73,47 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	XLogBeginRead(in->decoder->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
 	return in;
+}
+
+bool
+tide_ingest_has_history(void)
+{
+	bool		found = false;
+	ListCell   *lc;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	foreach(lc, tide_catalog_sources())
+		found |= ((TideSource *) lfirst(lc))->live;
+	PopActiveSnapshot();
+	return found;
+}
+
+void
+tide_ingest_create_slot(const char *slot_name)
+{
+	TideSpiFrame frame;
+	Oid			types[] = {NAMEOID};
+	NameData	name;
+	Datum		values[1];
+
+	namestrcpy(&name, slot_name);
+	values[0] = NameGetDatum(&name);
+	tide_decode_override = tide_capture_callbacks;
+	PG_TRY();
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		tide_spi_begin(&frame, TIDE_AS_OWNER);
+		if (SPI_execute_with_args("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pg_tide')",
+								  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not create replication slot \"%s\"", slot_name);
+		tide_spi_end(&frame);
+		PopActiveSnapshot();
+	}
+	PG_FINALLY();
+	{
+		tide_decode_override = NULL;
+	}
+	PG_END_TRY();
 }
 
 /* MyReplicationSlot afterwards; a session that died lets go of it by itself */

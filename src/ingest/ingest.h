@@ -61,6 +61,13 @@ typedef struct TideIngest
 	XLogRecPtr	confirmed;		/* last position told to the slot */
 } TideIngest;
 
+/* whether shadows exist that only the slot they were made with can keep complete */
+extern bool tide_ingest_has_history(void);
+
+/* a persistent slot for the ingest; in a transaction that has not written. Not undone by
+ * its rollback. */
+extern void tide_ingest_create_slot(const char *slot_name);
+
 /*
  * Acquire the slot and start decoding at the checkpoint. Inside a transaction.
  * ERROR 55006 if somebody else holds the slot.

@@ -34,9 +34,11 @@
 #include "utils/wait_event.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
+#include "ingest/rebuild.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -193,6 +195,31 @@ drop_orphan_slots(void)
 }
 
 /*
+ * The slot is missing: never made, or lost. What was built with a lost one has a gap, so
+ * it is taken apart, for good, before there is a new slot.
+ */
+static void
+make_slot(const char *slot_name)
+{
+	if (tide_ingest_has_history())
+	{
+		ereport(LOG,
+				(errmsg("replication slot \"%s\" is lost, rebuilding all shapes", slot_name)));
+		tide_apply_begin();
+		tide_rebuild_all();
+		tide_apply_end();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	tide_ingest_create_slot(slot_name);
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	LockRelationOid(tide_meta_relid("state"), ShareLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+}
+
+/*
  * Take the slot and make the decoding context; false if there is nothing to do here:
  * extension dropped, ingest disabled, another worker at it. The lock makes us wait for a
  * tide.start(), stop() or reset() under way.
@@ -214,8 +241,13 @@ worker_start(TideIngest **in)
 	LockRelationOid(tide_meta_relid("state"), ShareLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
-	slot = state.slot_name[0] ? SearchNamedReplicationSlot(state.slot_name, true) : NULL;
-	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
+	slot = SearchNamedReplicationSlot(state.slot_name, true);
+	if (state.enabled && slot == NULL)
+	{
+		make_slot(state.slot_name);
+		slot = SearchNamedReplicationSlot(state.slot_name, true);
+	}
+	wanted = state.enabled && slot->active_pid == 0;
 	if (wanted)
 	{
 		tide_shared_worker_attach();
@@ -338,6 +370,9 @@ worker_build(TideIngest *in)
 		tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn,
 							in->checkpoint.op_id);
 	} while (done);
+
+	/* what this loaded of today's catalogs must not be taken for the past */
+	InvalidateSystemCaches();
 	pgstat_report_stat(true);
 	return later;
 }

@@ -101,6 +101,7 @@ tide_change_writer_create(const TideShape *shape, const TideSource *source,
 
 	initStringInfo(&table);
 	tide_json_cstring(&table, tide_change_table_name(root->relid));
+	appendStringInfoChar(&table, '\0');	/* the JSON writers add none */
 	writer->table = table.data;
 	writer->reader = tide_log_reader_open(source, snapshot);
 	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "tide pull row",

@@ -77,7 +77,7 @@ static void run_insert(const Attempt *attempt, const TideTarget *target, const L
 static void run_update(const Attempt *attempt, const TideTarget *target, const List *columns);
 static uint64 run(const Attempt *attempt, const TideTarget *target,
 				  TideStatementKind kind, const List *columns);
-static void reject_missing(const TideTarget *target) pg_attribute_noreturn();
+static void reject_missing(const TideTarget *target);
 static void check_unchanged(const TideTarget *target, TidePushOp op);
 static bool can_probe(const TideTarget *target);
 static Jsonb *fetch_row(const Attempt *attempt, const TideTarget *target);

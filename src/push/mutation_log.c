@@ -168,7 +168,7 @@ read_client(const pg_uuid_t *client, const char *subject, int64 *last_mutation_i
 
 	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
 									2, &isnull)))
-		tide_auth_refuse("the client belongs to another user");
+		tide_auth_refuse("The client belongs to another user.");
 	*last_mutation_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 													SPI_tuptable->tupdesc, 1, &isnull));
 	return true;

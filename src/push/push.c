@@ -46,7 +46,7 @@ typedef struct Push
 
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push, int64 taken);
-static void refuse_gap(const Push *push, int64 id) pg_attribute_noreturn();
+static void refuse_gap(const Push *push, int64 id);
 static bool has_deferrable_constraints(void);
 static int	claims_push(Jsonb *request, Jsonb *claims);
 static void apply_all(Push *push);

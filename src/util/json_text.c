@@ -3,10 +3,11 @@
  *	  JSON's scalars appended to a StringInfo.
  *
  * Strings are scanned eight bytes at a time; what needs no escape is
- * copied as it is scanned. The output is kept terminated by the callers that
- * hand it to core (tide_row_writer_write(), the plugin's flush).
+ * copied as it is scanned. Every function leaves the StringInfo terminated.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"

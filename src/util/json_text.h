@@ -21,7 +21,7 @@ extern void tide_json_uuid(StringInfo out, const unsigned char *data);
 /* timestamptz as ISO 8601 in UTC with its quotes: "2026-11-21T09:00:00.123456+00:00" */
 extern void tide_json_timestamptz(StringInfo out, int64 at);
 
-/* append bytes without keeping the terminating zero: much shorter than the core function */
+/* appendBinaryStringInfo() and appendStringInfoChar(), inline */
 static inline void
 tide_json_raw(StringInfo out, const char *bytes, int len)
 {
@@ -29,6 +29,7 @@ tide_json_raw(StringInfo out, const char *bytes, int len)
 		enlargeStringInfo(out, len);
 	memcpy(out->data + out->len, bytes, len);
 	out->len += len;
+	out->data[out->len] = '\0';
 }
 
 static inline void
@@ -37,6 +38,7 @@ tide_json_char(StringInfo out, char c)
 	if (unlikely(out->maxlen - out->len <= 1))
 		enlargeStringInfo(out, 1);
 	out->data[out->len++] = c;
+	out->data[out->len] = '\0';
 }
 
 #define tide_json_literal(out, literal) \

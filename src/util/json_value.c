@@ -38,6 +38,7 @@ static void init_output(TideValueWriter *writer, Oid type);
 static void write_datetime(StringInfo out, Datum value, Oid type);
 static void write_numeric(TideValueWriter *writer, StringInfo out, Datum value);
 static void write_json(StringInfo out, struct varlena *json);
+static void write_jsonb(StringInfo out, Jsonb *jsonb);
 static void write_array(TideValueWriter *writer, StringInfo out, Datum value);
 static void write_composite(TideValueWriter *writer, StringInfo out, Datum value);
 
@@ -217,12 +218,8 @@ tide_value_write(TideValueWriter *writer, StringInfo out, Datum value)
 			write_json(out, PG_DETOAST_DATUM_PACKED(value));
 			break;
 		case TIDE_JSON_JSONB:
-			{
-				Jsonb	   *jsonb = DatumGetJsonbP(value);
-
-				JsonbToCString(out, &jsonb->root, VARSIZE(jsonb));
-				break;
-			}
+			write_jsonb(out, DatumGetJsonbP(value));
+			break;
 		case TIDE_JSON_ARRAY:
 			write_array(writer, out, value);
 			break;
@@ -277,6 +274,75 @@ write_json(StringInfo out, struct varlena *json)
 		*p = ' ';
 	for (char *p = out->data + start; (p = memchr(p, '\r', end - p)) != NULL;)
 		*p = ' ';
+}
+
+static void
+write_jsonb_scalar(StringInfo out, const JsonbValue *scalar)
+{
+	switch (scalar->type)
+	{
+		case jbvNull:
+			tide_json_literal(out, "null");
+			break;
+		case jbvBool:
+			if (scalar->val.boolean)
+				tide_json_literal(out, "true");
+			else
+				tide_json_literal(out, "false");
+			break;
+		case jbvNumeric:
+			{
+				Datum		number = NumericGetDatum(scalar->val.numeric);
+				char	   *digits = DatumGetCString(DirectFunctionCall1(numeric_out, number));
+
+				tide_json_raw(out, digits, (int) strlen(digits));
+				pfree(digits);
+				break;
+			}
+		case jbvString:
+			tide_json_string(out, scalar->val.string.val, scalar->val.string.len);
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb scalar of type %d", (int) scalar->type);
+	}
+}
+
+/* JsonbToCString() without its blanks and without its calls per character */
+static void
+write_jsonb(StringInfo out, Jsonb *jsonb)
+{
+	JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		comma = false;	/* something stands before on this level */
+	bool		is_scalar = JB_ROOT_IS_SCALAR(jsonb);
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		bool		closes = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+
+		/* a scalar is held in an array that is not shown */
+		if (is_scalar && token != WJB_ELEM)
+			continue;
+		if (comma && !closes)
+			tide_json_char(out, ',');
+		comma = true;
+		if (token == WJB_ELEM || token == WJB_VALUE)
+			write_jsonb_scalar(out, &value);
+		else if (token == WJB_KEY)
+		{
+			write_jsonb_scalar(out, &value);
+			tide_json_char(out, ':');
+			comma = false;
+		}
+		else if (closes)
+			tide_json_char(out, token == WJB_END_ARRAY ? ']' : '}');
+		else
+		{
+			tide_json_char(out, token == WJB_BEGIN_ARRAY ? '[' : '{');
+			comma = false;
+		}
+	}
 }
 
 /* one dimension; *next is the index of the first element not yet written */

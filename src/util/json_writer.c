@@ -81,7 +81,6 @@ tide_row_writer_write(TideRowWriter *writer, StringInfo out,
 			tide_value_write(&column->value, out, values[index]);
 	}
 	tide_json_char(out, '}');
-	out->data[out->len] = '\0';
 }
 
 void
@@ -93,5 +92,4 @@ tide_row_writer_value(TideRowWriter *writer, StringInfo out, int i,
 		tide_json_literal(out, "null");
 	else
 		tide_value_write(&writer->columns[i].value, out, value);
-	out->data[out->len] = '\0';
 }

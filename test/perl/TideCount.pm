@@ -8,6 +8,13 @@ use strict;
 use warnings;
 use parent 'TAP::Formatter::Console';
 
+# no colours in logs
+sub _set_colors
+{
+	my ($self, @colors) = @_;
+	return -t STDOUT ? $self->SUPER::_set_colors(@colors) : undef;
+}
+
 sub summary
 {
 	my ($self, $aggregate, @rest) = @_;

@@ -24,5 +24,11 @@ restart_after_crash($node);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM t'), '100', 'back after kill -9 of the postmaster');
 like($node->safe_psql('postgres', 'SHOW shared_preload_libraries'), qr/pg_tide/, 'with the library');
 
+# a standby made of it has all of it
+my $standby = tide_standby($node, 'standby');
+is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM tide_internal.checkpoints)'),
+	't', 'a standby has the tables');
+$standby->stop;
+
 $node->stop;
 done_testing();

@@ -183,6 +183,7 @@ is_deeply([ map { $_->{row}{t} // () } @bytes ], [ "a\x{fffd}b", "\x{e9}" ],
 
 # ---------- shapes through a walsender, which has settings of its own ----------
 
+slot('early');
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION pg_tide;
 	CREATE TABLE tasks (id int PRIMARY KEY, team int, at timestamptz, span tstzrange, cost money, took interval);
@@ -197,13 +198,22 @@ $node->safe_psql('postgres', q{
 	UPDATE tasks SET team = 1 WHERE id = 2;
 	SELECT tide.replace_shape('team_tasks', '{"table": "tasks", "where": "team = params.team AND id > 1", "columns": ["id"]}');
 	UPDATE tasks SET team = 2;
-	UPDATE tasks SET team = 1});
+	UPDATE tasks SET team = 1;
+	SELECT tide.replace_shape('team_tasks', '{"table": "tasks", "where": "team = params.team AND id > 1", "columns": ["id", "took"]}');
+	UPDATE tasks SET took = '1 day';
+	ALTER TABLE tasks RENAME COLUMN cost TO price;
+	ALTER TABLE tasks DROP COLUMN took;
+	UPDATE tasks SET price = 1});
 command_fails_like([ recvlogical_command('shapes', "$folder/shapes", 'postgres', '-o', 'shapes=team_tasks') ],
 	qr/parameter "team" of shape "team_tasks" is missing/, 'a missing parameter is told at start-up');
 command_fails_like([ recvlogical_command('shapes', "$folder/shapes", 'postgres', '-o', 'shape=x') ],
 	qr/Valid options are: actions, claims/, 'so are unknown options');
 receive('shapes', "$folder/shapes", 'postgres', '-o', 'shapes=team_tasks', '-o', 'params={"team": 1}',
 	'-o', 'include-lsn=false', '-o', 'include-xid=false');
+receive('early', "$folder/early", 'postgres', '-o', 'shapes=team_tasks', '-o', 'params={"team": 1}',
+	'-o', 'include-lsn=false', '-o', 'include-xid=false');
+is_deeply([ lines_of("$folder/early") ], [ lines_of("$folder/shapes") ],
+	'a stream may start before the extension and the shape were made');
 is_deeply([ grep { !/"begin"|"commit"/ } lines_of("$folder/shapes") ],
 	[
 		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":1},"row":{"id":1,"team":1,'
@@ -212,6 +222,8 @@ is_deeply([ grep { !/"begin"|"commit"/ } lines_of("$folder/shapes") ],
 		  . '"at":null,"span":null,"cost":null,"took":null}}',
 		'{"type":"delete","shape":"team_tasks","table":"public.tasks","key":{"id":2}}',
 		'{"type":"insert","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2}}',
+		'{"type":"update","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2,"took":"1 day"}}',
+		'{"type":"update","shape":"team_tasks","table":"public.tasks","key":{"id":2},"row":{"id":2}}',
 	],
 	'rows enter and leave the shape as it was at the time');
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the lint checks, which print TAP. Sourced, not run.
 # TIDE_ROOT is the tree to look at (the self-test gives a bad one).
 root=${TIDE_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)}
