@@ -268,6 +268,7 @@ round_steps(TideIngest *in, int64 max_changes)
 			tide_ingest_reload(in);
 			PopActiveSnapshot();
 		} while (tide_ingest_build(in, &later));
+		InvalidateSystemCaches();	/* today's catalogs are not the past's */
 
 		XLogFlush(LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false));
 		do

@@ -370,6 +370,9 @@ worker_build(TideIngest *in)
 		tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn,
 							in->checkpoint.op_id);
 	} while (done);
+
+	/* what this loaded of today's catalogs must not be taken for the past */
+	InvalidateSystemCaches();
 	pgstat_report_stat(true);
 	return later;
 }
