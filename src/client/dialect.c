@@ -30,12 +30,12 @@ static char *postgres_json_path(const char *name);
 static bool is_portable_type(Oid type);
 
 /* sql/client/<name>.sql, quoted for C by the Makefile */
-static const char sqlite_template[] =
+static const char sqlite_template[] = {
 #include "client/sqlite.inc"
-;
-static const char postgres_template[] =
+};
+static const char postgres_template[] = {
 #include "client/postgres.inc"
-;
+};
 
 /*
  * SQLite has no booleans, its JSON functions round numbers that are no 64-bit
@@ -130,7 +130,7 @@ tide_dialect_table_name(const TideDialect *dialect, const TideClientTable *table
 	return psprintf("%s_%s%s", table->schema, table->name, suffix);
 }
 
-/* the name as the client compares it */
+/* the name of a table as the client compares it */
 static char *
 compared_name(const TideDialect *dialect, const char *schema, const char *name)
 {
@@ -139,8 +139,10 @@ compared_name(const TideDialect *dialect, const char *schema, const char *name)
 	return dialect->folds_case ? asc_tolower(full, strlen(full)) : full;
 }
 
+/* ERROR if compared is among those seen, else put it there */
 static void
-add_name(List **seen, const TideDialect *dialect, const char *kind, const char *compared, const char *name)
+add_name(List **seen, const TideDialect *dialect, const char *kind, const char *compared,
+		 const char *name)
 {
 	ListCell   *lc;
 
