@@ -30,7 +30,7 @@ typedef struct TideDialect
 	char	   *(*quote_identifier) (const char *name);
 	char	   *(*quote_literal) (const char *text);
 	char	   *(*column_type) (const TideClientColumn *column);
-	char	   *(*json_path) (const char *name);	/* literal of the path to a member */
+	char	   *(*json_path) (const char *name);	/* SQL of the path to a member */
 } TideDialect;
 
 /* ERROR 22023 listing the valid ones if there is none of that name */
