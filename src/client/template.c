@@ -553,6 +553,8 @@ test_condition(const char *name, const Scope *scope)
 
 	if (strcmp(name, "uuidkey") == 0)
 		return list_length(scope->table->keys) == 1 && key->type == UUIDOID;
+	if (strcmp(name, "compositekey") == 0)
+		return list_length(scope->table->keys) > 1;
 	if (strcmp(name, "iskey") == 0)
 		return scope->column->is_key;
 	if (strcmp(name, "isvalue") == 0)

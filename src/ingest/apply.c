@@ -96,11 +96,13 @@ tide_apply_begin(void)
 	replorigin_session_origin = DoNotReplicateId;
 }
 
+/* a tide.ingest() goes on in the same transaction: let it see and update what was written */
 void
 tide_apply_end(void)
 {
 	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
+	CommandCounterIncrement();
 }
 
 void

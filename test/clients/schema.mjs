@@ -311,17 +311,17 @@ const scenarios = {
 };
 
 for (const [Client, script] of [[SqliteClient, sqliteScript], [PgliteClient, postgresScript]]) {
+  let client;
   for (const [name, scenario] of Object.entries(scenarios)) {
-    if (process.env.ONLY && !name.includes(process.env.ONLY)) continue;
-    const client = await Client.create(script, `${scratch}/client.db`);
+    client = await Client.create(script, `${scratch}/client.db`, client);
     try {
       await scenario(client);
       report(true, `${client.kind}: ${name}`);
     } catch (error) {
       report(false, `${client.kind}: ${name}`, error.message);
     }
-    await client.close();
   }
+  await client.close();
 }
 console.log(`1..${count}`);
 process.exit(failed === 0 ? 0 : 1);

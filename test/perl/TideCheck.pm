@@ -22,8 +22,9 @@ use warnings;
 use Exporter 'import';
 use PostgreSQL::Test::Utils;
 use Test::More;
+use TideCluster qw(sql_json);
 
-our @EXPORT = qw(install_check store_problems store_ok shadow_of);
+our @EXPORT = qw(install_check store_problems store_ok shadow_of verify_problems);
 
 my $check_sql = <<'SQL';
 CREATE SCHEMA IF NOT EXISTS tide_check;
@@ -132,6 +133,16 @@ sub store_ok
 	my ($node, $name, %opts) = @_;
 	$node->safe_psql($opts{db} // 'postgres', "SELECT tide.sync('60s')") if $opts{sync} // 1;
 	return is(store_problems($node, %opts), '', $name);
+}
+
+# what tide.verify finds, as text
+sub verify_problems
+{
+	my ($node, $shape, $params, $claims, %opts) = @_;
+	my $db = $opts{db} // 'postgres';
+	return '' if $node->safe_psql($db, "SELECT count(*) FROM pg_proc WHERE proname = 'verify' AND pronamespace = 'tide'::regnamespace") eq '0';
+	return $node->safe_psql($db,
+		"SELECT v FROM tide.verify('$shape', " . sql_json($params // {}) . ', ' . sql_json($claims // {}) . ') v LIMIT 5');
 }
 
 # name of a table's shadow table

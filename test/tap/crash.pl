@@ -49,6 +49,10 @@ $node->safe_psql('postgres', 'SELECT tide.start()');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $connstr = $node->connstr('postgres');
 my %pusher = map { $_ => start_pusher($_) } @clients;
+my $main = $$;
+
+# whatever happens, leave no process behind
+END { kill KILL => values %pusher if defined $main && $main == $$; }
 
 my %done;
 my $began = time;
@@ -222,7 +226,7 @@ sub problems
 	for my $shape (['all'], [ 'part', { part => int(rand 7) } ], ['third'], [ 'docs', { part => int(rand 4) } ], ['counters'], ['pushed'])
 	{
 		last if $problems ne '';
-		$problems .= $node->safe_psql('postgres', "SELECT v FROM tide.verify('$shape->[0]', " . sql_json($shape->[1] // {}) . ') v LIMIT 5');
+		$problems .= verify_problems($node, @$shape);
 	}
 	$problems .= $node->safe_psql('postgres', "SELECT name, state, error FROM tide.shapes WHERE state = 'failed'");
 	kill CONT => values %pusher if !-e "$dir/stop";
