@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
