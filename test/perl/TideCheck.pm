@@ -56,7 +56,7 @@ BEGIN
 		SELECT string_agg('c' || a, ', ' ORDER BY a), string_agg(quote_ident(attname), ', ' ORDER BY a)
 		  INTO shadow_columns, source_columns
 		  FROM unnest(s.attnums) a JOIN pg_attribute ON attrelid = s.relid AND attnum = a AND NOT attisdropped;
-		SELECT string_agg(format('l.k%s = r.c%s', a, a), ' AND ') INTO keys FROM unnest(s.key_attnums) a;
+		SELECT string_agg(format('l.k%s = r.c%s', i, a), ' AND ') INTO keys FROM unnest(s.key_attnums) WITH ORDINALITY k(a, i);
 
 		IF compare_source THEN
 			FOR n, t IN EXECUTE format($q$
