@@ -91,6 +91,10 @@ lint: all
 pgtap:
 	@PG_CONFIG='$(PG_CONFIG)' test/cluster.sh run test/pgtap.sh $(PGTAP_FILES)
 
+## sanitize: run the tests under ASan and UBSan, in a copy of the tree and of PostgreSQL
+sanitize:
+	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
+
 ## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
 bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
@@ -129,6 +133,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test demo setup lint pgtap bench typedefs indent indent-check help FORCE \
+.PHONY: test demo setup lint pgtap sanitize bench typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
 .DEFAULT_GOAL := all

@@ -231,9 +231,11 @@ SELECT tide.drop_shape('s');
 RESET ROLE;
 
 -- a read-only transaction
+\set SHOW_CONTEXT never
 BEGIN READ ONLY;
 SELECT tide.create_shape('s', '{"table": "issues"}');
 ROLLBACK;
+\set SHOW_CONTEXT errors
 
 -- nothing came of all that
 SELECT name FROM tide.shapes;

@@ -13,7 +13,8 @@
 #
 # It has a directory, socket and port of its own, so clusters that are already there are
 # neither used nor disturbed. Servers refuse to run as root: then user postgres
-# (TIDE_USER) runs it. PG_CONFIG chooses the PostgreSQL.
+# (TIDE_USER) runs it. PG_CONFIG chooses the PostgreSQL, TIDE_SERVER_ENV holds words NAME=value
+# for the server's environment alone.
 
 TIDE_CLUSTER=
 TIDE_USER=${TIDE_USER:-postgres}
@@ -82,7 +83,8 @@ tide_cluster_start() {
 tide_cluster_restart() {
   local try
   for try in 1 2 3 4 5 6 7 8 9 10; do
-    (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -t 120 -D "$TIDE_CLUSTER/data" -l "$TIDE_CLUSTER/log" start) && return
+    # shellcheck disable=SC2086
+    (cd / && tide_as_user env ${TIDE_SERVER_ENV:-} "$TIDE_BIN/pg_ctl" -w -s -t 120 -D "$TIDE_CLUSTER/data" -l "$TIDE_CLUSTER/log" start) && return
     grep -q 'postmaster.pid' "$TIDE_CLUSTER/log" || break
     sleep 0.5
   done

@@ -43,9 +43,12 @@ typedef struct Tag
 static void expand(StringInfo out, const char *text, const char *end, const Scope *scope);
 static Tag	parse_tag(const char *start, const char *open, const char *end);
 static bool is_block(const char *word);
-static const char *skip_own_line(const char *start, const char *open, const char *after, const char *end);
+static const char *skip_own_line(const char *start, const char *open, const char *after,
+								 const char *end);
 static void expand_each(StringInfo out, const Tag *tag, const Scope *scope);
-static void expand_columns(StringInfo out, const Tag *tag, const Scope *scope, ColumnFn filter, List *columns);
+static void expand_holders(StringInfo out, const Tag *tag, const Scope *scope);
+static void expand_columns(StringInfo out, const Tag *tag, const Scope *scope, ColumnFn filter,
+						   List *columns);
 static bool test_condition(const char *name, const Scope *scope);
 static char *fill_class(const char *pattern, const char *value, const char *path);
 
@@ -180,6 +183,7 @@ static const struct
 	const char *name;
 	ValueFn		value;
 }			values[] =
+
 {
 	{"version", value_version},
 	{"shapes", value_shapes},
@@ -253,6 +257,7 @@ static const struct
 	const char *name;
 	ColumnFn	filter;
 }			column_lists[] =
+
 {
 	{"columns", column_any},
 	{"values", column_is_value},
@@ -313,6 +318,7 @@ static const struct
 	const char *name;
 	WrapFn		wrap;
 }			wrappers[] =
+
 {
 	{"str", wrap_str},
 	{"ident", wrap_ident},
@@ -486,24 +492,7 @@ expand_each(StringInfo out, const Tag *tag, const Scope *scope)
 	}
 	if (strcmp(tag->arg, "holders") == 0)
 	{
-		/* the shapes that show the column at hand */
-		bool		first = true;
-
-		foreach(lc, scope->table->sets)
-		{
-			const TideClientSet *set = lfirst(lc);
-			ListCell   *shape;
-
-			if (!bms_is_member(scope->column->attnum, set->attnums))
-				continue;
-			foreach(shape, set->shapes)
-			{
-				inner.shape = lfirst(shape);
-				appendStringInfoString(out, first ? "" : tag->separator);
-				first = false;
-				expand(out, tag->inner, tag->inner_end, &inner);
-			}
-		}
+		expand_holders(out, tag, scope);
 		return;
 	}
 	if (strcmp(tag->arg, "keys") == 0)
@@ -522,8 +511,34 @@ expand_each(StringInfo out, const Tag *tag, const Scope *scope)
 	elog(ERROR, "unknown template list \"%s\"", tag->arg);
 }
 
+/* the shapes that show the column at hand */
 static void
-expand_columns(StringInfo out, const Tag *tag, const Scope *scope, ColumnFn filter, List *columns)
+expand_holders(StringInfo out, const Tag *tag, const Scope *scope)
+{
+	Scope		inner = *scope;
+	bool		first = true;
+	ListCell   *lc;
+
+	foreach(lc, scope->table->sets)
+	{
+		const TideClientSet *set = lfirst(lc);
+		ListCell   *shape;
+
+		if (!bms_is_member(scope->column->attnum, set->attnums))
+			continue;
+		foreach(shape, set->shapes)
+		{
+			inner.shape = lfirst(shape);
+			appendStringInfoString(out, first ? "" : tag->separator);
+			first = false;
+			expand(out, tag->inner, tag->inner_end, &inner);
+		}
+	}
+}
+
+static void
+expand_columns(StringInfo out, const Tag *tag, const Scope *scope, ColumnFn filter,
+			   List *columns)
 {
 	Scope		inner = *scope;
 	bool		first = true;
@@ -553,6 +568,8 @@ test_condition(const char *name, const Scope *scope)
 
 	if (strcmp(name, "uuidkey") == 0)
 		return list_length(scope->table->keys) == 1 && key->type == UUIDOID;
+	if (strcmp(name, "compositekey") == 0)
+		return list_length(scope->table->keys) > 1;
 	if (strcmp(name, "iskey") == 0)
 		return scope->column->is_key;
 	if (strcmp(name, "isvalue") == 0)

@@ -299,7 +299,8 @@ tide_write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr
 	}
 	if (type != TIDE_LINE_INSERT)
 		write_old(stream, entry, target, type, has_old);
-	tide_json_raw(out, target->types.data, target->types.len);
+	if (target->types.len > 0)
+		tide_json_raw(out, target->types.data, target->types.len);
 	write_tail(stream, lsn, txn);
 	end_line(ctx);
 }

@@ -94,13 +94,18 @@ tide_apply_begin(void)
 {
 	PushActiveSnapshot(GetLatestSnapshot());
 	replorigin_session_origin = DoNotReplicateId;
+
+	/* the slot is confirmed after this commit, whatever synchronous_commit says */
+	ForceSyncCommit();
 }
 
+/* a tide.ingest() goes on in the same transaction: let it see and update what was written */
 void
 tide_apply_end(void)
 {
 	replorigin_session_origin = InvalidRepOriginId;
 	PopActiveSnapshot();
+	CommandCounterIncrement();
 }
 
 void

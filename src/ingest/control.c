@@ -205,7 +205,7 @@ end_worker(const char *slot_name)
 		if (pid <= 0)
 			return;
 		proc = BackendPidGetProc(pid);
-		if (proc != NULL && !proc->isBackgroundWorker)
+		if (proc != NULL && !tide_is_background_worker_compat(proc))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("replication slot \"%s\" is in use by process %d", slot_name, pid)));

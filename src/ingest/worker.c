@@ -139,11 +139,19 @@ tide_worker_launch(Oid dboid, bool wait)
 	return true;
 }
 
+/* apart from PG_TRY, so that no variable lives across its setjmp */
+static pg_noinline void
+worker_run(void)
+{
+	TideIngest *in;
+
+	if (worker_start(&in))
+		worker_loop(in);
+}
+
 void
 tide_worker_main(Datum arg)
 {
-	TideIngest *in = NULL;
-
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -159,8 +167,7 @@ tide_worker_main(Datum arg)
 
 	PG_TRY();
 	{
-		if (worker_start(&in))
-			worker_loop(in);
+		worker_run();
 	}
 	PG_CATCH();
 	{

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# make sanitize: runs the tests with pg_tide built for AddressSanitizer and
+# UndefinedBehaviorSanitizer, its assertions on, and fails on any report of theirs.
+#
+# Tree and PostgreSQL are copied below a temporary directory, so neither the installed
+# pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
+# into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
+#   PG_CONFIG              the PostgreSQL to copy
+#   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
+#   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=test/cluster.sh
+. test/cluster.sh
+
+pg_config=${PG_CONFIG:-pg_config}
+make=${MAKE:-make}
+limit=${TIDE_SANITIZE_SECONDS:-600}
+output=${TIDE_TEST_OUTPUT:-$PWD/tmp_check/sanitize}
+passed=0 failed=0
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+export LC_ALL=C.UTF-8
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/tide-sanitize.XXXXXX") || exit 1
+chmod 755 "$work"
+finish() {
+  tide_cluster_stop
+  rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, in the copy
+  local name=$1 status
+  shift
+  SECONDS=0
+  (cd "$work/tree" && HOME=$work/home TMPDIR=$work/home timeout -k 10 "$limit" "${as_user[@]}" "$@") >"$work/$name.out" 2>&1 </dev/null
+  status=$?
+  if [ "$status" -eq 0 ]; then
+    passed=$((passed + 1))
+    echo "$name: passed (${SECONDS}s)"
+  else
+    failed=$((failed + 1))
+    tail -n 40 "$work/$name.out"
+    echo "$name: failed with status $status (${SECONDS}s)"
+  fi
+}
+
+# PostgreSQL finds its own parts relative to its programs: a copy of them is another one
+copy_postgres() {
+  local dir
+  for dir in bindir pkglibdir sharedir; do
+    dir=$("$pg_config" --$dir) || return 1
+    mkdir -p "$work/root$dir" &&
+      tar -C "$dir" -chf - --exclude=./bitcode . | tar -C "$work/root$dir" -xf - || return 1
+  done
+  dir=$("$pg_config" --includedir-server)
+  mkdir -p "$work/root${dir%/*}" && ln -s "$dir" "$work/root$dir" || return 1
+  PG_CONFIG=$work/root$("$pg_config" --bindir)/pg_config
+  export PG_CONFIG
+}
+
+# libgpg-error, which the server needs, calls malloc so early that ASan would wait for itself
+# for ever; the shim makes it start before
+build_shim() {
+  cat >"$work/shim.c" <<'C'
+#include <stdlib.h>
+__attribute__((constructor)) static void
+start(void)
+{
+	void	   *volatile p = malloc(1);
+
+	free(p);
+}
+C
+  "${CC:-gcc}" -shared -fPIC -Wl,-z,initfirst -o "$work/shim.so" "$work/shim.c"
+}
+
+preload() {
+  local lib
+  for lib in libasan.so libubsan.so; do
+    realpath -e "$("${CC:-gcc}" -print-file-name=$lib)" || return 1
+  done
+  echo "$work/shim.so"
+}
+
+build() {
+  mkdir "$work/tree" "$work/home" &&
+    tar -cf - --exclude=./.git --exclude=./tmp_check --exclude='*.o' --exclude='*.so' --exclude=./.build-flags . |
+    tar -xf - -C "$work/tree" || return 1
+  # -fwrapv, which PostgreSQL builds with, would hide signed overflow
+  "$make" -s -j2 -C "$work/tree" PG_CONFIG="$PG_CONFIG" install COPT="-fsanitize=address,undefined \
+    -fno-omit-frame-pointer -O1 -fno-wrapv -U_FORTIFY_SOURCE -DUSE_ASSERT_CHECKING" || return 1
+  [ "$(id -u)" -ne 0 ] || chown -R "$TIDE_USER" "$work/tree" "$work/home"
+}
+
+as_user=()
+[ "$(id -u)" -ne 0 ] || as_user=(runuser -u "$TIDE_USER" --)
+copy_postgres && build_shim && libs=$(preload | paste -sd:) && build || {
+  echo "sanitize: could not build" >&2
+  exit 1
+}
+TIDE_SERVER_ENV="LD_PRELOAD=$libs ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1"
+# shellcheck disable=SC2086
+timeout -k 5 30 env $TIDE_SERVER_ENV "$("$PG_CONFIG" --bindir)/postgres" -V || {
+  echo "sanitize: the server does not start with the sanitizers" >&2
+  exit 1
+}
+tide_cluster_start tide.spool_memory=64kB || exit 1
+grep -q libasan "/proc/$(head -n 1 "$TIDE_CLUSTER/data/postmaster.pid")/maps" || {
+  echo "sanitize: the server runs without libasan" >&2
+  exit 1
+}
+
+stage regress "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-regress
+stage isolation "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-isolation
+# shellcheck disable=SC2046
+stage pgtap test/pgtap.sh $(cd "$work/tree" && "$make" -s --no-print-directory PG_CONFIG="$PG_CONFIG" list-PGTAP_FILES)
+stage workload test/sanitize_workload.sh
+
+sleep 1                         # for reports still on their way to the log
+pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal'
+reports=$(grep -cE "$pattern" "$TIDE_CLUSTER/log")
+if [ "$failed" -gt 0 ] || [ "$reports" -gt 0 ]; then
+  grep -E -A 12 "$pattern" "$TIDE_CLUSTER/log" | head -n 200
+  mkdir -p "$output" && cp "$TIDE_CLUSTER/log" "$output/server.log" && cp "$work"/*.out "$output/"
+  find "$work/tree" -name regression.diffs -size +0 | while read -r diffs; do
+    cat "$diffs"
+  done >"$output/diffs"
+  echo "logs: $output"
+fi
+echo "sanitize: $passed stages passed, $failed failed, $reports reports"
+[ "$failed" -eq 0 ] && [ "$reports" -eq 0 ]
