@@ -56,7 +56,7 @@ BEGIN
 		SELECT string_agg('c' || a, ', ' ORDER BY a), string_agg(quote_ident(attname), ', ' ORDER BY a)
 		  INTO shadow_columns, source_columns
 		  FROM unnest(s.attnums) a JOIN pg_attribute ON attrelid = s.relid AND attnum = a AND NOT attisdropped;
-		SELECT string_agg(format('l.k%s = r.c%s', a, a), ' AND ') INTO keys FROM unnest(s.key_attnums) a;
+		SELECT string_agg(format('l.k%s = r.c%s', i, a), ' AND ') INTO keys FROM unnest(s.key_attnums) WITH ORDINALITY k(a, i);
 
 		IF compare_source THEN
 			FOR n, t IN EXECUTE format($q$
@@ -69,11 +69,12 @@ BEGIN
 			END LOOP;
 		END IF;
 
-		-- entries in the order written, ids never twice, none beyond the checkpoint
+		-- ids given out in the order of the ingest's transactions, none beyond the checkpoint
 		FOR t IN EXECUTE format($q$
-			SELECT format('log%1$s: op_id %%s after %%s', op_id, before)
-			  FROM (SELECT op_id, lag(op_id) OVER (ORDER BY ctid) AS before FROM tide_shadow.log%1$s) x
-			 WHERE op_id <= before OR op_id > %2$s LIMIT 5$q$, s.source_id, checkpoint) LOOP
+			SELECT format('log%1$s: op_id %%s of transaction %%s follows one of transaction %%s', op_id, xid, before)
+			  FROM (SELECT op_id, xid, lag(xid) OVER (ORDER BY op_id) AS before
+					  FROM (SELECT op_id, xmin::text::bigint AS xid FROM tide_shadow.log%1$s) y) x
+			 WHERE xid < before OR op_id > %2$s LIMIT 5$q$, s.source_id, checkpoint) LOOP
 			RETURN NEXT t;
 		END LOOP;
 

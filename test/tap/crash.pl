@@ -54,6 +54,17 @@ my $main = $$;
 # whatever happens, leave no process behind
 END { kill KILL => values %pusher if defined $main && $main == $$; }
 
+# a client that goes on pulling through it all
+my $request = { client => client_id(9), claims => {}, shapes => {
+		all => [ {} ], third => [ {} ], docs => [ { part => 0 }, { part => 2 } ], counters => [ {} ], pushed => [ {} ] } };
+my $state = new_state();
+my %shape_query = (
+	all => 'SELECT * FROM accounts',
+	third => 'SELECT id, n FROM accounts WHERE n % 3 = 0',
+	docs => 'SELECT * FROM docs WHERE part IN (0, 2)',
+	counters => 'SELECT * FROM counters',
+	pushed => 'SELECT * FROM pushed');
+
 my %done;
 my $began = time;
 for my $round (1 .. $rounds)
@@ -61,16 +72,16 @@ for my $round (1 .. $rounds)
 	# the second half loses what was committed asynchronously: no acknowledged push is
 	if ($round == int($rounds / 2))
 	{
-		wait_server();
-		$node->safe_psql('postgres', 'ALTER SYSTEM SET synchronous_commit = off');
-		$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+		ask('ALTER SYSTEM SET synchronous_commit = off');
+		ask('SELECT pg_reload_conf()');
 	}
 	my @writers = map { start_writer() } 1 .. 4;
 	shapes_come_and_go() if rand() < 0.15;
 	usleep(int(rand(450_000)));
+	# one page of what the server may be about to forget, if it may
+	eval { pull_page($node, $request, $state, limit => 1 + int(rand 3000)) } if rand() < 0.6;
 	$done{ crash() }++;
 	waitpid $_, 0 for @writers;
-	wait_server();
 	next if $round % $check_every && $round < $rounds;
 	my $problems = problems();
 	is($problems, '', "after round $round");
@@ -160,8 +171,8 @@ sub shapes_come_and_go
 	my $sql = !defined $extra ? q{SELECT tide.create_shape('extra', '{"table": "accounts", "where": "part = params.p AND n > 10"}')}
 	  : rand() < 0.5 ? q{SELECT tide.replace_shape('extra', '{"table": "docs", "where": "part < 3"}')}
 	  : q{SELECT tide.drop_shape('extra')};
-	my $ok = $node->psql('postgres', $sql) == 0;
-	$extra = $node->safe_psql('postgres', q{SELECT 1 FROM tide.shapes WHERE name = 'extra'}) eq '1' ? 1 : undef if $ok;
+	$node->psql('postgres', $sql);
+	$extra = ask(q{SELECT 1 FROM tide.shapes WHERE name = 'extra'}) eq '1' ? 1 : undef;
 	return;
 }
 
@@ -172,7 +183,7 @@ sub crash
 	my $kind = rand();
 	if ($kind < 0.45)
 	{
-		my $pid = tide_worker_pid($node);
+		my $pid = ask("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%tide%' LIMIT 1");
 		if ($pid ne '')
 		{
 			kill KILL => $pid;
@@ -181,7 +192,7 @@ sub crash
 	}
 	if ($kind < 0.7)
 	{
-		my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+		my $pid = ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
 			  . ' AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1');
 		if ($pid ne '')
 		{
@@ -199,15 +210,18 @@ sub crash
 	return 'immediate stops';
 }
 
-sub wait_server
+# a query's answer, asked again while the server is down or going down
+sub ask
 {
+	my ($sql) = @_;
 	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-	while ($node->psql('postgres', 'SELECT 1') != 0)
+	while (1)
 	{
-		die 'the server does not come back' if time > $until;
+		my ($status, $out, $err) = $node->psql('postgres', $sql, on_error_die => 0);
+		return $out if $status == 0;
+		die "$err in: $sql" if $err !~ /FATAL|could not connect|connection to server|server closed|terminating connection/ || time > $until;
 		usleep(20_000);
 	}
-	return;
 }
 
 # the log, against the source and against itself; pushes go on, so their tables are compared
@@ -218,11 +232,11 @@ sub problems
 	my $until = time + 60;
 
 	kill STOP => values %pusher if !-e "$dir/stop";
-	usleep(1000) until $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+	usleep(1000) until ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 		  . " AND pid <> pg_backend_pid() AND state = 'active'") eq '0' || time > $until;
-	my ($status, $out, $err) = $node->psql('postgres', "SELECT tide.sync('30s')");
-	$problems = $err if $status != 0;
+	eval { ask("SELECT tide.sync('30s')"); 1 } or $problems = $@;
 	$problems .= store_problems($node) if $problems eq '';
+	$problems .= client_problems() if $problems eq '';
 	for my $shape (['all'], [ 'part', { part => int(rand 7) } ], ['third'], [ 'docs', { part => int(rand 4) } ], ['counters'], ['pushed'])
 	{
 		last if $problems ne '';
@@ -232,6 +246,24 @@ sub problems
 	kill CONT => values %pusher if !-e "$dir/stop";
 	diag $node->safe_psql('postgres', 'SELECT * FROM tide.status') if $problems ne '';
 	return $problems;
+}
+
+# the pulling client has what the shapes' queries give
+sub client_problems
+{
+	my $problems = '';
+	eval { pull_all($node, $request, state => $state, limit => 5000); 1 } or return "pull: $@";
+	for my $shape (sort keys %shape_query)
+	{
+		my @have = sort map { $_->{row} } map { values %{ $state->{rows}{$_} // {} } }
+		  grep { $state->{buckets}{$_}{shape} eq $shape } keys %{ $state->{buckets} };
+		my %have = map { $_ => 1 } @have;
+		my %want = map { $_ => 1 } query_rows($node, $shape_query{$shape});
+		$problems .= "client has of $shape too much: $_\n" for grep { !$want{$_} } keys %have;
+		$problems .= "client lacks of $shape: $_\n" for grep { !$have{$_} } keys %want;
+		$problems .= "client has rows of $shape twice\n" if keys %have != @have;
+	}
+	return substr $problems, 0, 2000;
 }
 
 # ---- a client that pushes mutation after mutation, and every push until it is answered
