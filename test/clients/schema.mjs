@@ -149,6 +149,15 @@ const scenarios = {
     deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: 'mine', stars: 2 }]);
   },
 
+  async 'a row deleted and made anew has nothing of the old one'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 })]));
+    await c.sql(`UPDATE issues SET title = 'edited'`);
+    await c.sql(`DELETE FROM issues`);
+    await c.sql(`INSERT INTO issues (id, done) VALUES ('${A}', NULL)`);
+    await c.apply(page([put(1, A, { title: 'theirs', stars: 2 })]));
+    deepStrictEqual(await c.sql(`SELECT title, stars FROM issues`), [{ title: null, stars: null }]);
+  },
+
   async 'an incomplete page acknowledges nothing'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     await c.sql(`UPDATE issues SET title = 'mine'`);
