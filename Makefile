@@ -74,6 +74,10 @@ FORCE:
 test:
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
 
+## test-matrix: `make test` on PostgreSQL 15, 17 and 18, in chroots (Debian, as root)
+test-matrix:
+	@test/matrix.sh
+
 ## demo: two offline clients sync with a real database, in a throw-away cluster
 demo: setup
 	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
@@ -133,6 +137,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test demo setup lint pgtap sanitize bench typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo setup lint pgtap sanitize bench typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
 .DEFAULT_GOAL := all

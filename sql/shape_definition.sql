@@ -84,7 +84,7 @@ SELECT name, state, tables, buckets, rows, progress, error FROM tide.shapes ORDE
 SELECT definition FROM tide.shapes WHERE name = 'some';
 
 -- one source per table, with its key in index order
-SELECT relid::regclass, state, key_attnums FROM tide_internal.sources ORDER BY relid::regclass::text;
+SELECT relid::regclass, state, key_attnums FROM tide_internal.sources WHERE relid IN (SELECT oid FROM pg_class) ORDER BY relid::regclass::text;
 
 -- replace and drop
 SELECT shape_id AS old_id FROM tide_internal.shapes WHERE name = 'some' \gset

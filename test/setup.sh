@@ -77,7 +77,7 @@ check() {
   need "pg_prove" libtap-parser-sourcehandler-pgtap-perl command -v pg_prove
   need "sqlite3" sqlite3 command -v sqlite3
   need "node" nodejs command -v node
-  need "npm" npm command -v npm
+  npm_there || need "npm" npm command -v npm
   need "jq" jq command -v jq
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser

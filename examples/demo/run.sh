@@ -53,6 +53,7 @@ quoted() {
 }
 
 # ---- the two clients: run statements, give rows as a|b|c ----
+# (never in the background: answers of pglite come in the order of the questions)
 
 ask_sqlite() {
   sqlite3 -bail -batch "$work/sqlite.db"
@@ -94,11 +95,12 @@ hop() { # client, push or pull: what the client asks is sent, the answer applied
 }
 
 sync() { # client: until it has everything and nothing is left to send
-  local client=$1 state pending remaining rounds=0
+  local client=$1 status state pending remaining rounds=0
   while :; do
     hop "$client" push
     hop "$client" pull
-    IFS='|' read -r state pending remaining < <(ask "$client" 'SELECT state, pending, remaining FROM tide_status;')
+    status=$(ask "$client" 'SELECT state, pending, remaining FROM tide_status;')
+    IFS='|' read -r state pending remaining <<<"$status"
     progress "$client: $state, $(ask "$client" 'SELECT count(*) FROM packages_synced;') packages, about ${remaining:-0} changes to come, $pending edits waiting"
     [ "$state" != synced ] || [ "$pending" -gt 0 ] || break
     rounds=$((rounds + 1))
@@ -240,8 +242,8 @@ done
 say "Who won, and what was refused"
 progress_end "${game[0]}: $(server -F ', ' -c "SELECT 'stars ' || stars, 'note ' || quote_literal(note), version, homepage FROM packages WHERE name = '${game[0]}'") (columns merge, the last writer of a column wins)"
 for client in sqlite pglite; do
-  while IFS= read -r line; do progress_end "$client: $line"; done < <(
-    ask "$client" "SELECT 'refused mutation ' || id || ' (' || op || '): ' || code || ' ' || message FROM tide_rejected ORDER BY id;")
+  refused=$(ask "$client" "SELECT 'refused mutation ' || id || ' (' || op || '): ' || code || ' ' || message FROM tide_rejected ORDER BY id;")
+  while IFS= read -r line; do progress_end "$client: $line"; done <<<"$refused"
 done
 [ "$(ask sqlite "SELECT count(*) FROM packages WHERE name = 'tide-doomed';")" = 0 ] || fail 'a refused insert is still there'
 [ "$(ask sqlite "SELECT count(*) FROM packages WHERE name = '${game[2]}' AND note = 'fine, unlike the nine stars' AND stars IS NULL;")" = 1 ] ||

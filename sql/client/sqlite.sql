@@ -182,13 +182,16 @@ BEGIN
 END;
 
 {{end}}
+-- SQLite finds rows by an index through one column of (a, b) IN (SELECT ...) only:
+-- hence the tests of single columns beside those of whole keys below
+
 -- internal: recomputes the local rows listed in tide_touched from server rows and outbox
 CREATE VIEW tide_rebase AS SELECT NULL AS go WHERE 0;
 CREATE TRIGGER tide_rebase_insert INSTEAD OF INSERT ON tide_rebase
 BEGIN
 {{each tables}}
 	DELETE FROM {{local}}
-	WHERE ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}t.key{{end}}{{end}} FROM tide_touched AS t WHERE t.table_name = {{name}});
+	WHERE {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}t.key{{end}} FROM tide_touched AS t WHERE t.table_name = {{name}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}t.key{{end}}{{end}} FROM tide_touched AS t WHERE t.table_name = {{name}});
 	INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}{{each values}}, {{c}}{{end}}, tide_deleted)
 	SELECT {{each keys|, }}{{dec}}e.tide_key{{end}}{{end}},
 {{each values}}
@@ -358,7 +361,9 @@ BEGIN
 		GROUP BY p.bucket) AS d
 	WHERE d.bucket = tide_bucket.bucket;
 	DELETE FROM tide_member
-	WHERE (tbl, key, bucket) IN (SELECT p.tbl, p.key, p.bucket FROM tide_page AS p WHERE p.op = 'remove');
+	WHERE tbl IN (SELECT p.tbl FROM tide_page AS p WHERE p.op = 'remove')
+	AND key IN (SELECT p.key FROM tide_page AS p WHERE p.op = 'remove')
+	AND (tbl, key, bucket) IN (SELECT p.tbl, p.key, p.bucket FROM tide_page AS p WHERE p.op = 'remove');
 	INSERT INTO tide_member (tbl, key, bucket, op_id, hash)
 	SELECT p.tbl, p.key, p.bucket, p.op_id, p.hash FROM tide_page AS p WHERE p.op = 'put'
 	ON CONFLICT (tbl, key, bucket) DO UPDATE SET op_id = excluded.op_id, hash = excluded.hash;
@@ -383,12 +388,12 @@ BEGIN
 	ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = excluded.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
 {{end}}
 	DELETE FROM {{synced}}
-	WHERE ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
+	WHERE {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
 		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m WHERE m.tbl = {{id}} AND m.key = g.key));
 {{each partial}}
 	UPDATE {{synced}} SET {{c}} = NULL
 	WHERE {{c}} IS NOT NULL
-	AND ({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
+	AND {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
 		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m JOIN tide_bucket AS b ON b.bucket = m.bucket
 			WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR b.shape IN ({{each holders|, }}{{lit}}{{end}}))));
 {{end}}

@@ -53,6 +53,8 @@ CREATE TABLE tide_internal.shapes (
 	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 COMMENT ON TABLE tide_internal.shapes IS 'shape versions; at most one per name is not dropped';
+-- the output plugin reads these under historic snapshots, which do not protect TOAST
+ALTER TABLE tide_internal.shapes ALTER definition SET STORAGE MAIN, ALTER error SET STORAGE MAIN;
 CREATE UNIQUE INDEX shapes_name_key ON tide_internal.shapes (name) WHERE state <> 'dropped';
 
 -- what a definition compiles to; rebuilt from the definition whenever absent
@@ -67,6 +69,8 @@ CREATE TABLE tide_internal.shape_nodes (
 	key_args      jsonb NOT NULL,        -- per key expression: what a request must supply
 	PRIMARY KEY (shape_id, node_id)
 );
+ALTER TABLE tide_internal.shape_nodes ALTER filter SET STORAGE MAIN,
+	ALTER keys SET STORAGE MAIN, ALTER key_args SET STORAGE MAIN;
 COMMENT ON TABLE tide_internal.shape_nodes IS 'compiled nodes of a shape''s tree';
 
 -- written by the ingest only

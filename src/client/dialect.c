@@ -30,12 +30,12 @@ static char *postgres_json_path(const char *name);
 static bool is_portable_type(Oid type);
 
 /* sql/client/<name>.sql, quoted for C by the Makefile */
-static const char sqlite_template[] =
+static const char sqlite_template[] = {
 #include "client/sqlite.inc"
-;
-static const char postgres_template[] =
+};
+static const char postgres_template[] = {
 #include "client/postgres.inc"
-;
+};
 
 /*
  * SQLite has no booleans, its JSON functions round numbers that are no 64-bit
@@ -130,7 +130,7 @@ tide_dialect_table_name(const TideDialect *dialect, const TideClientTable *table
 	return psprintf("%s_%s%s", table->schema, table->name, suffix);
 }
 
-/* the name as the client compares it */
+/* the name of a table as the client compares it */
 static char *
 compared_name(const TideDialect *dialect, const char *schema, const char *name)
 {
@@ -139,8 +139,10 @@ compared_name(const TideDialect *dialect, const char *schema, const char *name)
 	return dialect->folds_case ? asc_tolower(full, strlen(full)) : full;
 }
 
+/* ERROR if compared is among those seen, else put it there */
 static void
-add_name(List **seen, const TideDialect *dialect, const char *kind, const char *compared, const char *name)
+add_name(List **seen, const TideDialect *dialect, const char *kind, const char *compared,
+		 const char *name)
 {
 	ListCell   *lc;
 
@@ -242,24 +244,25 @@ sqlite_column_type(const TideClientColumn *column)
 }
 
 /*
- * SQLite compares a path's member names with the JSON text as it is, escapes
- * included, and knows no escape for a quote within a quoted name; unquoted
- * names may have quotes but no dots and brackets.
+ * The path of a member. A backslash is escaped within a quoted name, but a quote there is
+ * understood by the newest SQLite only. An unquoted name may hold quotes (no dots and
+ * brackets): JSON text as it is, escapes included, before SQLite 3.45; unescaped since. Such
+ * a name gives an expression that asks the SQLite it runs on.
  */
 static char *
 sqlite_json_path(const char *name)
 {
 	StringInfoData path;
-	bool		escapes;
+	bool		has_quote;
 
 	if (name == NULL)
 		return pstrdup("'$'");
-	escapes = strpbrk(name, "\"\\") != NULL;
+	has_quote = strchr(name, '"') != NULL;
 	initStringInfo(&path);
-	appendStringInfoString(&path, escapes ? "$." : "$.\"");
+	appendStringInfoString(&path, has_quote ? "$." : "$.\"");
 	for (const char *c = name; *c != '\0'; c++)
 	{
-		if ((unsigned char) *c < ' ' || (escapes && (*c == '.' || *c == '[' || name[0] == '"')))
+		if ((unsigned char) *c < ' ' || (has_quote && (*c == '.' || *c == '[' || name[0] == '"')))
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("column \"%s\" cannot be had in dialect \"sqlite\"", name),
@@ -268,9 +271,14 @@ sqlite_json_path(const char *name)
 			appendStringInfoChar(&path, '\\');
 		appendStringInfoChar(&path, *c);
 	}
-	if (!escapes)
+	if (!has_quote)
+	{
 		appendStringInfoChar(&path, '"');
-	return sqlite_quote_literal(path.data);
+		return sqlite_quote_literal(path.data);
+	}
+	return psprintf("(CASE WHEN '{\"a\\\"\":0}' -> '$.a\"' IS NULL THEN %s ELSE %s END)",
+					sqlite_quote_literal(path.data),
+					sqlite_quote_literal(psprintf("$.%s", name)));
 }
 
 /* ---- postgres ---- */

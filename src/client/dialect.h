@@ -23,14 +23,17 @@ typedef struct TideDialect
 {
 	const char *name;
 	const char *template;		/* see template.h */
-	bool		has_schemas;	/* else schema_table names tables outside public */
+	bool		has_schemas;	/* else schema_table names tables outside
+								 * public */
 	bool		folds_case;		/* names that differ in case only are the same */
-	const TideDialectClass *classes;	/* TIDE_CLIENT_NCLASSES of them, or NULL */
+	const TideDialectClass *classes;	/* TIDE_CLIENT_NCLASSES of them, or
+										 * NULL */
 
 	char	   *(*quote_identifier) (const char *name);
 	char	   *(*quote_literal) (const char *text);
 	char	   *(*column_type) (const TideClientColumn *column);
-	char	   *(*json_path) (const char *name);	/* literal of the path to a member */
+	char	   *(*json_path) (const char *name);	/* literal of the path to
+													 * a member */
 } TideDialect;
 
 /* ERROR 22023 listing the valid ones if there is none of that name */

@@ -17,7 +17,8 @@ typedef enum TideClientClass
 	TIDE_CLIENT_FLOAT,
 	TIDE_CLIENT_NUMERIC,
 	TIDE_CLIENT_TEXT,
-	TIDE_CLIENT_JSON			/* json, jsonb, arrays, composites, casts to json */
+	TIDE_CLIENT_JSON			/* json, jsonb, arrays, composites, casts to
+								 * json */
 } TideClientClass;
 
 #define TIDE_CLIENT_NCLASSES	(TIDE_CLIENT_JSON + 1)

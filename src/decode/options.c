@@ -11,6 +11,7 @@
 
 #include "decode/options.h"
 #include "decode/table_pattern.h"
+#include "util/compat.h"
 #include "util/errors.h"
 
 typedef struct OptionKind
@@ -80,7 +81,7 @@ set_defaults(TideDecodeOptions *options)
 	options->messages = true;
 }
 
-static pg_attribute_noreturn() void
+TIDE_NORETURN static void
 report_unknown_option(const char *name)
 {
 	StringInfoData valid;
@@ -149,7 +150,7 @@ tide_decode_options_parse(TideDecodeOptions *options, List *given)
 						options->params ? "params" : "claims", "shapes")));
 }
 
-static pg_attribute_noreturn() void
+TIDE_NORETURN static void
 report_bad_value(const char *name, const char *value, const char *valid)
 {
 	ereport(ERROR,

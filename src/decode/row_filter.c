@@ -41,6 +41,7 @@
 #include "catalog/shape_catalog.h"
 #include "decode/row_filter.h"
 #include "shape/bucket_key.h"
+#include "util/compat.h"
 #include "util/errors.h"
 
 typedef struct FilterPart
@@ -59,7 +60,7 @@ struct TideRowFilter
 	char	  **keys;
 };
 
-static pg_attribute_noreturn() void
+TIDE_NORETURN static void
 report_not_streamable(const char *shape, const char *detail)
 {
 	ereport(ERROR,

@@ -98,6 +98,9 @@ tide_apply_begin(void)
 {
 	PushActiveSnapshot(GetLatestSnapshot());
 	replorigin_session_origin = DoNotReplicateId;
+
+	/* the slot is confirmed after this commit, whatever synchronous_commit says */
+	ForceSyncCommit();
 }
 
 /* a tide.ingest() goes on in the same transaction: let it see and update what was written */

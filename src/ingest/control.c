@@ -205,7 +205,7 @@ end_worker(const char *slot_name)
 		if (pid <= 0)
 			return;
 		proc = BackendPidGetProc(pid);
-		if (proc != NULL && !proc->isBackgroundWorker)
+		if (proc != NULL && !tide_is_background_worker_compat(proc))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("replication slot \"%s\" is in use by process %d", slot_name, pid)));
@@ -268,6 +268,7 @@ round_steps(TideIngest *in, int64 max_changes)
 			tide_ingest_reload(in);
 			PopActiveSnapshot();
 		} while (tide_ingest_build(in, &later));
+		InvalidateSystemCaches();	/* today's catalogs are not the past's */
 
 		XLogFlush(LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false));
 		do

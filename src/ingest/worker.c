@@ -139,11 +139,19 @@ tide_worker_launch(Oid dboid, bool wait)
 	return true;
 }
 
+/* apart from PG_TRY, so that no variable lives across its setjmp */
+static pg_noinline void
+worker_run(void)
+{
+	TideIngest *in;
+
+	if (worker_start(&in))
+		worker_loop(in);
+}
+
 void
 tide_worker_main(Datum arg)
 {
-	TideIngest *in = NULL;
-
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -159,8 +167,7 @@ tide_worker_main(Datum arg)
 
 	PG_TRY();
 	{
-		if (worker_start(&in))
-			worker_loop(in);
+		worker_run();
 	}
 	PG_CATCH();
 	{
@@ -377,6 +384,9 @@ worker_build(TideIngest *in)
 		tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn,
 							in->checkpoint.op_id);
 	} while (done);
+
+	/* what this loaded of today's catalogs must not be taken for the past */
+	InvalidateSystemCaches();
 	pgstat_report_stat(true);
 	return later;
 }

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -42,7 +43,7 @@ tide_change_table_name(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table with OID %u does not exist", relid)));
-	return psprintf("%s.%s", get_namespace_name(get_rel_namespace(relid)), name);
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
 }
 
 /* name of the source's column, as of the copy */
@@ -101,6 +102,7 @@ tide_change_writer_create(const TideShape *shape, const TideSource *source,
 
 	initStringInfo(&table);
 	tide_json_cstring(&table, tide_change_table_name(root->relid));
+	appendStringInfoChar(&table, '\0');	/* the JSON writers add none */
 	writer->table = table.data;
 	writer->reader = tide_log_reader_open(source, snapshot);
 	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "tide pull row",

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -122,6 +123,8 @@ tide_checkpoint_write(const TideCheckpoint *checkpoint)
 	written_tid = new->t_self;
 	heap_freetuple(new);
 	table_close(rel, RowExclusiveLock);
+	/* one transaction may write it again: tide.ingest() builds, then stores a batch */
+	CommandCounterIncrement();
 }
 
 void

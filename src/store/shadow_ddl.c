@@ -17,6 +17,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation_d.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -111,6 +112,22 @@ tide_shadow_create_indexes(const TideSource *source)
 	pfree(sql.data);
 }
 
+/* undo ALTER EXTENSION ADD TABLE: from 17 (e5bc9454e) on the types of the table are members too */
+static void
+leave_extension(Oid relid)
+{
+	Oid			type = get_rel_type_id(relid);
+	ObjectAddress members[3];
+
+	ObjectAddressSet(members[0], RelationRelationId, relid);
+	ObjectAddressSet(members[1], TypeRelationId, type);
+	ObjectAddressSet(members[2], TypeRelationId, get_array_type(type));
+	for (int i = 0; i < lengthof(members); i++)
+		(void) deleteDependencyRecordsForClass(members[i].classId, members[i].objectId,
+											   ExtensionRelationId, DEPENDENCY_EXTENSION);
+	CommandCounterIncrement();
+}
+
 bool
 tide_shadow_drop(int source_id)
 {
@@ -126,9 +143,7 @@ tide_shadow_drop(int source_id)
 			continue;
 		if (!ConditionalLockRelationOid(relid, AccessExclusiveLock))
 			return false;
-		(void) deleteDependencyRecordsForClass(RelationRelationId, relid,
-											   ExtensionRelationId, DEPENDENCY_EXTENSION);
-		CommandCounterIncrement();
+		leave_extension(relid);
 		ObjectAddressSet(address, RelationRelationId, relid);
 		performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 	}

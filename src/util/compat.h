@@ -20,7 +20,7 @@ struct OutputPluginCallbacks;
 extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb);
 #endif
 
-/* before 17 (e6d4 "ReorderBufferTupleBuf") decoded tuples were wrapped */
+/* 17 (08e6344fd "Remove ReorderBufferTupleBuf structure"): decoded tuples were wrapped */
 #if PG_VERSION_NUM >= 170000
 #define TIDE_CHANGE_TUPLE(t)	(t)
 #else
@@ -120,6 +120,25 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel, false)
 #else
 #define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel)
+#endif
+
+/* 18 (28f04984f "pg_noreturn to replace pg_attribute_noreturn()"); before the return type */
+#if PG_VERSION_NUM >= 180000
+#define TIDE_NORETURN	pg_noreturn
+#else
+#define TIDE_NORETURN	pg_attribute_noreturn()
+#endif
+
+/*
+ * 18 (508a97ee4 "Replace PGPROC.isBackgroundWorker with isRegularBackend"): that one is
+ * false for a walsender as well, but the type of a process is known (61171a632).
+ */
+#if PG_VERSION_NUM >= 180000
+#include "utils/backend_status.h"
+#define tide_is_background_worker_compat(proc) \
+	(pgstat_get_backend_type_by_proc_number(GetNumberFromPGProc(proc)) == B_BG_WORKER)
+#else
+#define tide_is_background_worker_compat(proc) ((proc)->isBackgroundWorker)
 #endif
 
 #endif							/* TIDE_COMPAT_H */

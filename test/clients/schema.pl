@@ -13,7 +13,7 @@ CREATE TYPE mood AS ENUM ('ok', 'bad');
 CREATE TABLE issues (id uuid PRIMARY KEY, title text, done bool, stars int8, price numeric(30,10), score float8,
 	tags text[], meta jsonb, at timestamptz, raw bytea, m mood);
 CREATE SCHEMA crm;
-CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""z" text, n int GENERATED ALWAYS AS (a * 2) STORED,
+CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""\z" text, n int GENERATED ALWAYS AS (a * 2) STORED,
 	PRIMARY KEY ("b c", a));
 SELECT tide.create_shape('all', '{"table": "issues"}');
 SELECT tide.create_shape('few', '{"table": "issues", "columns": ["title", "done"]}');

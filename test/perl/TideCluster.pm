@@ -183,7 +183,8 @@ sub new_state
 		last_mutation_id => undef, rejected => [], pages => 0, complete => 0 };
 }
 
-# Pull one page and apply it to $state. Checks what every page must hold.
+# Pull one page and apply it to $state. Checks what every page must hold. opts: limit, db,
+# session => a TideSession to ask, row_text => SQL for what to keep of a row, c->'row'.
 sub pull_page
 {
 	my ($node, $request, $state, %opts) = @_;
@@ -192,16 +193,18 @@ sub pull_page
 	my $call = sql_json(\%body);
 
 	# changes one a line, already as canonical text; the rest as one JSON value
-	my $out = $node->safe_psql($opts{db} // 'postgres', <<"SQL");
+	my $row = $opts{row_text} // q{(c->'row')::text};
+	my $sql = <<"SQL";
 WITH page AS MATERIALIZED (SELECT tide.pull($call)::jsonb AS p),
 lines AS (
   SELECT 0 AS n, (p - 'changes')::text AS line FROM page
   UNION ALL
   SELECT n, concat_ws(E'\\t', c->>'bucket', c->>'op', c->>'op_id', coalesce(c->>'hash', ''),
-                      c->>'table', (c->'key')::text, (c->'row')::text)
+                      c->>'table', (c->'key')::text, $row)
     FROM page, jsonb_array_elements(p->'changes') WITH ORDINALITY e(c, n))
 SELECT line FROM lines ORDER BY n
 SQL
+	my $out = $opts{session} ? $opts{session}->query($sql) : $node->safe_psql($opts{db} // 'postgres', $sql);
 	my ($head, @lines) = split /\n/, $out;
 	my $page = $json->decode($head);
 	my $max_op = $page->{checkpoint}{op_id};

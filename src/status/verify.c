@@ -1,0 +1,456 @@
+/*
+ * verify.c
+ *	  Does the change log say what the shape's own query says?
+ *
+ * A round reads the live table by the shape's query, run as the shape's owner, and the
+ * buckets through the change log, as a pull does, both under one fresh
+ * snapshot. The log is behind the table by what has committed since the last batch, so
+ * a difference may be about to vanish. It counts only if the very same difference is there
+ * in three rounds with a sync before each: a row that lags is caught up
+ * with by then, and one that keeps changing is not the same.
+ *
+ * Both sides are held in memory as text, sorted and merged: a check for tests and for the
+ * occasional doubt, not a thing to run on a bucket of many million rows.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "catalog/shape_catalog.h"
+#include "ingest/control.h"
+#include "pull/change_writer.h"
+#include "shape/bucket_key.h"
+#include "status/verify.h"
+#include "status/verify_query.h"
+#include "store/bucket_reader.h"
+#include "store/checkpoint.h"
+#include "util/spi.h"
+
+#define VERIFY_ROUNDS			3
+#define VERIFY_SYNC_TIMEOUT_MS	30000
+#define VERIFY_FETCH			1000
+
+/* a row of one side */
+typedef struct SideRow
+{
+	int64		bucket_id;		/* 0: the bucket does not exist */
+	char	   *key;			/* JSON as jsonb prints it */
+	char	   *row;
+} SideRow;
+
+typedef struct Side
+{
+	int			n;
+	int			max;
+	SideRow    *rows;
+} Side;
+
+/* one shape being compared; memory of one round */
+typedef struct Check
+{
+	TideShape  *shape;
+	TideSource *source;
+	Snapshot	snapshot;
+	TideBucketReader *buckets;
+	char	   *table;
+	Side		expected;		/* by the live table */
+	Side		found;			/* by the change log */
+	List	   *differences;
+} Check;
+
+/* what to compare */
+typedef struct Subject
+{
+	const char *name;			/* NULL: all shapes */
+	Jsonb	   *params;
+	Jsonb	   *claims;
+} Subject;
+
+static void
+add_row(Side *side, int64 bucket_id, char *key, char *row)
+{
+	if (side->n == side->max)
+	{
+		side->max = Max(64, side->max * 2);
+		side->rows = side->rows == NULL ?
+			MemoryContextAllocHuge(CurrentMemoryContext, sizeof(SideRow) * side->max) :
+			repalloc_huge(side->rows, sizeof(SideRow) * side->max);
+	}
+	side->rows[side->n].bucket_id = bucket_id;
+	side->rows[side->n].key = key;
+	side->rows[side->n++].row = row;
+}
+
+static char *
+jsonb_text(Datum jsonb)
+{
+	return JsonbToCString(NULL, &DatumGetJsonbP(jsonb)->root, -1);
+}
+
+/* JSON text as jsonb prints it */
+static char *
+normal_text(char *json)
+{
+	return jsonb_text(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}
+
+static void
+add_difference(Check *check, int64 bucket_id, char *key, const char *problem,
+			   char *expected, char *found)
+{
+	TideDifference *difference = palloc(sizeof(TideDifference));
+
+	difference->table = check->table;
+	difference->key = key;
+	difference->problem = problem;
+	difference->expected = expected;
+	difference->found = found;
+	difference->bucket_id = bucket_id;
+	check->differences = lappend(check->differences, difference);
+}
+
+/* a bucket's rows as the log has them, and whether its count and checksum agree */
+static void
+read_bucket(Check *check, const TideBucketInfo *bucket)
+{
+	TideChangeWriter *writer = tide_change_writer_create(check->shape, check->source,
+														 check->snapshot);
+	StringInfoData text;
+	TideLogItem item;
+	int64		count = 0;
+	uint32		checksum = 0;
+
+	initStringInfo(&text);
+	tide_change_writer_start(writer, bucket->bucket_id, bucket->first_op_id);
+	while (tide_change_writer_fetch(writer, PG_INT64_MAX, &item))
+	{
+		char	   *key;
+
+		resetStringInfo(&text);
+		tide_change_writer_key(writer, &text, &item);
+		key = normal_text(text.data);
+		resetStringInfo(&text);
+		tide_change_writer_row(writer, &text, &item);
+		add_row(&check->found, bucket->bucket_id, key, normal_text(text.data));
+		count++;
+		checksum += item.hash;
+	}
+	tide_change_writer_close(writer);
+	if (count != bucket->row_count)
+		add_difference(check, bucket->bucket_id, NULL, "count",
+					   psprintf(INT64_FORMAT, count),
+					   psprintf(INT64_FORMAT, bucket->row_count));
+	if (checksum != bucket->checksum)
+		add_difference(check, bucket->bucket_id, NULL, "checksum",
+					   psprintf("%u", checksum), psprintf("%u", bucket->checksum));
+}
+
+/* id of the bucket that the row's key parts mean; columns 3 and on of the query */
+static int64
+bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **codecs,
+			  int nparts)
+{
+	Datum	   *parts = palloc(sizeof(Datum) * (nparts + 1));
+	TideBucketInfo bucket;
+
+	for (int i = 0; i < nparts; i++)
+	{
+		bool		isnull;
+		Datum		value = SPI_getbinval(tuple, desc, 3 + i, &isnull);
+
+		parts[i] = CStringGetTextDatum(tide_key_codec_text(codecs[i], value));
+	}
+	if (!tide_bucket_reader_by_key(check->buckets, check->shape->shape_id,
+								   PointerGetDatum(construct_array(parts, nparts, TEXTOID, -1,
+																   false, TYPALIGN_INT)),
+								   &bucket))
+		return 0;
+	return bucket.bucket_id;
+}
+
+/*
+ * Run the shape's query as its owner. With a key: the rows of one bucket, whose id
+ * (0 if there is none) they get. Without: all, each with its own bucket's id.
+ */
+static void
+read_live(Check *check, Datum key, bool by_key, int64 bucket_id)
+{
+	const TideShapeNode *root = linitial(check->shape->nodes);
+	int			nparts = list_length(root->key_parts);
+	char	   *sql = tide_verify_sql_text(check->shape, check->source, by_key);
+	Oid			types[] = {TEXTARRAYOID};
+	MemoryContext result = CurrentMemoryContext;
+	TideKeyCodec **codecs = palloc(sizeof(TideKeyCodec *) * (nparts + 1));
+	TideSpiFrame frame;
+	Portal		portal;
+	ListCell   *lc;
+
+	foreach(lc, root->key_parts)
+		codecs[foreach_current_index(lc)] =
+			tide_key_codec_create(result, ((TideKeyPart *) lfirst(lc))->type);
+	tide_user_push(&frame, check->shape->owner);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not connect to the SPI manager")));
+	portal = SPI_cursor_open_with_args(NULL, sql, by_key && nparts > 0 ? 1 : 0, types, &key,
+									   NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, VERIFY_FETCH);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			HeapTuple	tuple = SPI_tuptable->vals[i];
+			TupleDesc	desc = SPI_tuptable->tupdesc;
+			MemoryContext old = MemoryContextSwitchTo(result);
+			bool		isnull;
+
+			add_row(&check->expected,
+					by_key ? bucket_id : bucket_of_row(check, tuple, desc, codecs, nparts),
+					jsonb_text(SPI_getbinval(tuple, desc, 1, &isnull)),
+					jsonb_text(SPI_getbinval(tuple, desc, 2, &isnull)));
+			MemoryContextSwitchTo(old);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_finish();
+	tide_user_pop(&frame);
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	const SideRow *x = a;
+	const SideRow *y = b;
+
+	if (x->bucket_id != y->bucket_id)
+		return x->bucket_id < y->bucket_id ? -1 : 1;
+	return strcmp(x->key, y->key);
+}
+
+/* merge both sides */
+static void
+compare_sides(Check *check)
+{
+	Side	   *expected = &check->expected;
+	Side	   *found = &check->found;
+	int			e = 0;
+	int			f = 0;
+
+	if (expected->n > 1)
+		qsort(expected->rows, expected->n, sizeof(SideRow), compare_rows);
+	if (found->n > 1)
+		qsort(found->rows, found->n, sizeof(SideRow), compare_rows);
+	while (e < expected->n || f < found->n)
+	{
+		SideRow    *x = e < expected->n ? &expected->rows[e] : NULL;
+		SideRow    *y = f < found->n ? &found->rows[f] : NULL;
+		int			order = x == NULL ? 1 : y == NULL ? -1 : compare_rows(x, y);
+
+		if (y != NULL && f > 0 && compare_rows(y, y - 1) == 0)
+			add_difference(check, y->bucket_id, y->key, "duplicate", NULL, y->row);
+		else if (order < 0)
+			add_difference(check, x->bucket_id, x->key, "missing", x->row, NULL);
+		else if (order > 0)
+			add_difference(check, y->bucket_id, y->key, "extra", NULL, y->row);
+		else if (strcmp(x->row, y->row) != 0)
+			add_difference(check, y->bucket_id, y->key, "different", x->row, y->row);
+		if (y != NULL && f > 0 && compare_rows(y, y - 1) == 0)
+			f++;
+		else
+		{
+			e += order <= 0;
+			f += order >= 0;
+		}
+	}
+}
+
+static TideSource *
+find_source(const TideShape *shape)
+{
+	const TideShapeNode *root = linitial(shape->nodes);
+	ListCell   *lc;
+
+	foreach(lc, tide_catalog_sources())
+	{
+		TideSource *source = lfirst(lc);
+
+		if (source->source_id == root->source_id && source->live)
+			return source;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("shape \"%s\" has no shadow table", shape->name)));
+}
+
+/* differences of one shape: of the buckets of keys, or of all if by_key is false */
+static List *
+check_shape(TideShape *shape, List *keys, bool by_key)
+{
+	Check		check = {0};
+	const TideShapeNode *root = linitial(shape->nodes);
+	TideBucketInfo info;
+	ListCell   *lc;
+
+	check.shape = shape;
+	check.source = find_source(shape);
+	check.snapshot = GetActiveSnapshot();
+	check.buckets = tide_bucket_reader_open(check.snapshot);
+	check.table = tide_change_table_name(root->relid);
+	if (by_key)
+		foreach(lc, keys)
+		{
+			Datum		key = PointerGetDatum(lfirst(lc));
+			bool		exists = tide_bucket_reader_by_key(check.buckets, shape->shape_id,
+														   key, &info);
+
+			if (exists)
+				read_bucket(&check, &info);
+			read_live(&check, key, true, exists ? info.bucket_id : 0);
+		}
+	else
+	{
+		foreach(lc, tide_bucket_reader_all(check.buckets, shape->shape_id))
+			read_bucket(&check, lfirst(lc));
+		read_live(&check, (Datum) 0, false, 0);
+	}
+	tide_bucket_reader_close(check.buckets);
+	compare_sides(&check);
+	return check.differences;
+}
+
+static List *
+check_named(const Subject *subject)
+{
+	TideShape  *shape = tide_catalog_shape_by_name(subject->name);
+
+	if (shape == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("shape \"%s\" does not exist", subject->name)));
+	if (shape->state != TIDE_SHAPE_LIVE || shape->nodes == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("shape \"%s\" is not live", subject->name),
+				 errdetail("Its state is \"%s\".", tide_shape_state_name(shape->state))));
+	return check_shape(shape,
+					   tide_bucket_keys_resolve(shape, subject->params, subject->claims), true);
+}
+
+/* one round under a fresh snapshot */
+static List *
+check_round(const Subject *subject)
+{
+	List	   *differences = NIL;
+	ListCell   *lc;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (subject->name != NULL)
+		differences = check_named(subject);
+	else
+		foreach(lc, tide_catalog_shapes(false))
+		{
+			TideShape  *shape = lfirst(lc);
+
+			if (shape->state == TIDE_SHAPE_LIVE && shape->nodes != NIL)
+				differences = list_concat(differences, check_shape(shape, NIL, false));
+		}
+	PopActiveSnapshot();
+	return differences;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return (a == NULL && b == NULL) || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+has_difference(List *differences, const TideDifference *difference)
+{
+	ListCell   *lc;
+
+	foreach(lc, differences)
+	{
+		TideDifference *other = lfirst(lc);
+
+		if (other->bucket_id == difference->bucket_id &&
+			strcmp(other->table, difference->table) == 0 &&
+			same_text(other->key, difference->key) &&
+			strcmp(other->problem, difference->problem) == 0 &&
+			same_text(other->expected, difference->expected) &&
+			same_text(other->found, difference->found))
+			return true;
+	}
+	return false;
+}
+
+/* wait for the log to have all that has committed, if it is being written at all */
+static void
+sync_log(void)
+{
+	TideState	state;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tide_state_read(&state);
+	PopActiveSnapshot();
+	if (state.enabled && !RecoveryInProgress())
+		tide_ingest_sync(VERIFY_SYNC_TIMEOUT_MS);
+}
+
+static List *
+verify(const Subject *subject)
+{
+	List	   *differences = NIL;
+	int			nest_level = tide_settings_push();
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("tide.verify needs transaction isolation level READ COMMITTED")));
+	for (int round = 0; round < VERIFY_ROUNDS; round++)
+	{
+		List	   *now;
+		List	   *stay = NIL;
+		ListCell   *lc;
+
+		CHECK_FOR_INTERRUPTS();
+		sync_log();
+		now = check_round(subject);
+		foreach(lc, now)
+			if (round == 0 || has_difference(differences, lfirst(lc)))
+				stay = lappend(stay, lfirst(lc));
+		differences = stay;
+		if (differences == NIL)
+			break;
+	}
+	tide_settings_pop(nest_level);
+	return differences;
+}
+
+List *
+tide_verify(const char *shape, Jsonb *params, Jsonb *claims)
+{
+	Subject		subject = {shape, params, claims};
+
+	return verify(&subject);
+}
+
+List *
+tide_verify_all(void)
+{
+	Subject		subject = {NULL, NULL, NULL};
+
+	return verify(&subject);
+}
