@@ -29,7 +29,7 @@ INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
 CREATE TABLE tide_internal.sources (
 	source_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	relid         oid NOT NULL UNIQUE,
-	state         text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'live')),
+	state         text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'live', 'broken')),
 	key_attnums   smallint[] NOT NULL,   -- primary key columns, in index order
 	attnums       smallint[],            -- columns as of the copy; NULL while new
 	column_names  name[],

@@ -213,7 +213,8 @@ source_of_scan(MetaScan *scan)
 
 	source->source_id = DatumGetInt32(scan->values[Anum_sources_source_id - 1]);
 	source->relid = DatumGetObjectId(scan->values[Anum_sources_relid - 1]);
-	source->live = strcmp(state, "live") == 0;
+	source->broken = strcmp(state, "broken") == 0;
+	source->live = source->broken || strcmp(state, "live") == 0;
 	source->keys = scan_array(scan, Anum_sources_key_attnums,
 							  sizeof(AttrNumber), &source->nkeys);
 	source->columns = scan_array(scan, Anum_sources_attnums,

@@ -14,7 +14,8 @@ typedef struct TideSource
 {
 	int			source_id;
 	Oid			relid;
-	bool		live;			/* shadow table exists and is kept */
+	bool		live;			/* shadow table exists */
+	bool		broken;			/* and is kept no more: to be rebuilt */
 	int			nkeys;
 	AttrNumber *keys;			/* source attnums of the key, in index order */
 	int			ncolumns;		/* 0 unless live */
@@ -35,6 +36,12 @@ extern List *tide_catalog_shapes(bool include_dropped);
 extern List *tide_catalog_sources(void);
 
 /*
+ * Take the lock that adding and dropping shapes take, until the transaction ends; false
+ * if somebody has it. For who waits for nobody.
+ */
+extern bool tide_catalog_try_lock(void);
+
+/*
  * Insert a compiled shape in state building, adding sources as needed; returns
  * its id. The nodes' source_id is set. ERROR 42710 if the name is taken.
  */
@@ -45,6 +52,7 @@ extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
 
 /* columns and snapshot of a source that was just copied */
 extern void tide_catalog_set_source_live(const TideSource *source);
+extern void tide_catalog_set_source_broken(int source_id);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);
 /*

@@ -35,6 +35,7 @@ static SPIPlanPtr lock_source_plan = NULL;
 static SPIPlanPtr insert_shape_plan = NULL;
 static SPIPlanPtr insert_node_plan = NULL;
 static SPIPlanPtr set_source_plan = NULL;
+static SPIPlanPtr break_source_plan = NULL;
 static SPIPlanPtr set_state_plan = NULL;
 static SPIPlanPtr find_name_plan = NULL;
 static SPIPlanPtr drop_shape_plan = NULL;
@@ -90,15 +91,23 @@ primary_key_datum(Oid relid)
 }
 
 /*
- * Sessions that add shapes or sources take turns until their transactions end. Tables
- * the decoder reads (user_catalog_table) do not take ON CONFLICT. Readers and the
- * ingest are not in the way: the lock is no table lock.
+ * Sessions that add or drop shapes take turns until their transactions end; the lock comes
+ * before any lock on a row, so that none waits for the other. Tables the decoder reads
+ * (user_catalog_table) do not take ON CONFLICT. Readers are not in the way: the lock is no
+ * table lock.
  */
 static void
 lock_catalog(void)
 {
 	LockDatabaseObject(RelationRelationId, tide_meta_relid("shapes"), 0,
 					   ShareUpdateExclusiveLock);
+}
+
+bool
+tide_catalog_try_lock(void)
+{
+	return ConditionalLockDatabaseObject(RelationRelationId, tide_meta_relid("shapes"), 0,
+										 ShareUpdateExclusiveLock);
 }
 
 /*
@@ -291,6 +300,21 @@ tide_catalog_set_source_live(const TideSource *source)
 	tide_spi_end(&frame);
 }
 
+void
+tide_catalog_set_source_broken(int source_id)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(source_id)};
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&break_source_plan,
+				 "UPDATE tide_internal.sources SET state = 'broken'"
+				 " WHERE source_id = $1 AND state = 'live'",
+				 1, types, values, NULL, false, 0);
+	tide_spi_end(&frame);
+}
+
 /* a shape that was dropped meanwhile stays dropped */
 void
 tide_catalog_set_shape_state(int shape_id, TideShapeState state,
@@ -351,6 +375,7 @@ tide_catalog_drop_shape(const char *name, Oid role)
 	bool		dropped;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
 	do
 	{
 		Datum		values[] = {Int32GetDatum(find_own_shape(name, role))};

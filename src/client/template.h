@@ -7,7 +7,7 @@
  *	  {{each what}}...{{end}}	once for each; {{each what|, }} puts ", " between
  *	  {{if what}}...{{end}}		only if so
  *	  {{enc}}...{{end}}			and the other wrappers: the inner text, wrapped
- * A block tag alone on its line leaves no line behind. template.c has the lists of
+ * A block tag alone on its line leaves no line behind. template_words.c has the lists of
  * names; an unknown one is a bug of the template.
  */
 #ifndef TIDE_CLIENT_TEMPLATE_H

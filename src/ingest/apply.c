@@ -40,6 +40,7 @@
 #include "store/members.h"
 #include "util/compat.h"
 #include "util/meta_table.h"
+#include "util/spi.h"
 
 /* entries of one source in a chunk, with the rows they point at */
 typedef struct LogPlan
@@ -65,6 +66,7 @@ tide_ingest_apply(TideIngest *in)
 {
 	TideBatch  *batch = in->batch;
 	TideCheckpoint *checkpoint = &in->checkpoint;
+	ListCell   *lc;
 
 	tide_apply_begin();
 	if (batch->store != NULL)
@@ -72,6 +74,8 @@ tide_ingest_apply(TideIngest *in)
 	if (batch->acks != NULL)
 		apply_acks(in);
 	tide_buckets_flush(in->buckets);
+	foreach(lc, in->broken)
+		tide_catalog_set_source_broken(lfirst_int(lc));
 
 	checkpoint->lsn = batch->lsn;
 	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
@@ -128,6 +132,26 @@ tide_checkpoint_store(TideIngest *in)
 	snprintf(payload, sizeof(payload), INT64_FORMAT, in->checkpoint.op_id);
 	if (tide_notify_has_room())
 		Async_Notify("tide", payload);
+}
+
+/*
+ * Pushes from before there was a slot are in no WAL that is decoded. Their effects are in
+ * the copies to come.
+ */
+void
+tide_acks_adopt(void)
+{
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute("INSERT INTO tide_internal.acks AS a (client_id, last_mutation_id)"
+					" SELECT client_id, last_mutation_id FROM tide_internal.clients"
+					" WHERE last_mutation_id > 0 ON CONFLICT (client_id) DO UPDATE"
+					" SET last_mutation_id = excluded.last_mutation_id"
+					" WHERE a.last_mutation_id < excluded.last_mutation_id",
+					false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not store the clients' last mutation ids");
+	tide_spi_end(&frame);
 }
 
 /* asyncQueueUsage() is not exported; its SQL function is */
@@ -223,6 +247,8 @@ apply_chunk(TideChunk *chunk)
 	}
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);
+	if (tide_buckets_are_many(chunk->in->buckets))
+		tide_buckets_flush(chunk->in->buckets);
 	CommandCounterIncrement();
 }
 

@@ -17,6 +17,9 @@ extern void tide_apply_abort(void);
 /* write in->checkpoint and NOTIFY its op_id */
 extern void tide_checkpoint_store(TideIngest *in);
 
+/* take over what clients have pushed until now as acknowledged; nothing may be live */
+extern void tide_acks_adopt(void);
+
 /* whether the notification queue is less than half full */
 extern bool tide_notify_has_room(void);
 

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -36,6 +37,7 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/capture.h"
 #include "ingest/membership.h"
 #include "ingest/rebuild.h"
 #include "store/shared.h"
@@ -58,6 +60,7 @@ typedef struct Build
 } Build;
 
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
+static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
 static Snapshot snapshot_for_copy(void);
@@ -114,12 +117,22 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
-	if (source->live)
-		scan_shadow(in, watch, shapes);
-	else if (!ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+	if (watch != NULL && ConditionalLockRelationOid(source->relid, AccessShareLock))
+	{
+		if (table_is_as_copied(source))
+			scan_shadow(in, watch, shapes);
+		else
+		{
+			/* the shapes may name columns that the shadow has not */
+			tide_catalog_set_source_broken(source->source_id);
+			tide_ingest_break(in, source->source_id);
+		}
+	}
+	else if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
 			 !copy_source(in, source, shapes))
 	{
-		*later = true;			/* somebody alters the table, or commits just now */
+		/* somebody alters the table, or commits just now, or it waits to be rebuilt */
+		*later = true;
 		tide_evaluating_shape = 0;
 		return false;
 	}
@@ -127,7 +140,21 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 	return true;
 }
 
-/* the source's columns as they are now; false if the table is gone */
+/* whether a live source's table, which is locked, still has the columns of the copy */
+static bool
+table_is_as_copied(const TideSource *source)
+{
+	Relation	rel = try_relation_open(source->relid, NoLock);
+	bool		result;
+
+	if (rel == NULL)
+		return true;			/* dropped: what there was can be served */
+	result = tide_source_matches(source, rel);
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* the source's columns as they are now */
 static void
 describe_source(TideSource *source, Relation rel)
 {
@@ -156,13 +183,20 @@ describe_source(TideSource *source, Relation rel)
 static bool
 copy_source(TideIngest *in, TideSource *source, List *shapes)
 {
-	Snapshot	snapshot = snapshot_for_copy();
+	Snapshot	snapshot;
 	Relation	rel;
 	TideShadow *shadow;
 	Build		build;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
+	if (hash_get_num_entries(in->watches) == 0 && in->broken == NIL)
+	{
+		tide_apply_begin();
+		tide_acks_adopt();
+		tide_apply_end();
+	}
+	snapshot = snapshot_for_copy();
 	if (snapshot == NULL)
 		return false;
 	tide_apply_begin();
@@ -369,6 +403,11 @@ build_flush(Build *build)
 		}
 	tide_log_append(shadow, build->entries, n, build->options);
 	build->nrows = 0;
+	if (tide_buckets_are_many(build->in->buckets))
+	{
+		tide_buckets_flush(build->in->buckets);
+		CommandCounterIncrement();
+	}
 }
 
 /* buckets, shape states and the checkpoint's op_id; its LSN has not moved */

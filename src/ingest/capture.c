@@ -117,11 +117,9 @@ copy_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
 				   xidComparator) == NULL;
 }
 
-/* whether rows of rel look like the source's columns */
-static bool
-same_columns(const TideWatch *watch, Relation rel)
+bool
+tide_source_matches(const TideSource *source, Relation rel)
 {
-	const TideSource *source = watch->shadow->source;
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			n = 0;
 
@@ -140,15 +138,14 @@ same_columns(const TideWatch *watch, Relation rel)
 	return n == source->ncolumns;
 }
 
+/* with a batch to store it: what follows for the source is lost on the next ingest else */
 static void
 break_source(TideIngest *in, TideWatch *watch)
 {
-	MemoryContext old = MemoryContextSwitchTo(in->context);
-
 	watch->is_broken = true;
 	in->needs_reload = true;
-	in->broken = list_append_unique_int(in->broken, watch->shadow->source->source_id);
-	MemoryContextSwitchTo(old);
+	in->batch->is_asked_for = true;
+	tide_ingest_break(in, watch->shadow->source->source_id);
 }
 
 /*
@@ -315,7 +312,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
 		if (watch == NULL || watch->is_broken || copy_has_seen(watch, txn))
 			return;
-		if (!same_columns(watch, rel))
+		if (!tide_source_matches(watch->shadow->source, rel))
 		{
 			break_source(in, watch);
 			return;

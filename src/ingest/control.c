@@ -286,11 +286,21 @@ round_steps(TideIngest *in, int64 max_changes)
 	return in->checkpoint.changes - before;
 }
 
+static void
+report_lost_slot(const char *slot_name)
+{
+	ereport(ERROR,
+			(errcode(TIDE_ERRCODE_NOT_RUNNING),
+			 errmsg("replication slot \"%s\" is lost", slot_name),
+			 errhint("Use tide.reset() to rebuild the shapes.")));
+}
+
 int64
 tide_ingest_round(int64 max_changes)
 {
 	TideState	state;
 	volatile int64 changes = 0;
+	TideIngest *volatile in = NULL;
 	int			nest_level;
 
 	require_primary("tide.ingest()");
@@ -312,29 +322,31 @@ tide_ingest_round(int64 max_changes)
 	if (slot_holder(state.slot_name) < 0)
 	{
 		if (tide_ingest_has_history())
-			ereport(ERROR,
-					(errcode(TIDE_ERRCODE_NOT_RUNNING),
-					 errmsg("replication slot \"%s\" is lost", state.slot_name),
-					 errhint("Use tide.reset() to rebuild the shapes.")));
+			report_lost_slot(state.slot_name);
 		strlcpy(state.slot_name, default_slot_name(), NAMEDATALEN);
 		if (slot_holder(state.slot_name) < 0)
 			tide_ingest_create_slot(state.slot_name);
 		require_our_slot(state.slot_name);
 	}
 
+	if (ReplicationSlotIsLost_compat(SearchNamedReplicationSlot(state.slot_name, true)))
+		report_lost_slot(state.slot_name);
+
 	nest_level = tide_settings_push();
 	PG_TRY();
 	{
-		TideIngest *in;
-
 		PushActiveSnapshot(GetLatestSnapshot());
 		in = tide_ingest_open(TopTransactionContext, state.slot_name);
 		PopActiveSnapshot();
 		changes = round_steps(in, max_changes);
 		tide_ingest_close(in);
+		in = NULL;
 	}
 	PG_FINALLY();
 	{
+		/* its temporary files would stay as long as the session */
+		if (in != NULL)
+			tide_batch_reset(in->batch);
 		/* none of this is undone by the transaction's abort */
 		if (MyReplicationSlot != NULL)
 			ReplicationSlotRelease();

@@ -19,6 +19,9 @@
 #include "util/compat.h"
 #include "util/guc.h"
 
+/* memory is looked at after so many bytes, or 64 changes */
+#define MEASURE_BYTES	(64 * 1024)
+
 /* the keys of one source met in this chunk */
 typedef struct Fold
 {
@@ -51,10 +54,12 @@ tide_chunk_reset(TideChunk *chunk)
 
 /* by memory: half of the setting, for what applying the chunk adds to it */
 bool
-tide_chunk_is_full(const TideChunk *chunk)
+tide_chunk_is_full(TideChunk *chunk)
 {
-	return chunk->nadded % 64 == 0 &&
-		MemoryContextMemAllocated(chunk->context, true) > (Size) tide_apply_memory * 512;
+	if (chunk->nadded % 64 != 0 && chunk->unmeasured < MEASURE_BYTES)
+		return false;
+	chunk->unmeasured = 0;
+	return MemoryContextMemAllocated(chunk->context, true) > (Size) tide_apply_memory * 512;
 }
 
 static Fold *
@@ -211,6 +216,7 @@ tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 	TideChangeKind kind;
 
 	chunk->nadded++;
+	chunk->unmeasured += tuple->t_len;
 	heap_deform_tuple(tuple, watch->spool_desc, values, nulls);
 	kind = (TideChangeKind) DatumGetChar(values[TIDE_SPOOL_KIND]);
 	if (!nulls[TIDE_SPOOL_UNCHANGED])

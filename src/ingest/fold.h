@@ -37,11 +37,12 @@ typedef struct TideChunk
 	int			ndeltas;
 	int			max_deltas;
 	int64		nadded;			/* changes folded in, all chunks */
+	Size		unmeasured;		/* bytes added since memory was looked at */
 	int64		seq;
 } TideChunk;
 
 extern void tide_chunk_init(TideChunk *chunk, TideIngest *in);
-extern bool tide_chunk_is_full(const TideChunk *chunk);
+extern bool tide_chunk_is_full(TideChunk *chunk);
 extern void tide_chunk_reset(TideChunk *chunk);
 
 /* fold one change of the batch in; not for truncates */

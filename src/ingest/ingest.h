@@ -88,6 +88,9 @@ extern void tide_ingest_apply(TideIngest *in);
 /* tell the slot that WAL before lsn is not needed any more */
 extern void tide_ingest_confirm(TideIngest *in, XLogRecPtr lsn);
 
+/* note that a source is to be rebuilt; the next batch stores it */
+extern void tide_ingest_break(TideIngest *in, int source_id);
+
 /* read shapes and sources anew; in a transaction, batch empty */
 extern void tide_ingest_reload(TideIngest *in);
 

@@ -34,7 +34,7 @@ typedef struct Recompile
 } Recompile;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
-static bool recompile_shapes(TideIngest *in);
+static bool recompile_shapes(TideIngest *in, bool *later);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
 
@@ -44,7 +44,7 @@ tide_rebuild_step(TideIngest *in, bool *later)
 	bool		done;
 
 	tide_apply_begin();
-	done = rebuild_broken(in, later) || recompile_shapes(in) || clean_dropped() ||
+	done = rebuild_broken(in, later) || recompile_shapes(in, later) || clean_dropped() ||
 		drop_unused_sources(in, later);
 	tide_apply_end();
 	return done;
@@ -91,7 +91,7 @@ rebuild_broken(TideIngest *in, bool *later)
 	{
 		int			source_id = lfirst_int(lc);
 
-		if (!tide_shadow_drop(source_id))
+		if (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))
 		{
 			*later = true;
 			continue;
@@ -149,7 +149,7 @@ read_definition(Recompile *work)
 
 /* shapes that have no compiled nodes: after a rebuild, after pg_restore */
 static bool
-recompile_shapes(TideIngest *in)
+recompile_shapes(TideIngest *in, bool *later)
 {
 	ListCell   *lc;
 
@@ -161,6 +161,11 @@ recompile_shapes(TideIngest *in)
 
 		if (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED)
 			continue;
+		if (!tide_catalog_try_lock())
+		{
+			*later = true;
+			return false;
+		}
 		read_definition(&work);
 		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
 					   shape->shape_id);

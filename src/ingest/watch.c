@@ -44,12 +44,23 @@ tide_ingest_reload(TideIngest *in)
 	{
 		TideSource *source = lfirst(lc);
 
+		if (source->broken)
+			tide_ingest_break(in, source->source_id);
 		if (source->live && !list_member_int(in->broken, source->source_id))
 			add_watch(in, source);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
 	in->needs_reload = false;
+	MemoryContextSwitchTo(old);
+}
+
+void
+tide_ingest_break(TideIngest *in, int source_id)
+{
+	MemoryContext old = MemoryContextSwitchTo(in->context);
+
+	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
 }
 

@@ -249,6 +249,13 @@ worker_start(TideIngest **in)
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
+	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
+		ReplicationSlotIsLost_compat(slot))
+	{
+		/* max_slot_wal_keep_size: the server has removed WAL that we had not read */
+		ReplicationSlotDrop(state.slot_name, true);
+		slot = NULL;
+	}
 	if (state.enabled && slot == NULL)
 	{
 		make_slot(state.slot_name);

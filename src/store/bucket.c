@@ -3,8 +3,8 @@
  *	  The ingest's view of tide_internal.buckets.
  *
  * Only the holder of the slot writes buckets, so a cached bucket stays true until
- * this process changes it. The cache is bounded: past TIDE_BUCKETS_CACHED it is emptied
- * at the end of a batch.
+ * this process changes it. The cache is bounded: past TIDE_BUCKETS_CACHED it is written
+ * and emptied, between two chunks of a batch if need be.
  */
 #include "postgres.h"
 
@@ -332,6 +332,12 @@ locate_row(Relation rel, TideBucket *bucket)
 	systable_endscan(scan);
 }
 
+bool
+tide_buckets_are_many(const TideBuckets *buckets)
+{
+	return hash_get_num_entries(buckets->by_id) > TIDE_BUCKETS_CACHED;
+}
+
 void
 tide_buckets_flush(TideBuckets *buckets)
 {
@@ -363,6 +369,6 @@ tide_buckets_flush(TideBuckets *buckets)
 	table_close(rel, RowExclusiveLock);
 	list_free(buckets->dirty);
 	buckets->dirty = NIL;
-	if (hash_get_num_entries(buckets->by_id) > TIDE_BUCKETS_CACHED)
+	if (tide_buckets_are_many(buckets))
 		tide_buckets_reset(buckets);
 }

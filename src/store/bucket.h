@@ -41,7 +41,13 @@ extern TideBucket *tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id);
 extern void tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
 							  uint32 hash_added, uint32 hash_removed, int64 op_id);
 
-/* write what changed, in the current transaction; forget all if too many are cached */
+/* whether so many are cached that they should be flushed */
+extern bool tide_buckets_are_many(const TideBuckets *buckets);
+
+/*
+ * Write what changed, in the current transaction; forget all if too many are cached.
+ * Increment the command counter before the next call.
+ */
 extern void tide_buckets_flush(TideBuckets *buckets);
 
 /* forget all that is cached; nothing may be dirty */

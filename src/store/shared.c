@@ -301,8 +301,6 @@ tide_shared_wait(int64 after_op_id, XLogRecPtr lsn, long timeout_ms)
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 	bool		reached = checkpoint_reached(after_op_id, lsn);
 
-	if (db != NULL)
-		ConditionVariablePrepareToSleep(&db->published);
 	while (!reached)
 	{
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
@@ -320,7 +318,12 @@ tide_shared_wait(int64 after_op_id, XLogRecPtr lsn, long timeout_ms)
 		}
 		else
 		{
-			/* no worker to publish: a standby, tide.ingest(), no preload */
+			/*
+			 * No worker to publish: a standby, tide.ingest(), no preload, or it is about
+			 * to start. A broadcast that this wait swallowed would leave us off the list of
+			 * the condition variable, so get on it anew for the next sleep.
+			 */
+			ConditionVariableCancelSleep();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 Min(left, db ? 100 : TIDE_POLL_MS), PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);

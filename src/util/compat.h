@@ -47,6 +47,13 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_ATT_IS_STORED(att)	true
 #endif
 
+/* 16 (15f8203a5 "Replace replication slot's invalidated_at LSN with an enum") */
+#if PG_VERSION_NUM >= 160000
+#define ReplicationSlotIsLost_compat(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define ReplicationSlotIsLost_compat(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#endif
+
 /* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
 #if PG_VERSION_NUM >= 180000
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
