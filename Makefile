@@ -110,11 +110,11 @@ typedefs:
 
 ## indent: lay out the C code as pgindent does
 indent:
-	@test/indent.pl $(C_FILES)
+	@PG_CONFIG='$(PG_CONFIG)' test/indent.pl $(C_FILES)
 
 ## indent-check: fail if `make indent` would change a file
 indent-check:
-	@test/indent.pl --check $(C_FILES)
+	@PG_CONFIG='$(PG_CONFIG)' test/indent.pl --check $(C_FILES)
 
 # the parts of installcheck one by one, as `make test` runs them
 installcheck-regress:

@@ -37,6 +37,11 @@ if ($mode eq '--typedefs')
 	exit 0;
 }
 
+# Debian's package of its own, or, from 16 on, PostgreSQL's
+my $pg_config = $ENV{PG_CONFIG} || 'pg_config';
+chomp(my $bindir = `$pg_config --bindir` // '');
+$ENV{PATH} .= ":$bindir";
+
 my $changed = 0;
 for my $file (@ARGV)
 {

@@ -132,9 +132,10 @@ trap finish EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mkdir -p "$dir" && rm -rf "$logs" && mkdir -p "$logs" || exit 1
+mkdir -p "$dir" || exit 1
 exec 9>"$dir/lock"
 flock -n 9 || { echo "test-matrix: $dir is in use by another run" >&2; exit 1; }
+rm -rf "$logs" && mkdir -p "$logs" || exit 1
 if ! command -v debootstrap >/dev/null; then
   { apt-get -qq update && apt-get -qq -y --no-install-recommends install debootstrap; } </dev/null >&2 || exit 1
 fi

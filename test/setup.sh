@@ -37,6 +37,8 @@ pg_file() { # a file below the directory that pg_config names
   dir=$("$PG_CONFIG" "$1") && test -e "$dir/$2"
 }
 pgxs_there() { test -f "$("$PG_CONFIG" --pgxs)"; }
+# from 16 on PostgreSQL brings it
+indent_there() { command -v pg_bsd_indent || pg_file --bindir pg_bsd_indent; }
 sodium_there() { printf '#include <sodium.h>\n' | ${CC:-gcc} -E -x c - ; }
 # client, server and headers of one minor version
 same_minor() {
@@ -60,6 +62,8 @@ check() {
   missing=() packages=()
   major=$(major_of_config) || true
   major=${major:-$(release_major)}
+  indent_package=pg-bsd-indent
+  [ "$major" -lt 16 ] || indent_package=postgresql-server-dev-$major
   need "gcc" gcc command -v "${CC:-gcc}"
   need "GNU make" make command -v make
   need "libsodium headers" libsodium-dev sodium_there
@@ -81,7 +85,7 @@ check() {
   need "jq" jq command -v jq
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser
-  need "pg_bsd_indent" pg-bsd-indent command -v pg_bsd_indent
+  need "pg_bsd_indent" "$indent_package" indent_there
 }
 
 report() {
