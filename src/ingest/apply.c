@@ -52,6 +52,9 @@ typedef struct LogPlan
 	int			max;
 } LogPlan;
 
+/* what the session had set, to be put back: tide.ingest() runs in anybody's session */
+static RepOriginId session_origin = InvalidRepOriginId;
+
 static void apply_changes(TideIngest *in);
 static void apply_chunk(TideChunk *chunk);
 static void evaluate(TideChunk *chunk, TideWatch *watch);
@@ -97,6 +100,7 @@ void
 tide_apply_begin(void)
 {
 	PushActiveSnapshot(GetLatestSnapshot());
+	session_origin = replorigin_session_origin;
 	replorigin_session_origin = DoNotReplicateId;
 
 	/* the slot is confirmed after this commit, whatever synchronous_commit says */
@@ -107,7 +111,7 @@ tide_apply_begin(void)
 void
 tide_apply_end(void)
 {
-	replorigin_session_origin = InvalidRepOriginId;
+	replorigin_session_origin = session_origin;
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 }
@@ -116,7 +120,7 @@ void
 tide_apply_abort(void)
 {
 	if (replorigin_session_origin == DoNotReplicateId)
-		replorigin_session_origin = InvalidRepOriginId;
+		replorigin_session_origin = session_origin;
 }
 
 /* the checkpoint row, and word of it to listeners unless their queue is filling up */
