@@ -29,14 +29,11 @@ our @EXPORT = qw(install_check store_problems store_ok shadow_of verify_problems
 my $check_sql = <<'SQL';
 CREATE SCHEMA IF NOT EXISTS tide_check;
 
--- a bigint as the eight bytes a C int64 has in memory here
-CREATE OR REPLACE FUNCTION tide_check.bytes(v bigint) RETURNS bytea LANGUAGE sql IMMUTABLE AS
-$$ SELECT decode(string_agg(substr(h, 15 - 2 * i, 2), '' ORDER BY i), 'hex')
-   FROM (SELECT encode(int8send(v), 'hex') AS h) x, generate_series(0, 7) i $$;
-
-CREATE OR REPLACE FUNCTION tide_check.holds(members bytea, bucket bigint, op bigint) RETURNS boolean LANGUAGE sql IMMUTABLE AS
-$$ SELECT coalesce(bool_or(substr(members, i * 20 + 1, 16) = tide_check.bytes(bucket) || tide_check.bytes(op)), false)
-   FROM generate_series(0, length(members) / 20 - 1) i $$;
+-- the C int64 at a place of a packed array
+CREATE OR REPLACE FUNCTION tide_check.int64_at(packed bytea, place int) RETURNS bigint LANGUAGE sql IMMUTABLE AS
+$$ SELECT ('x' || substr(h, 15, 2) || substr(h, 13, 2) || substr(h, 11, 2) || substr(h, 9, 2)
+	|| substr(h, 7, 2) || substr(h, 5, 2) || substr(h, 3, 2) || substr(h, 1, 2))::bit(64)::bigint
+   FROM encode(substr(packed, place, 8), 'hex') h $$;
 
 -- one snapshot for all of it: STABLE
 CREATE OR REPLACE FUNCTION tide_check.problems(compare_source boolean) RETURNS SETOF text STABLE LANGUAGE plpgsql
@@ -58,7 +55,7 @@ BEGIN
 		  FROM unnest(s.attnums) a JOIN pg_attribute ON attrelid = s.relid AND attnum = a AND NOT attisdropped;
 		SELECT string_agg(format('l.k%s = r.c%s', i, a), ' AND ') INTO keys FROM unnest(s.key_attnums) WITH ORDINALITY k(a, i);
 
-		IF compare_source THEN
+		IF compare_source AND source_columns IS NOT NULL THEN
 			FOR n, t IN EXECUTE format($q$
 				WITH shadow AS (SELECT ROW(%1$s)::text AS r FROM tide_shadow.t%2$s),
 					 source AS (SELECT ROW(%3$s)::text AS r FROM %4$s)
@@ -80,11 +77,18 @@ BEGIN
 
 		-- buckets: rows and checksum of the current entries
 		FOR t IN EXECUTE format($q$
-			WITH current AS (
-				SELECT l.bucket_id, l.op_id, l.hash, l.kind, r.ctid AS row
+			WITH entries AS (
+				SELECT l.bucket_id, l.op_id, l.hash, r.ctid AS row, r._op
 				  FROM tide_shadow.log%1$s l JOIN tide_shadow.t%1$s r ON %2$s
-				 WHERE l.kind <> 'l' AND (l.op_id > r._op OR tide_check.holds(r._members, l.bucket_id, l.op_id))),
-			counted AS (
+				 WHERE l.kind <> 'l'),
+			members AS (
+				SELECT r.ctid AS row, tide_check.int64_at(_members, i) AS bucket_id, tide_check.int64_at(_members, i + 8) AS op_id
+				  FROM tide_shadow.t%1$s r, generate_series(1, length(_members), 20) i),
+			current AS (
+				SELECT bucket_id, op_id, hash, row FROM entries WHERE op_id > _op
+				UNION ALL
+				SELECT bucket_id, op_id, hash, row FROM entries JOIN members USING (row, bucket_id, op_id) WHERE op_id <= _op),
+			counted AS MATERIALIZED (
 				SELECT bucket_id, count(*) AS rows, count(DISTINCT row) AS different, sum(hash) %% 4294967296 AS checksum, max(op_id) AS last
 				  FROM current GROUP BY bucket_id)
 			SELECT format('bucket %%s: %%s rows (%%s different), checksum %%s; told %%s rows, checksum %%s', b.bucket_id,

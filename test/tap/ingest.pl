@@ -127,10 +127,10 @@ step('twice, of an empty table too', "BEGIN; TRUNCATE c; TRUNCATE c; COMMIT; TRU
 step('of a large table', "INSERT INTO c SELECT 'many', i FROM generate_series(1, 20000) i; TRUNCATE c");
 
 # ---- COPY, many rows
-$s->query("COPY t (id, part, n, v) FROM stdin;\n" . join('', map { "$_\t" . ($_ % 5) . "\t$_\tcopied\n" } 20_000 .. 24_999) . "\\.\n");
-store_ok($node, 'COPY');
+my $file = PostgreSQL::Test::Utils::tempdir() . '/copy';
+append_to_file($file, join '', map { "$_\t" . ($_ % 5) . "\t$_\tcopied\n" } 20_000 .. 24_999);
+step('COPY', "COPY t (id, part, n, v) FROM '$file'");
 is(rows_of('t'), $s->query('SELECT count(*) FROM t'), 'all of it');
-step('and freeze in a truncated table', "BEGIN; TRUNCATE plain; COPY plain FROM PROGRAM 'seq 1 1000' WITH (FREEZE, FORMAT csv, DELIMITER ';', NULL ''); COMMIT") if 0;
 step('update of all', 'UPDATE t SET n = n + 1');
 step('delete of most', 'DELETE FROM t WHERE id >= 20000');
 
@@ -151,7 +151,7 @@ while (my ($type, $literal) = splice @values, 0, 2)
 }
 $s->query("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN posint AS int CHECK (VALUE > 0); CREATE TYPE pair AS (a int, b text)");
 $s->query('CREATE TABLE types (id int PRIMARY KEY, ' . join(', ', @definitions) . ', twice int GENERATED ALWAYS AS (id * 2) STORED)');
-$s->query('INSERT INTO types VALUES (1, ' . join(', ', @literals) . '), (2)');
+$s->query('INSERT INTO types VALUES (1, ' . join(', ', @literals) . '); INSERT INTO types (id) VALUES (2)');
 $s->query(q{SELECT tide.create_shape('types', '{"table": "types"}')});
 step('types, copied', 'SELECT 1');
 step('types, changed', 'INSERT INTO types VALUES (3, ' . join(', ', @literals) . '); UPDATE types SET id = 4 WHERE id = 1; UPDATE types SET x0 = false; INSERT INTO types SELECT 10 + i FROM generate_series(1, 3) i');
@@ -198,7 +198,7 @@ step('and can be replaced', q{SELECT tide.replace_shape('t_part', '{"table": "t"
 live();
 $s->query('DROP TABLE f');
 store_ok($node, 'a table dropped');
-like($s->query("SELECT state FROM tide.shapes WHERE name = 'f'"), qr/^(failed|building)$/, 'its shapes do not claim to be live') or diag $s->query('TABLE tide.shapes');
+is($s->query("SELECT tables FROM tide.shapes WHERE name = 'f'"), '{(dropped)}', 'tide.shapes shows it');
 $s->query("UPDATE t SET w = 'after the drop'");
 $s->query("SELECT tide.drop_shape('f'), tide.drop_shape('f_big')");
 store_ok($node, 'the others go on');
@@ -211,7 +211,7 @@ for my $memory ('64kB', '1MB')
 	$s->query("ALTER SYSTEM SET tide.apply_memory = '$memory'");
 	$s->query("ALTER SYSTEM SET logical_decoding_work_mem = '$memory'");
 	$s->query('SELECT pg_reload_conf()');
-	step("a large transaction in $memory", "BEGIN; INSERT INTO t (id, n, w) SELECT i, i % 10, repeat('w', 20) FROM generate_series(100000, 200000) i; UPDATE t SET n = n + 1 WHERE id % 3 = 0; DELETE FROM t WHERE id % 10 = 0; UPDATE t SET id = id + 1000000 WHERE id % 10 = 1; COMMIT");
+	step("a large transaction in $memory", "BEGIN; INSERT INTO t (id, n, w) SELECT i, i % 10, repeat('w', 20) FROM generate_series(100000, " . ($memory eq '64kB' ? 170000 : 120000) . ") i; UPDATE t SET n = n + 1 WHERE id % 3 = 0; DELETE FROM t WHERE id % 10 = 0; UPDATE t SET id = id + 1000000 WHERE id % 10 = 1; COMMIT");
 	step('one of big rows', 'BEGIN; UPDATE t SET big = ' . big(40, 'x') . ' WHERE id BETWEEN 100001 AND 100099; UPDATE t SET n = 0 WHERE id BETWEEN 100001 AND 100050; COMMIT');
 	step('truncated in one go', 'TRUNCATE t; INSERT INTO t (id) VALUES (1)');
 }
