@@ -222,14 +222,14 @@ make_slot(const char *slot_name)
 	tide_ingest_create_slot(slot_name);
 	CommitTransactionCommand();
 	StartTransactionCommand();
-	LockRelationOid(tide_meta_relid("state"), ShareLock);
+	LockRelationOid(tide_meta_relid("state"), ShareUpdateExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 }
 
 /*
  * Take the slot and make the decoding context; false if there is nothing to do here:
  * extension dropped, ingest disabled, another worker at it. The lock makes us wait for a
- * tide.start(), stop() or reset() under way.
+ * tide.start(), stop() or reset() under way, and for a second worker that is starting.
  */
 static bool
 worker_start(TideIngest **in)
@@ -245,7 +245,7 @@ worker_start(TideIngest **in)
 		CommitTransactionCommand();
 		return false;
 	}
-	LockRelationOid(tide_meta_relid("state"), ShareLock);
+	LockRelationOid(tide_meta_relid("state"), ShareUpdateExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
