@@ -5,8 +5,8 @@
  * The slot is not transactional, the switch in tide_internal.state is. start() creates the
  * slot before it writes anything (core allows it only then) or leaves that to the worker,
  * which it starts before it commits; the worker waits for the lock on the state table and goes away if the
- * transaction is rolled back. stop() ends the worker before it commits; the postmaster's
- * restart waits for the lock likewise.
+ * transaction is rolled back. stop() ends the worker before it commits, and launches
+ * another if its transaction is rolled back.
  */
 #include "postgres.h"
 
@@ -49,7 +49,11 @@
 
 #define STOP_TRIES		200		/* of STOP_WAIT_MS */
 #define STOP_WAIT_MS	50
+#define STOP_KILL_EVERY 40		/* tries */
 #define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
+
+/* a worker was ended in this transaction */
+static bool relaunch_on_abort = false;
 
 static void require_primary(const char *function);
 static void require_settings(void);
@@ -193,10 +197,25 @@ tide_ingest_start(void)
 	return slot_name;
 }
 
+/* a stop() that is rolled back must not leave the database without its worker */
+static void
+relaunch_at_end(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT && relaunch_on_abort)
+		(void) tide_worker_launch(MyDatabaseId, false);
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT)
+		relaunch_on_abort = false;
+}
+
 /* end whatever worker has the slot; the lock on the state keeps the next one waiting */
 static void
 end_worker(const char *slot_name)
 {
+	static bool is_registered = false;
+
+	if (!is_registered)
+		RegisterXactCallback(relaunch_at_end, NULL);
+	is_registered = true;
 	for (int i = 0; i < STOP_TRIES; i++)
 	{
 		int			pid = slot_holder(slot_name);
@@ -209,8 +228,12 @@ end_worker(const char *slot_name)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_IN_USE),
 					 errmsg("replication slot \"%s\" is in use by process %d", slot_name, pid)));
-		if (proc != NULL && i % 20 == 0)
-			(void) kill(pid, SIGTERM);
+		if (proc != NULL && i % STOP_KILL_EVERY == 0)
+		{
+			/* at first ask it to end for good; the postmaster restarts a terminated one */
+			relaunch_on_abort = true;
+			(void) kill(pid, i == 0 ? SIGUSR2 : SIGTERM);
+		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 i < 10 ? 2 : STOP_WAIT_MS, tide_wait_event_compat("TideStop"));
 		ResetLatch(MyLatch);

@@ -4,12 +4,15 @@
  *
  * Life of a worker: registered by tide.start() or by the launcher (at server start, for
  * every database that has our slot); restarted by the postmaster after any ERROR or
- * crash, one second later; ends for good when tide_internal.state says disabled. An ERROR
+ * crash, one second later; ends for good when tide_internal.state says disabled, or
+ * tide.stop() asks it to. An ERROR
  * leaves its text in tide.status, and if a shape's own expressions raised it, that shape
  * fails and the others go on. Nothing of the worker's memory outlives an ERROR: the next
  * one starts from the checkpoint row.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -58,9 +61,13 @@ static void worker_store(TideIngest *in);
 static void worker_wait(bool retry, bool found);
 static void worker_failed(void);
 static void note_drop(Datum arg, Oid relid);
+static void note_stop(SIGNAL_ARGS);
 
 /* set by an invalidation: the extension may be gone */
 static bool check_extension = false;
+
+/* set by SIGUSR2: tide.stop() wants us to end, between two batches and for good */
+static volatile sig_atomic_t stop_requested = false;
 static Oid	watched_relid = InvalidOid;
 
 void
@@ -130,7 +137,7 @@ tide_worker_launch(Oid dboid, bool wait)
 	strlcpy(worker.bgw_function_name, "tide_worker_main", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
 	worker.bgw_notify_pid = wait ? MyProcPid : 0;
-	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+	if (!RegisterDynamicBackgroundWorker(&worker, wait ? &handle : NULL))
 		return false;
 	if (wait && WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED)
 		ereport(ERROR,
@@ -154,6 +161,7 @@ tide_worker_main(Datum arg)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGUSR2, note_stop);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	tide_settings_set();
@@ -259,9 +267,10 @@ worker_start(TideIngest **in)
 	if (state.enabled && slot == NULL)
 	{
 		make_slot(state.slot_name);
+		tide_state_read(&state);	/* a stop or reset may have come between */
 		slot = SearchNamedReplicationSlot(state.slot_name, true);
 	}
-	wanted = state.enabled && slot->active_pid == 0;
+	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
 	if (wanted)
 	{
 		tide_shared_worker_attach();
@@ -272,6 +281,16 @@ worker_start(TideIngest **in)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	return wanted;
+}
+
+static void
+note_stop(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	stop_requested = true;
+	SetLatch(MyLatch);
+	errno = save_errno;
 }
 
 /* DROP EXTENSION reaches us as an invalidation in the WAL */
@@ -319,6 +338,8 @@ worker_loop(TideIngest *in)
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		if (stop_requested)
+			proc_exit(0);		/* not to be restarted */
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;

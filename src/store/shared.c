@@ -28,8 +28,8 @@
 #include "util/compat.h"
 
 #define TIDE_MAX_DATABASES	64
-#define TIDE_POLL_MS		5	/* waiting without shared memory */
-#define TIDE_SLOW_POLL_MS	100 /* without a worker, on a standby */
+#define TIDE_POLL_MS		5	/* waiting without a worker that tells */
+#define TIDE_SLOW_POLL_MS	100 /* on a standby */
 
 typedef struct TideSharedDb
 {
@@ -326,7 +326,7 @@ tide_shared_wait(int64 after_op_id, XLogRecPtr lsn, long timeout_ms)
 			 */
 			ConditionVariableCancelSleep();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 Min(left, db || RecoveryInProgress() ? TIDE_SLOW_POLL_MS : TIDE_POLL_MS), PG_WAIT_EXTENSION);
+							 Min(left, RecoveryInProgress() ? TIDE_SLOW_POLL_MS : TIDE_POLL_MS), PG_WAIT_EXTENSION);
 			ResetLatch(MyLatch);
 			reached = checkpoint_reached(after_op_id, lsn);
 			shared_find(false);

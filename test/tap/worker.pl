@@ -100,6 +100,12 @@ $s->query('SELECT tide.stop()');
 $s->query('SELECT tide.start()');
 store_ok($node, 'started again');
 
+# ---- stopping for good: a worker that was stopped does not keep its place for a restart
+$s->query('SELECT tide.stop(); SELECT tide.start(); SELECT count(*) FROM tide.sync()') for 1 .. 20;
+store_ok($node, 'stopped and started 20 times in a row');
+$s->query('BEGIN; SELECT tide.stop(); ROLLBACK');
+store_ok($node, 'a stop that is rolled back');
+
 # ---- restart of the server
 $s->quit;
 $node->restart;
