@@ -64,7 +64,6 @@ struct TideLogReader
 };
 
 static void init_keys(TideLogReader *reader);
-static Oid	shadow_index(const char *format, int source_id);
 
 TideLogReader *
 tide_log_reader_open(const TideSource *source, Snapshot snapshot)
@@ -80,9 +79,9 @@ tide_log_reader_open(const TideSource *source, Snapshot snapshot)
 	reader->snapshot = snapshot;
 	reader->heap = table_open(reader->shadow->heap_oid, AccessShareLock);
 	reader->log = table_open(reader->shadow->log_oid, AccessShareLock);
-	reader->key_index = index_open(shadow_index("t%d_key", source->source_id),
+	reader->key_index = index_open(tide_shadow_relid("t%d_key", source->source_id),
 								   AccessShareLock);
-	reader->log_index = index_open(shadow_index("log%d_bucket", source->source_id),
+	reader->log_index = index_open(tide_shadow_relid("log%d_bucket", source->source_id),
 								   AccessShareLock);
 	reader->heap_blocks = RelationGetNumberOfBlocks(reader->heap);
 	reader->log_slot = table_slot_create(reader->log, NULL);
@@ -106,22 +105,6 @@ tide_log_reader_close(TideLogReader *reader)
 	table_close(reader->log, AccessShareLock);
 	table_close(reader->heap, AccessShareLock);
 	MemoryContextDelete(reader->context);
-}
-
-static Oid
-shadow_index(const char *format, int source_id)
-{
-	char		name[NAMEDATALEN];
-	Oid			relid;
-
-	snprintf(name, sizeof(name), format, source_id);
-	relid = get_relname_relid(name, get_namespace_oid("tide_shadow", false));
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("index \"tide_shadow.%s\" does not exist", name),
-				 errhint("Use tide.reset() and tide.start() to rebuild.")));
-	return relid;
 }
 
 /* scan keys with their arguments open */

@@ -27,14 +27,12 @@
 #include "store/shadow.h"
 #include "util/compat.h"
 
-static Oid	shadow_relid(const char *format, int source_id);
 static void shadow_load_columns(TideShadow *shadow);
 static void shadow_load_key(TideShadow *shadow);
 static void shadow_index_row(TideShadow *shadow, TupleTableSlot *slot);
 
-/* Oid of tide_shadow.<format % source_id> */
-static Oid
-shadow_relid(const char *format, int source_id)
+Oid
+tide_shadow_relid(const char *format, int source_id)
 {
 	char		name[NAMEDATALEN];
 	Oid			relid;
@@ -43,9 +41,10 @@ shadow_relid(const char *format, int source_id)
 	relid = get_relname_relid(name, get_namespace_oid("tide_shadow", false));
 	if (!OidIsValid(relid))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("relation \"tide_shadow.%s\" does not exist", name),
-				 errhint("Use tide.reset() and tide.start() to rebuild.")));
+				 errdetail("The table it belongs to has just been rebuilt, or it was removed by hand."),
+				 errhint("Try again; if that does not help use tide.reset() and tide.start().")));
 	return relid;
 }
 
@@ -57,8 +56,8 @@ tide_shadow_load(MemoryContext context, TideSource *source)
 	Relation	rel;
 
 	shadow->source = source;
-	shadow->heap_oid = shadow_relid("t%d", source->source_id);
-	shadow->log_oid = shadow_relid("log%d", source->source_id);
+	shadow->heap_oid = tide_shadow_relid("t%d", source->source_id);
+	shadow->log_oid = tide_shadow_relid("log%d", source->source_id);
 
 	rel = table_open(shadow->heap_oid, AccessShareLock);
 	shadow->desc = CreateTupleDescCopy(RelationGetDescr(rel));
@@ -145,8 +144,8 @@ tide_shadow_open(TideShadow *shadow, bool with_indexes)
 	shadow->log_bulk = GetBulkInsertState();
 	if (!with_indexes)
 		return;
-	shadow->key_oid = shadow_relid("t%d_key", shadow->source->source_id);
-	shadow->log_index_oid = shadow_relid("log%d_bucket", shadow->source->source_id);
+	shadow->key_oid = tide_shadow_relid("t%d_key", shadow->source->source_id);
+	shadow->log_index_oid = tide_shadow_relid("log%d_bucket", shadow->source->source_id);
 	shadow->key_index = index_open(shadow->key_oid, RowExclusiveLock);
 	shadow->log_index = index_open(shadow->log_index_oid, RowExclusiveLock);
 	shadow->key_info = BuildIndexInfo(shadow->key_index);
