@@ -171,7 +171,7 @@ sub shapes_come_and_go
 	my $sql = !defined $extra ? q{SELECT tide.create_shape('extra', '{"table": "accounts", "where": "part = params.p AND n > 10"}')}
 	  : rand() < 0.5 ? q{SELECT tide.replace_shape('extra', '{"table": "docs", "where": "part < 3"}')}
 	  : q{SELECT tide.drop_shape('extra')};
-	$node->psql('postgres', $sql);
+	eval { $node->psql('postgres', $sql) };
 	$extra = ask(q{SELECT 1 FROM tide.shapes WHERE name = 'extra'}) eq '1' ? 1 : undef;
 	return;
 }
@@ -202,7 +202,7 @@ sub crash
 	}
 	if ($kind < 0.8)
 	{
-		$node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE '%tide%'");
+		eval { $node->psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE '%tide%'") };
 		return 'terminations of the worker';
 	}
 	$node->stop('immediate');
@@ -217,7 +217,10 @@ sub ask
 	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 	while (1)
 	{
-		my ($status, $out, $err) = $node->psql('postgres', $sql, on_error_die => 0);
+		# a psql that cannot connect may be gone before it is given its input
+		my ($status, $out, $err) = eval { $node->psql('postgres', $sql, on_error_die => 0) };
+		($status, $err) = (2, "FATAL: $@") if $@ =~ /Broken pipe/;
+		die $@ if $@ && !defined $err;
 		return $out if $status == 0;
 		die "$err in: $sql" if $err !~ /FATAL|could not connect|connection to server|server closed|terminating connection/ || time > $until;
 		usleep(20_000);
