@@ -124,7 +124,9 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		else
 		{
 			/* the shapes may name columns that the shadow has not */
+			tide_apply_begin();
 			tide_catalog_set_source_broken(source->source_id);
+			tide_apply_end();
 			tide_ingest_break(in, source->source_id);
 		}
 	}

@@ -79,6 +79,14 @@ is($node->safe_psql('postgres', q{SELECT tide.start() \gset
 	SELECT tide.sync('20s') \gset
 	SELECT clock_timestamp() - :'since'::timestamptz < interval '15s'}), 't', 'tide.sync() wakes before its time is over');
 
+# a shape over a table that was altered since its copy, found out while it is built
+$node->safe_psql('postgres', q{BEGIN; ALTER TABLE items ADD COLUMN late int DEFAULT 5;
+	SELECT tide.create_shape('late', '{"table": "items", "where": "late = 5"}'); COMMIT});
+is($node->safe_psql('postgres', q{SELECT tide.sync() \gset
+	SELECT state FROM tide.shapes WHERE name = 'late'}), 'live', 'a shape over a table altered just before');
+is($node->safe_psql('postgres', 'SELECT last_error FROM tide.status'), '', 'without an error');
+$node->safe_psql('postgres', "SELECT tide.drop_shape('late')");
+
 # shapes replaced by a session while the worker compiles others anew
 for my $i (1 .. 5)
 {
