@@ -60,23 +60,42 @@ CREATE UNIQUE INDEX shapes_name_key ON tide_internal.shapes (name) WHERE state <
 -- what a definition compiles to; rebuilt from the definition whenever absent
 CREATE TABLE tide_internal.shape_nodes (
 	shape_id      int NOT NULL,
-	node_id       smallint NOT NULL,     -- 0 is the root
+	node_id       smallint NOT NULL,     -- parents before children
 	source_id     int NOT NULL,
-	path          text NOT NULL,         -- '' for the root, else include names joined by '.'
+	parent_id     smallint,              -- NULL for a root
+	path          text NOT NULL,         -- '' for a root, else include names joined by '.'
 	attnums       smallint[] NOT NULL,   -- columns shown, key columns included
 	filter        text,                  -- nodeToString of a boolean expression over source attnums, varno 1
 	keys          text,                  -- nodeToString of the list of key expressions
 	key_args      jsonb NOT NULL,        -- per key expression: what a request must supply
+	join_on       text,                  -- nodeToString of a boolean expression: varno 1 the parent's row, 2 the node's
+	subfilter     text,                  -- nodeToString of a boolean expression with subqueries
+	lookups       text,                  -- nodeToString of the list of the lookups' queries
+	order_by      text,                  -- nodeToString of the list of sort expressions
+	row_limit     bigint,                -- per parent row, or per bucket
+	windows       text,                  -- nodeToString of the list of (expression, bound) pairs
+	details       jsonb,                 -- what belongs to lookups and order_by
 	PRIMARY KEY (shape_id, node_id)
 );
 ALTER TABLE tide_internal.shape_nodes ALTER filter SET STORAGE MAIN,
-	ALTER keys SET STORAGE MAIN, ALTER key_args SET STORAGE MAIN;
+	ALTER keys SET STORAGE MAIN, ALTER key_args SET STORAGE MAIN, ALTER join_on SET STORAGE MAIN,
+	ALTER subfilter SET STORAGE MAIN, ALTER lookups SET STORAGE MAIN, ALTER order_by SET STORAGE MAIN,
+	ALTER windows SET STORAGE MAIN, ALTER details SET STORAGE MAIN;
 COMMENT ON TABLE tide_internal.shape_nodes IS 'compiled nodes of a shape''s tree';
+
+-- every source a shape needs, those of subqueries included; written with shape_nodes
+CREATE TABLE tide_internal.shape_sources (
+	shape_id      int NOT NULL,
+	source_id     int NOT NULL,
+	PRIMARY KEY (shape_id, source_id)
+);
+COMMENT ON TABLE tide_internal.shape_sources IS 'sources each shape depends on';
 
 -- written by the ingest only
 CREATE TABLE tide_internal.buckets (
 	bucket_id     bigint PRIMARY KEY,    -- an op_id, so never used again
 	shape_id      int NOT NULL,
+	node_id       smallint NOT NULL,     -- of shape_nodes: the bucket holds rows of one node
 	key           text[] NOT NULL,       -- canonical text of each key value
 	key_hash      bigint NOT NULL,       -- of key: store/bucket_hash.h
 	row_count     bigint NOT NULL DEFAULT 0,
@@ -84,9 +103,9 @@ CREATE TABLE tide_internal.buckets (
 	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
 	last_op_id    bigint NOT NULL        -- of the newest entry
 ) WITH (fillfactor = 60);
-COMMENT ON TABLE tide_internal.buckets IS 'one shape with one set of parameter values';
+COMMENT ON TABLE tide_internal.buckets IS 'rows of one node of a shape, for one set of key values';
 -- by hash, since a key may be longer than an index entry; the sole writer keeps keys unique
-CREATE INDEX buckets_key ON tide_internal.buckets (shape_id, key_hash);
+CREATE INDEX buckets_key ON tide_internal.buckets (shape_id, node_id, key_hash);
 
 -- written by tide.push
 CREATE TABLE tide_internal.clients (

@@ -1,18 +1,26 @@
 /*
  * shape.h
  *	  The compiled form of a shape, as every reader of shapes sees it.
+ *	  doc/shapes.md explains it.
  *
- * Expressions are PostgreSQL node trees over the *source* table: Var with
- * varno 1 and the source's attnums, so renames cost nothing. They hold no Param: what
- * depends on a request is in the key parts' args. They have been through
- * expression_planner(), so ExecInitExpr() takes them as they are.
+ * Expressions are PostgreSQL node trees over *source* tables and their attnums, so renames
+ * cost nothing. Row expressions (filter, key parts, order_by, windows) use varno 1 for the
+ * node's row; join_on uses varno 1 for the parent's row and 2 for the node's. Row expressions and
+ * join_on have been through expression_planner(), so ExecInitExpr() takes them as they are.
+ * subfilter holds SubLinks with analysed Query trees, in which the node's row is varno 1, one level up.
+ *
+ * The only Param in any of them is TIDE_PARAM_NOW, PARAM_EXTERN of type timestamptz: now(), the
+ * time of the checkpoint. Lookups have, after it, one Param for each of their refs.
  */
 #ifndef TIDE_SHAPE_H
 #define TIDE_SHAPE_H
 
 #include "access/attnum.h"
+#include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+
+#define TIDE_PARAM_NOW		1
 
 typedef enum TideShapeState
 {
@@ -35,28 +43,83 @@ typedef struct TideKeyArg
 } TideKeyArg;
 
 /*
- * One conjunct "expr = value" or "expr IN (values)": an element of the bucket
- * key. A row is in a bucket only if expr is not null.
+ * An element of the bucket key: of a conjunct "expr = value", "expr IN (values)", or
+ * of a lookup. A row is in a bucket only if expr is not null. is_set: expr is an array, and
+ * the row is in the bucket of each of its elements but nulls (type is the elements').
  */
 typedef struct TideKeyPart
 {
 	Node	   *expr;
-	Oid			type;			/* of expr and of each value */
+	bool		is_set;
+	Oid			type;			/* of expr (of its elements) and of each value */
 	int32		typmod;
 	Oid			collation;
-	List	   *args;			/* of TideKeyArg: the values' union */
+	List	   *args;			/* of TideKeyArg: the values' union; NIL: by a lookup */
 } TideKeyPart;
 
+/* what a Param of a lookup stands for; its paramid is 2 + its place in the list */
+typedef struct TideLookupRef
+{
+	bool		is_claim;
+	char	   *name;
+	Oid			type;
+} TideLookupRef;
+
+/*
+ * A subquery over claims and params, run at pull over the shadow tables: its rows are the
+ * values that key parts first_part .. first_part + nparts - 1 of the node may take
+ * together; of a negated one those that they may not take. nparts = 0: a condition on
+ * the request alone; no row means no bucket of the node.
+ */
+typedef struct TideKeyLookup
+{
+	int			first_part;
+	int			nparts;
+	bool		negated;
+	Query	   *query;			/* nparts columns of the parts' types */
+	List	   *refs;			/* of TideLookupRef */
+} TideKeyLookup;
+
+/* one element of order_by */
+typedef struct TideSortKey
+{
+	Node	   *expr;
+	bool		descending;
+	bool		nulls_first;
+} TideSortKey;
+
+/*
+ * A conjunct of filter "expr <op> bound" whose bound is made of now() alone: rows whose expr lies
+ * between two values of bound may enter or leave as time passes. bound never falls as now() rises.
+ */
+typedef struct TideTimeWindow
+{
+	Node	   *expr;
+	Node	   *bound;			/* of the type of expr */
+} TideTimeWindow;
+
+/*
+ * A table in a shape's tree. There is a root for each disjunct of the definition's where that needs
+ * a key of its own, each with a tree of its own. Its rows are in buckets of their own: key of
+ * the parent's bucket, followed by the node's own key parts.
+ */
 typedef struct TideShapeNode
 {
-	int			node_id;		/* 0 is the root */
+	int			node_id;		/* parents before children */
+	int			parent_id;		/* -1: a root */
 	int			source_id;
 	Oid			relid;			/* source table */
-	char	   *path;			/* "" for the root */
+	char	   *path;			/* "" for a root, else include names joined by '.' */
 	int			ncolumns;		/* columns shown, key columns included */
 	AttrNumber *columns;		/* source attnums, ascending */
+	Node	   *join_on;		/* NULL for a root */
 	Node	   *filter;			/* boolean over the row, or NULL for all */
-	List	   *key_parts;		/* of TideKeyPart; NIL: one bucket for all */
+	Node	   *subfilter;		/* boolean with subqueries, or NULL */
+	List	   *key_parts;		/* of TideKeyPart, of this node alone */
+	List	   *lookups;		/* of TideKeyLookup */
+	List	   *order_by;		/* of TideSortKey; with row_limit */
+	int64		row_limit;		/* per parent row, of a root per bucket; 0: none */
+	List	   *windows;		/* of TideTimeWindow */
 } TideShapeNode;
 
 typedef struct TideShape
@@ -66,8 +129,20 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
-	List	   *nodes;			/* of TideShapeNode, root first; NIL: to be
+	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */
 } TideShape;
+
+/* a shape of one table whose rows' membership depends on themselves and time alone */
+static inline bool
+tide_shape_is_plain(const TideShape *shape)
+{
+	const TideShapeNode *root;
+
+	if (list_length(shape->nodes) != 1)
+		return false;
+	root = (const TideShapeNode *) linitial(shape->nodes);
+	return root->subfilter == NULL && root->row_limit == 0;
+}
 
 #endif							/* TIDE_SHAPE_H */

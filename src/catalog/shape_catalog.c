@@ -62,6 +62,7 @@ enum
 	Anum_nodes_shape_id = 1,
 	Anum_nodes_node_id,
 	Anum_nodes_source_id,
+	Anum_nodes_parent_id,
 	Anum_nodes_path,
 	Anum_nodes_attnums,
 	Anum_nodes_filter,
@@ -338,6 +339,8 @@ node_of_scan(MetaScan *scan)
 
 	node->node_id = DatumGetInt16(scan->values[Anum_nodes_node_id - 1]);
 	node->source_id = DatumGetInt32(scan->values[Anum_nodes_source_id - 1]);
+	node->parent_id = scan->nulls[Anum_nodes_parent_id - 1] ? -1 :
+		DatumGetInt16(scan->values[Anum_nodes_parent_id - 1]);
 	node->path = scan_text(scan, Anum_nodes_path);
 	node->columns = scan_array(scan, Anum_nodes_attnums, sizeof(AttrNumber),
 							   &node->ncolumns);

@@ -373,6 +373,7 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 	TideMember	member;
 
 	member.bucket_id = bucket->bucket_id;
+	member.count = 1;
 	if (old == NULL)
 	{
 		member.hash = tide_node_eval_hash(eval, delta->after, delta->after_nulls, NULL);

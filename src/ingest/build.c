@@ -338,7 +338,7 @@ build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes, int 
 		TideShape  *shape = lfirst(lc);
 
 		if (((TideShapeNode *) linitial(shape->nodes))->key_parts == NIL)
-			(void) tide_bucket_for_key(in->buckets, shape->shape_id, NULL, 0,
+			(void) tide_bucket_for_key(in->buckets, shape->shape_id, 0, NULL, 0,
 									   &in->checkpoint.op_id);
 	}
 }

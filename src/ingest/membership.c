@@ -186,7 +186,7 @@ tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *val
 		parts[i] = tide_key_codec_text(eval->codecs[i], value);
 	}
 	MemoryContextSwitchTo(old);
-	return tide_bucket_for_key(buckets, eval->shape->shape_id, parts, eval->nkeys, op_id);
+	return tide_bucket_for_key(buckets, eval->shape->shape_id, eval->node->node_id, parts, eval->nkeys, op_id);
 }
 
 /* of one column's content: the same for any way the value is stored */

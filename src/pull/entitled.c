@@ -132,7 +132,7 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 		TideServedBucket *bucket;
 		bool		is_new;
 
-		if (!tide_bucket_reader_by_key(resolver->reader, shape->shape->shape_id,
+		if (!tide_bucket_reader_by_key(resolver->reader, shape->shape->shape_id, 0,
 									   PointerGetDatum(lfirst(lc)), &info))
 			continue;
 		exists = true;

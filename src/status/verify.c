@@ -169,7 +169,7 @@ bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **code
 
 		parts[i] = CStringGetTextDatum(tide_key_codec_text(codecs[i], value));
 	}
-	if (!tide_bucket_reader_by_key(check->buckets, check->shape->shape_id,
+	if (!tide_bucket_reader_by_key(check->buckets, check->shape->shape_id, 0,
 								   PointerGetDatum(construct_array(parts, nparts, TEXTOID, -1,
 																   false, TYPALIGN_INT)),
 								   &bucket))
@@ -312,7 +312,7 @@ check_shape(TideShape *shape, List *keys, bool by_key)
 		foreach(lc, keys)
 		{
 			Datum		key = PointerGetDatum(lfirst(lc));
-			bool		exists = tide_bucket_reader_by_key(check.buckets, shape->shape_id,
+			bool		exists = tide_bucket_reader_by_key(check.buckets, shape->shape_id, 0,
 														   key, &info);
 
 			if (exists)

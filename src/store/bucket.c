@@ -34,6 +34,7 @@ enum
 {
 	BUCKET_ID,
 	BUCKET_SHAPE,
+	BUCKET_NODE,
 	BUCKET_KEY,
 	BUCKET_KEY_HASH,
 	BUCKET_ROWS,
@@ -43,13 +44,14 @@ enum
 	BUCKET_NATTS
 };
 
-/* all buckets of one (shape, key hash) */
+/* all buckets of one (shape, node, key hash) */
 typedef struct KeyEntry
 {
 	struct
 	{
 		int64		hash;
-		int64		shape_id;
+		int32		shape_id;
+		int32		node_id;
 	}			key;
 	TideBucket *first;
 } KeyEntry;
@@ -105,7 +107,7 @@ tide_buckets_reset(TideBuckets *buckets)
 }
 
 static TideBucket *
-make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id,
+make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id, int node_id,
 			const char *const *parts, int nparts)
 {
 	MemoryContext old = MemoryContextSwitchTo(buckets->context);
@@ -115,6 +117,7 @@ make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id,
 	entry->bucket = bucket;
 	bucket->bucket_id = bucket_id;
 	bucket->shape_id = shape_id;
+	bucket->node_id = node_id;
 	bucket->nparts = nparts;
 	bucket->parts = palloc(sizeof(char *) * Max(nparts, 1));
 	for (int i = 0; i < nparts; i++)
@@ -147,7 +150,8 @@ bucket_from_tuple(TideBuckets *buckets, TupleDesc desc, HeapTuple tuple)
 	parts = palloc(sizeof(char *) * Max(nparts, 1));
 	for (int i = 0; i < nparts; i++)
 		parts[i] = TextDatumGetCString(elems[i]);
-	bucket = make_bucket(buckets, bucket_id, DatumGetInt32(values[BUCKET_SHAPE]), parts, nparts);
+	bucket = make_bucket(buckets, bucket_id, DatumGetInt32(values[BUCKET_SHAPE]),
+						 DatumGetInt16(values[BUCKET_NODE]), parts, nparts);
 	bucket->exists = true;
 	bucket->row_count = DatumGetInt64(values[BUCKET_ROWS]);
 	bucket->checksum = (uint32) DatumGetInt64(values[BUCKET_CHECKSUM]);
@@ -168,21 +172,23 @@ bucket_has_key(const TideBucket *bucket, const char *const *parts, int nparts)
 	return true;
 }
 
-/* read the table's buckets of one (shape, key hash) into the cache entry */
+/* read the table's buckets of one (shape, node, key hash) into the cache entry */
 static void
 load_key_entry(TideBuckets *buckets, KeyEntry *entry)
 {
 	Relation	rel = tide_meta_open("buckets", AccessShareLock);
-	ScanKeyData key[2];
+	ScanKeyData key[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
 	ScanKeyInit(&key[0], BUCKET_SHAPE + 1, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) entry->key.shape_id));
-	ScanKeyInit(&key[1], BUCKET_KEY_HASH + 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int32GetDatum(entry->key.shape_id));
+	ScanKeyInit(&key[1], BUCKET_NODE + 1, BTEqualStrategyNumber, F_INT2EQ,
+				Int16GetDatum((int16) entry->key.node_id));
+	ScanKeyInit(&key[2], BUCKET_KEY_HASH + 1, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(entry->key.hash));
 	scan = systable_beginscan(rel, tide_meta_relid("buckets_key"), true,
-							  SnapshotSelf, 2, key);
+							  SnapshotSelf, 3, key);
 	entry->first = NULL;
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
@@ -196,8 +202,8 @@ load_key_entry(TideBuckets *buckets, KeyEntry *entry)
 }
 
 TideBucket *
-tide_bucket_for_key(TideBuckets *buckets, int shape_id, const char *const *parts,
-					int nparts, int64 *op_id)
+tide_bucket_for_key(TideBuckets *buckets, int shape_id, int node_id,
+					const char *const *parts, int nparts, int64 *op_id)
 {
 	KeyEntry	probe;
 	KeyEntry   *entry;
@@ -206,6 +212,7 @@ tide_bucket_for_key(TideBuckets *buckets, int shape_id, const char *const *parts
 
 	probe.key.hash = tide_bucket_key_hash(parts, nparts);
 	probe.key.shape_id = shape_id;
+	probe.key.node_id = node_id;
 	entry = hash_search(buckets->by_key, &probe.key, HASH_ENTER, &found);
 	if (!found)
 		load_key_entry(buckets, entry);
@@ -213,7 +220,7 @@ tide_bucket_for_key(TideBuckets *buckets, int shape_id, const char *const *parts
 		if (bucket_has_key(bucket, parts, nparts))
 			return bucket;
 
-	bucket = make_bucket(buckets, ++(*op_id), shape_id, parts, nparts);
+	bucket = make_bucket(buckets, ++(*op_id), shape_id, node_id, parts, nparts);
 	bucket->exists = bucket->is_new = true;
 	bucket->first_op_id = bucket->last_op_id = *op_id;
 	bucket->next_same_hash = entry->first;
@@ -245,12 +252,12 @@ tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id)
 	{
 		/* load through its key, so that both tables know the same struct */
 		bucket = bucket_from_tuple(buckets, RelationGetDescr(rel), tuple);
-		(void) tide_bucket_for_key(buckets, bucket->shape_id,
+		(void) tide_bucket_for_key(buckets, bucket->shape_id, bucket->node_id,
 								   (const char *const *) bucket->parts,
 								   bucket->nparts, NULL);
 	}
 	else
-		bucket = make_bucket(buckets, bucket_id, 0, NULL, 0);	/* known missing */
+		bucket = make_bucket(buckets, bucket_id, 0, 0, NULL, 0);	/* known missing */
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return bucket->exists ? bucket : NULL;
@@ -284,6 +291,7 @@ bucket_to_tuple(const TideBucket *bucket, TupleDesc desc)
 		parts[i] = CStringGetTextDatum(bucket->parts[i]);
 	values[BUCKET_ID] = Int64GetDatum(bucket->bucket_id);
 	values[BUCKET_SHAPE] = Int32GetDatum(bucket->shape_id);
+	values[BUCKET_NODE] = Int16GetDatum((int16) bucket->node_id);
 	values[BUCKET_KEY] = PointerGetDatum(construct_array(parts, bucket->nparts, TEXTOID,
 														 -1, false, TYPALIGN_INT));
 	values[BUCKET_KEY_HASH] =

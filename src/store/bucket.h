@@ -12,6 +12,7 @@ typedef struct TideBucket
 {
 	int64		bucket_id;		/* hash key */
 	int			shape_id;
+	int			node_id;
 	int			nparts;
 	char	  **parts;			/* the key's canonical texts */
 	int64		row_count;
@@ -30,7 +31,7 @@ typedef struct TideBuckets TideBuckets;
 extern TideBuckets *tide_buckets_create(MemoryContext parent);
 
 /* by key; made if missing, taking the next op_id as its id */
-extern TideBucket *tide_bucket_for_key(TideBuckets *buckets, int shape_id,
+extern TideBucket *tide_bucket_for_key(TideBuckets *buckets, int shape_id, int node_id,
 									   const char *const *parts, int nparts,
 									   int64 *op_id);
 

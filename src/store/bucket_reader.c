@@ -26,6 +26,7 @@ enum
 {
 	Anum_bucket_id = 1,
 	Anum_bucket_shape,
+	Anum_bucket_node,
 	Anum_bucket_key,
 	Anum_bucket_key_hash,
 	Anum_bucket_rows,
@@ -72,6 +73,7 @@ read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
 	heap_deform_tuple(tuple, RelationGetDescr(reader->rel), values, nulls);
 	info->bucket_id = DatumGetInt64(values[Anum_bucket_id - 1]);
 	info->shape_id = DatumGetInt32(values[Anum_bucket_shape - 1]);
+	info->node_id = DatumGetInt16(values[Anum_bucket_node - 1]);
 	info->key = (Datum) 0;
 	info->row_count = DatumGetInt64(values[Anum_bucket_rows - 1]);
 	info->checksum = (uint32) DatumGetInt64(values[Anum_bucket_checksum - 1]);
@@ -106,22 +108,24 @@ same_parts(char **a, int na, char **b, int nb)
 }
 
 bool
-tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, Datum key,
+tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id, Datum key,
 						  TideBucketInfo *info)
 {
 	int			nparts;
 	char	  **parts = key_parts(key, &nparts);
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	bool		found = false;
 
 	ScanKeyInit(&keys[0], Anum_bucket_shape, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(shape_id));
-	ScanKeyInit(&keys[1], Anum_bucket_key_hash, BTEqualStrategyNumber, F_INT8EQ,
+	ScanKeyInit(&keys[1], Anum_bucket_node, BTEqualStrategyNumber, F_INT2EQ,
+				Int16GetDatum((int16) node_id));
+	ScanKeyInit(&keys[2], Anum_bucket_key_hash, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(tide_bucket_key_hash((const char *const *) parts, nparts)));
 	scan = systable_beginscan(reader->rel, reader->key_index, true, reader->snapshot,
-							  2, keys);
+							  3, keys);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		int			nstored;

@@ -12,6 +12,7 @@ typedef struct TideBucketInfo
 {
 	int64		bucket_id;
 	int			shape_id;
+	int			node_id;
 	Datum		key;			/* text[]; filled in by the scans only */
 	int64		row_count;
 	uint32		checksum;
@@ -26,8 +27,8 @@ extern TideBucketReader *tide_bucket_reader_open(Snapshot snapshot);
 extern void tide_bucket_reader_close(TideBucketReader *reader);
 
 /* false if there is no such bucket; key is a text[] */
-extern bool tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, Datum key,
-									  TideBucketInfo *info);
+extern bool tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id,
+									  Datum key, TideBucketInfo *info);
 extern bool tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id,
 									 TideBucketInfo *info);
 

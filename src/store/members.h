@@ -1,7 +1,7 @@
 /*
  * members.h
  *	  The column _members of a shadow row: a packed array of (bucket, op_id of
- *	  the row's newest entry there, hash), 20 bytes each in native byte order.
+ *	  the row's newest entry there, hash, count), 24 bytes each in native byte order.
  *
  * The bytea has a 1-byte or 4-byte header and no alignment: everything goes
  * through memcpy. Callers pass a detoasted (PG_DETOAST_DATUM_PACKED) value.
@@ -14,13 +14,14 @@
 
 #include "util/compat.h"
 
-#define TIDE_MEMBER_SIZE	20
+#define TIDE_MEMBER_SIZE	24
 
 typedef struct TideMember
 {
 	int64		bucket_id;
 	int64		op_id;
 	uint32		hash;
+	uint32		count;			/* parent rows that bring it there; of a root 1 */
 } TideMember;
 
 static inline int
@@ -38,6 +39,7 @@ tide_members_get(const struct varlena *members, int i)
 	memcpy(&member.bucket_id, p, 8);
 	memcpy(&member.op_id, p + 8, 8);
 	memcpy(&member.hash, p + 16, 4);
+	memcpy(&member.count, p + 20, 4);
 	return member;
 }
 
@@ -50,6 +52,7 @@ tide_members_put(char *data, int i, const TideMember *member)
 	memcpy(p, &member->bucket_id, 8);
 	memcpy(p + 8, &member->op_id, 8);
 	memcpy(p + 16, &member->hash, 4);
+	memcpy(p + 20, &member->count, 4);
 }
 
 /* index of the bucket's member, or -1 */

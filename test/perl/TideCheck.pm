@@ -83,7 +83,7 @@ BEGIN
 				 WHERE l.kind <> 'l'),
 			members AS (
 				SELECT r.ctid AS row, tide_check.int64_at(_members, i) AS bucket_id, tide_check.int64_at(_members, i + 8) AS op_id
-				  FROM tide_shadow.t%1$s r, generate_series(1, length(_members), 20) i),
+				  FROM tide_shadow.t%1$s r, generate_series(1, length(_members), 24) i),
 			current AS (
 				SELECT bucket_id, op_id, hash, row FROM entries WHERE op_id > _op
 				UNION ALL
