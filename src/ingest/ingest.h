@@ -36,7 +36,10 @@ typedef struct TideWatch
 	int			copy_nxip;
 	TransactionId *copy_xip;	/* sorted */
 
-	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
+	List	   *evals;			/* of TideNodeEval: direct nodes on it */
+	List	   *joined;			/* of TideJoined on it, see tree.h */
+	bool	   *used;			/* by column position: some joined node depends on it; or NULL */
+	struct TideVersions *versions;	/* of its rows in this batch; set with used */
 } TideWatch;
 
 typedef struct TideIngest
@@ -54,6 +57,10 @@ typedef struct TideIngest
 	TideBuckets *buckets;
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;
+	List	   *trees;			/* of TideJoined: parents before children */
+	List	   *tree_plans;		/* saved plans of theirs, to be freed on reload */
+	MemoryContext tree_context; /* of versions, until the end of the batch */
+	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
 	List	   *broken;			/* source_ids to rebuild */
 	List	   *copied;			/* of TideCopied */
