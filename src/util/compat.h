@@ -141,4 +141,20 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define tide_is_background_worker_compat(proc) ((proc)->isBackgroundWorker)
 #endif
 
+/* 18 (80feb727c "Add OLD/NEW support to RETURNING") */
+#if PG_VERSION_NUM >= 180000
+#define expandRTE_compat(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, VAR_RETURNING_DEFAULT, -1, false, names, vars)
+#else
+#define expandRTE_compat(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, -1, false, names, vars)
+#endif
+
+/* 16 (a61b1f748 "Rework query relation permission checking") */
+#if PG_VERSION_NUM >= 160000
+#define clear_rteperminfos_compat(query) ((query)->rteperminfos = NIL)
+#else
+#define clear_rteperminfos_compat(query) ((void) (query))
+#endif
+
 #endif							/* TIDE_COMPAT_H */
