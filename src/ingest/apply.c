@@ -37,6 +37,7 @@
 #include "ingest/build.h"
 #include "ingest/fold.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
 #include "util/meta_table.h"
@@ -72,8 +73,14 @@ tide_ingest_apply(TideIngest *in)
 	ListCell   *lc;
 
 	tide_apply_begin();
+	in->last_at = checkpoint->at;
+	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
+		batch->at : GetCurrentTimestamp();
+	checkpoint->at = Max(checkpoint->at, in->last_at);
+	tide_node_eval_set_now(checkpoint->at);
 	if (batch->store != NULL)
 		apply_changes(in);
+	tide_tree_apply(in);
 	if (batch->acks != NULL)
 		apply_acks(in);
 	tide_buckets_flush(in->buckets);
@@ -81,8 +88,6 @@ tide_ingest_apply(TideIngest *in)
 		tide_catalog_set_source_broken(lfirst_int(lc));
 
 	checkpoint->lsn = batch->lsn;
-	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
-		batch->at : GetCurrentTimestamp();
 	checkpoint->changes += batch->nchanges;
 	checkpoint->transactions += batch->ntransactions;
 	checkpoint->batches++;
@@ -249,6 +254,9 @@ apply_chunk(TideChunk *chunk)
 		write_rows(chunk, lfirst(lc));
 		write_log(&plans[foreach_current_index(lc)]);
 	}
+	for (int i = 0; i < chunk->ndeltas; i++)
+		if (chunk->deltas[i]->watch->used != NULL)
+			tide_tree_note_delta(chunk->in, chunk->deltas[i]);
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);
 	if (tide_buckets_are_many(chunk->in->buckets))
@@ -287,7 +295,7 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 				delta->new_buckets[e] =
 					tide_node_eval_bucket(eval, chunk->in->buckets, delta->after,
 										  delta->after_nulls, op_id);
-			if (delta->existed && eval->shape->built_op_id >=
+			if (delta->existed && !eval->in_tree && eval->shape->built_op_id >=
 				DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]))
 				delta->old_buckets[e] =
 					tide_node_eval_bucket(eval, chunk->in->buckets, delta->before,
@@ -393,18 +401,23 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 	return member;
 }
 
-/* op_ids and entries of one row, and what its shadow row says of them */
-static void
-plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
+/* a bucket held by a joined node: the row stays in it until the end of the batch decides */
+static TideNodeEval *
+joined_eval(const TideDelta *delta, const TideBucket *bucket)
 {
-	TideMember *old = NULL;
-	int			nold = old_members(chunk, delta, &old);
-	int			nnew = 0;
-	int			nevals = list_length(delta->watch->evals);
-	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * Max(nevals, 1));
-	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
+	TideJoined *joined = delta->watch->joined == NIL ? NULL :
+		tide_tree_of_bucket(delta->watch, bucket);
 
-	/* a key with other bits is another key to clients: leave first, then enter */
+	return joined == NULL || joined->is_direct ? NULL : joined->eval;
+}
+
+/* which old memberships go on; a key with other bits is another key to clients: leave, then enter */
+static bool *
+kept_members(TideChunk *chunk, TideDelta *delta, TideMember *old, int nold)
+{
+	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
+	int			nevals = list_length(delta->watch->evals);
+
 	for (int i = 0; delta->exists && !delta->key_changed && i < nold; i++)
 		for (int e = 0; e < nevals; e++)
 			if (delta->new_buckets[e] != NULL &&
@@ -415,9 +428,59 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 		TideBucket *bucket = kept[i] ? NULL :
 			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
+		if (bucket != NULL && delta->exists && !delta->key_changed &&
+			joined_eval(delta, bucket) != NULL)
+			kept[i] = true;
+	}
+	return kept;
+}
+
+/* members of joined nodes, with an entry if what they show has changed */
+static int
+plan_joined(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideMember *old, int nold,
+			const bool *kept, bytea *packed)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = kept[i] ?
+			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id) : NULL;
+		TideNodeEval *eval = bucket ? joined_eval(delta, bucket) : NULL;
+		TideMember	member;
+
+		if (eval == NULL)
+			continue;
+		member = plan_member(chunk, delta, plan, eval, bucket, &old[i]);
+		member.count = old[i].count;
+		tide_members_put(VARDATA(packed), n++, &member);
+	}
+	return n;
+}
+
+/* op_ids and entries of one row, and what its shadow row says of them */
+static void
+plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
+{
+	TideMember *old = NULL;
+	int			nold = old_members(chunk, delta, &old);
+	int			nevals = list_length(delta->watch->evals);
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (nold + nevals + 1));
+	bool	   *kept = kept_members(chunk, delta, old, nold);
+	int			nnew = 0;
+
+	delta->buckets_differ = false;
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = kept[i] ? NULL :
+			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
+
 		if (bucket != NULL)
 			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, old[i].hash);
+		delta->buckets_differ |= !kept[i];
 	}
+	if (delta->watch->joined != NIL && delta->exists)
+		nnew = plan_joined(chunk, delta, plan, old, nold, kept, packed);
 	for (int e = 0; delta->exists && e < nevals; e++)
 	{
 		TideBucket *bucket = delta->new_buckets[e];
@@ -429,6 +492,7 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 		for (int i = 0; i < nold; i++)
 			if (kept[i] && old[i].bucket_id == bucket->bucket_id)
 				was = &old[i];
+		delta->buckets_differ |= was == NULL;
 		member = plan_member(chunk, delta, plan, list_nth(delta->watch->evals, e), bucket,
 							 was);
 		tide_members_put(VARDATA(packed), nnew++, &member);

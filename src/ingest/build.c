@@ -39,6 +39,7 @@
 #include "ingest/build.h"
 #include "ingest/capture.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 #include "ingest/rebuild.h"
 #include "store/shared.h"
 
@@ -60,6 +61,8 @@ typedef struct Build
 } Build;
 
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
+static bool prepare_tree(TideIngest *in, TideShape *shape, bool *later);
+static bool has_columns(TideIngest *in, TideShape *shape);
 static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
@@ -68,6 +71,42 @@ static void build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *
 						int options);
 static void build_flush(Build *build);
 static void build_end(Build *build, bool is_live);
+
+/*
+ * Next step before a tree can be decided: copy a table that is not there yet, or make the
+ * indexes and let it follow changes; tree_build.c does the rest.
+ */
+static bool
+prepare_tree(TideIngest *in, TideShape *shape, bool *later)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
+			tide_watch_of_source(in, source->source_id) != NULL)
+			continue;
+		tide_evaluating_shape = shape->shape_id;
+		if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+			!copy_source(in, source, NIL))
+			*later = true;
+		tide_evaluating_shape = 0;
+		return !*later;
+	}
+	if (!has_columns(in, shape))
+		return true;
+	tide_apply_begin();
+	tide_evaluating_shape = shape->shape_id;
+	tide_tree_create_indexes(in, shape);
+	tide_evaluating_shape = 0;
+	tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
+								 ++in->checkpoint.op_id, NULL);
+	tide_checkpoint_store(in);
+	tide_apply_end();
+	return true;
+}
 
 bool
 tide_ingest_build(TideIngest *in, bool *later)
@@ -85,6 +124,12 @@ tide_ingest_build(TideIngest *in, bool *later)
 
 		if (shape->state != TIDE_SHAPE_BUILDING || shape->built_op_id != 0 || root == NULL)
 			continue;
+		if (!tide_shape_is_plain(shape))
+		{
+			if (prepare_tree(in, shape, later))
+				return true;
+			continue;
+		}
 		foreach(lc2, in->sources)
 		{
 			TideSource *source = lfirst(lc2);
@@ -110,7 +155,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		TideShape  *shape = lfirst(lc);
 
 		if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id == 0 &&
-			shape->nodes != NIL &&
+			shape->nodes != NIL && tide_shape_is_plain(shape) &&
 			((TideShapeNode *) linitial(shape->nodes))->source_id == source->source_id)
 			shapes = lappend(shapes, shape);
 	}
@@ -153,6 +198,33 @@ table_is_as_copied(const TideSource *source)
 		return true;			/* dropped: what there was can be served */
 	result = tide_source_matches(source, rel);
 	table_close(rel, NoLock);
+	return result;
+}
+
+/*
+ * Whether the shadows have the columns of their tables, which the shape may name; breaks those
+ * that have not.
+ */
+static bool
+has_columns(TideIngest *in, TideShape *shape)
+{
+	ListCell   *lc;
+	bool		result = true;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
+			!ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+			table_is_as_copied(source))
+			continue;
+		tide_apply_begin();
+		tide_catalog_set_source_broken(source->source_id);
+		tide_apply_end();
+		tide_ingest_break(in, source->source_id);
+		result = false;
+	}
 	return result;
 }
 

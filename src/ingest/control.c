@@ -40,6 +40,7 @@
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -304,6 +305,8 @@ round_steps(TideIngest *in, int64 max_changes)
 				tide_ingest_apply(in);
 			left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
 		} while (!is_done && !in->needs_reload);
+		while (!in->needs_reload && tide_tree_build_step(in))
+			CHECK_FOR_INTERRUPTS();
 		is_done = is_done && !in->needs_reload;
 	}
 	return in->checkpoint.changes - before;

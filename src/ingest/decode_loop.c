@@ -54,6 +54,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	in->watch_context = AllocSetContextCreate(context, "tide watches",
 											  ALLOCSET_DEFAULT_SIZES);
 	in->owner = ResourceOwnerCreate(NULL, "tide ingest");
+	in->tree_context = AllocSetContextCreate(context, "tide trees", ALLOCSET_DEFAULT_SIZES);
 	in->batch = tide_batch_create(context, in->owner);
 	in->buckets = tide_buckets_create(context);
 	in->clients_relid = tide_meta_relid("clients");

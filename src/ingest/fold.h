@@ -24,6 +24,7 @@ typedef struct TideDelta
 	bool	   *after_nulls;
 	bool	   *changed;		/* by column position; set if existed and exists */
 	bool		key_changed;	/* equal to the index, but other bits */
+	bool		buckets_differ; /* the buckets that hold it are others than before */
 	TideBucket **old_buckets;	/* by eval: where it was, unless _members tells */
 	TideBucket **new_buckets;	/* by eval */
 } TideDelta;

@@ -60,6 +60,7 @@ typedef struct TideIngest
 	List	   *trees;			/* of TideJoined: parents before children */
 	List	   *tree_plans;		/* saved plans of theirs, to be freed on reload */
 	MemoryContext tree_context; /* of versions, until the end of the batch */
+	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
 	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
 	List	   *broken;			/* source_ids to rebuild */

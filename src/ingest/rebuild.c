@@ -71,13 +71,15 @@ run_for(const char *sql, int id)
 static void
 unbuild_shapes(int source_id)
 {
-	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_nodes n"
+	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
 	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL"
-				   " FROM tide_internal.shape_nodes n WHERE n.source_id = $1"
+				   " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
 				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
 				   source_id);
-	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_nodes n"
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
+	(void) run_for("DELETE FROM tide_internal.shape_sources d USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
 	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
@@ -228,9 +230,9 @@ drop_unused_sources(TideIngest *in, bool *later)
 		 * second look sees one that committed just before we got our lock.
 		 */
 		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
-					" AND NOT EXISTS (SELECT FROM tide_internal.shape_nodes n"
+					" AND NOT EXISTS (SELECT FROM tide_internal.shape_sources n"
 					" WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
-			run_for("SELECT FROM tide_internal.shape_nodes n WHERE n.source_id = $1",
+			run_for("SELECT FROM tide_internal.shape_sources n WHERE n.source_id = $1",
 					source_id) > 0)
 			continue;
 		if (!tide_shadow_drop(source_id))

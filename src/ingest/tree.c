@@ -127,7 +127,26 @@ tide_tree_load(TideIngest *in, TideShape *shape)
 	foreach(lc, joined)
 		tide_tree_make_sql(in, lfirst(lc));
 	tide_evaluating_shape = 0;
+	foreach(lc, joined)
+	{
+		TideJoined *node = lfirst(lc);
+
+		if (node->is_direct)
+			node->watch->evals = lappend(node->watch->evals, node->eval);
+	}
 	in->trees = list_concat(in->trees, joined);
+}
+
+void
+tide_tree_unload(TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->tree_plans)
+		SPI_freeplan(lfirst(lc));
+	list_free(in->tree_plans);
+	in->tree_plans = NIL;
+	in->trees = NIL;
 }
 
 TideJoined *
@@ -160,6 +179,7 @@ own_mask(const TideDelta *delta)
 		TideJoined *joined = lfirst(lc);
 		bool		concerned = !delta->existed || delta->key_changed;
 
+
 		if (joined->is_direct)
 			continue;
 		for (int i = 0; !concerned && i < delta->watch->shadow->ncolumns; i++)
@@ -171,10 +191,10 @@ own_mask(const TideDelta *delta)
 }
 
 void
-tide_tree_note_delta(TideIngest *in, const TideDelta *delta, bool buckets_differ)
+tide_tree_note_delta(TideIngest *in, const TideDelta *delta)
 {
 	TideWatch  *watch = delta->watch;
-	bool		differs = buckets_differ || !delta->existed || !delta->exists ||
+	bool		differs = delta->buckets_differ || !delta->existed || !delta->exists ||
 		delta->key_changed;
 
 	for (int i = 0; !differs && i < watch->shadow->ncolumns; i++)
@@ -337,11 +357,14 @@ rows_desc(void)
 }
 
 void
-tide_tree_add_row(TideJoined *joined, ItemPointer tid)
+tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer tid)
 {
 	bool		found;
-	TideTreeRow *row = hash_search(joined->rows, tid, HASH_ENTER, &found);
+	TideTreeRow *row;
 
+	if (joined->rows == NULL)
+		joined->rows = create_rows(in);
+	row = hash_search(joined->rows, tid, HASH_ENTER, &found);
 	if (!found)
 		row->holds = false;
 }
@@ -349,10 +372,11 @@ tide_tree_add_row(TideJoined *joined, ItemPointer tid)
 static void
 add_found_row(void *arg, HeapTuple tuple, TupleDesc desc)
 {
+	Pass	   *pass = arg;
 	bool		isnull;
 	Datum		tid = SPI_getbinval(tuple, desc, 1, &isnull);
 
-	tide_tree_add_row(arg, (ItemPointer) DatumGetPointer(tid));
+	tide_tree_add_row(pass->in, pass->joined, (ItemPointer) DatumGetPointer(tid));
 }
 
 /* R as a relation */
@@ -376,7 +400,7 @@ rows_input(TideJoined *joined, Inputs *inputs)
 
 /* rows of the node that changed themselves, where they are now */
 static void
-gather_own(TideJoined *joined)
+gather_own(TideIngest *in, TideJoined *joined)
 {
 	TideShadow *shadow = joined->watch->shadow;
 	TideVersions *versions = joined->watch->versions;
@@ -396,7 +420,7 @@ gather_own(TideJoined *joined)
 		for (int i = 0; i < shadow->nkeys; i++)
 			key[i] = slot->tts_values[TIDE_SHADOW_FIXED + shadow->key_pos[i]];
 		if (tide_shadow_fetch(shadow, key))
-			tide_tree_add_row(joined, &shadow->fetched->tts_tid);
+			tide_tree_add_row(in, joined, &shadow->fetched->tts_tid);
 	}
 	tide_shadow_end_fetch(shadow);
 	ExecDropSingleTupleTableSlot(slot);
@@ -410,8 +434,10 @@ has_versions(const TideWatch *watch)
 
 /* rows whose window a rival or a parent may have changed */
 static void
-gather_limited(TideIngest *in, TideJoined *joined)
+gather_limited(Pass *pass)
 {
+	TideIngest *in = pass->in;
+	TideJoined *joined = pass->joined;
 	Inputs		inputs = {0};
 	TideVersions none = {0};
 
@@ -423,15 +449,17 @@ gather_limited(TideIngest *in, TideJoined *joined)
 		none.store = tuplestore_begin_heap(false, false, tide_spool_memory);
 	rows_input(joined, &inputs);
 	run_statement(in, joined, joined->limit_sql, &joined->limit_plan, &inputs, add_found_row,
-				  joined);
+				  pass);
 	tuplestore_end(inputs.rows);
 	end_versions(&none);
 }
 
 /* children in the windows of parents that came, went or changed */
 static void
-gather_by_parent(TideIngest *in, TideJoined *joined, TideVersions *versions)
+gather_by_parent(Pass *pass, TideVersions *versions)
 {
+	TideIngest *in = pass->in;
+	TideJoined *joined = pass->joined;
 	Inputs		inputs = {0};
 
 	if (versions == NULL || versions->n == 0)
@@ -441,16 +469,18 @@ gather_by_parent(TideIngest *in, TideJoined *joined, TideVersions *versions)
 	inputs.nrivals = (joined->watch->versions ? joined->watch->versions->n : 0) +
 		hash_get_num_entries(joined->rows);
 	run_statement(in, joined, joined->add_sql, &joined->add_plan, &inputs, add_found_row,
-				  joined);
+				  pass);
 }
 
 static void
-gather(TideIngest *in, TideJoined *joined)
+gather(Pass *pass)
 {
+	TideIngest *in = pass->in;
+	TideJoined *joined = pass->joined;
 	ListCell   *lc;
 
 	if (!joined->is_direct && has_versions(joined->watch))
-		gather_own(joined);
+		gather_own(in, joined);
 	foreach(lc, joined->reaches)
 	{
 		TideReach  *reach = lfirst(lc);
@@ -460,22 +490,22 @@ gather(TideIngest *in, TideJoined *joined)
 			continue;
 		inputs.versions = reach->from->versions;
 		inputs.versions_of = reach->from;
-		run_statement(in, joined, reach->sql, &reach->plan, &inputs, add_found_row, joined);
+		run_statement(in, joined, reach->sql, &reach->plan, &inputs, add_found_row, pass);
 	}
 	if (joined->window_sql != NULL && in->last_at != in->checkpoint.at)
 	{
 		Inputs		inputs = {0};
 
 		run_statement(in, joined, joined->window_sql, &joined->window_plan, &inputs,
-					  add_found_row, joined);
+					  add_found_row, pass);
 	}
 	if (joined->node->row_limit > 0)
 	{
-		gather_limited(in, joined);
+		gather_limited(pass);
 		if (joined->parent != NULL)
 		{
-			gather_by_parent(in, joined, joined->parent->watch->versions);
-			gather_by_parent(in, joined, &joined->parent->moved);
+			gather_by_parent(pass, joined->parent->watch->versions);
+			gather_by_parent(pass, &joined->parent->moved);
 		}
 	}
 }
@@ -744,7 +774,7 @@ tide_tree_pass(TideIngest *in, TideJoined *joined)
 	tide_shadow_open(shadow, true);
 	if (joined->rows == NULL)
 		joined->rows = create_rows(in);
-	gather(in, joined);
+	gather(&pass);
 	recompute(&pass);
 	CommandCounterIncrement();
 	if (joined->parent != NULL && joined->node->row_limit == 0)

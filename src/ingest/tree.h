@@ -80,17 +80,20 @@ typedef struct TideTreeCounts
 /* at reload: the joined nodes of a shape whose sources are all there; in watch_context */
 extern void tide_tree_load(TideIngest *in, TideShape *shape);
 
+/* before a reload */
+extern void tide_tree_unload(TideIngest *in);
+
 /* the joined node of this watch that a bucket belongs to, or NULL */
 extern TideJoined *tide_tree_of_bucket(const TideWatch *watch, const TideBucket *bucket);
 
 /* a row of a watch with joined nodes has changed and is written */
-extern void tide_tree_note_delta(TideIngest *in, const TideDelta *delta, bool buckets_differ);
+extern void tide_tree_note_delta(TideIngest *in, const TideDelta *delta);
 
 /* decide what the batch's changes, and the time since the last one, mean for joined nodes */
 extern void tide_tree_apply(TideIngest *in);
 
 /* put a row into R */
-extern void tide_tree_add_row(TideJoined *joined, ItemPointer tid);
+extern void tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer tid);
 
 /* one node, then those below it see what it moved; R is emptied */
 extern void tide_tree_pass(TideIngest *in, TideJoined *joined);
@@ -112,7 +115,9 @@ extern void tide_tree_make_sql(TideIngest *in, TideJoined *joined);
 /* columns of the node's own table (positions) that decide on membership */
 extern void tide_tree_mark_deciding(TideJoined *joined, TideIngest *in);
 
-/* columns that tree_sql.c's statements join or compare: (relid, attnums) lists; see tree_index.c */
+/* tree_index.c */
+
+/* indexes that the shape's statements and lookups ask for, unless they are there */
 extern void tide_tree_create_indexes(TideIngest *in, const TideShape *shape);
 
 /* tree_write.c */
@@ -138,6 +143,9 @@ extern void tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWa
 
 /* whether some shape waits for its build to go on */
 extern bool tide_tree_is_building(const TideIngest *in);
+
+/* after a reload: what is under way may be of shapes that are gone */
+extern void tide_tree_build_forget(TideIngest *in);
 
 /* next slice of a build, in a transaction of its own; false if there was nothing to do */
 extern bool tide_tree_build_step(TideIngest *in);

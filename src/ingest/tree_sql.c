@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -412,7 +413,7 @@ static void
 add_reaches(Reacher *r, int offset, SubLink *link, FlattenContext *flatten, bool is_conjunct)
 {
 	Query	   *query = (Query *) link->subselect;
-	List	   *tests = comparisons(link->testexpr);
+	List	   *tests = link->subLinkType == ALL_SUBLINK ? NIL : comparisons(link->testexpr);
 
 	for (int i = 1; i <= list_length(query->rtable); i++)
 	{

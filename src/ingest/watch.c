@@ -16,6 +16,7 @@
 #include "ingest/build.h"
 #include "ingest/ingest.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
 static void read_snapshot(TideWatch *watch);
@@ -30,6 +31,8 @@ tide_ingest_reload(TideIngest *in)
 
 	InvalidateSystemCaches();
 	tide_buckets_reset(in->buckets);
+	tide_tree_build_forget(in);
+	tide_tree_unload(in);
 	MemoryContextReset(in->watch_context);
 	old = MemoryContextSwitchTo(in->watch_context);
 
@@ -120,6 +123,31 @@ tide_watch_of_source(TideIngest *in, int source_id)
 	return NULL;
 }
 
+/* whether all tables of a shape are watched: none is missing, or about to be rebuilt */
+static bool
+has_watches(TideIngest *in, const TideShape *shape)
+{
+	ListCell   *lc;
+
+	if (shape->nodes == NIL)
+		return false;
+	foreach(lc, tide_shape_relids(shape))
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (hash_search(in->watches, &relid, HASH_FIND, NULL) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void
+add_tree(TideIngest *in, TideShape *shape)
+{
+	if (has_watches(in, shape))
+		tide_tree_load(in, shape);
+}
+
 /* a shape's nodes take part once its initial entries are written */
 static void
 add_nodes(TideIngest *in, TideShape *shape)
@@ -128,6 +156,11 @@ add_nodes(TideIngest *in, TideShape *shape)
 
 	if (shape->state == TIDE_SHAPE_FAILED || shape->built_op_id == 0)
 		return;
+	if (!tide_shape_is_plain(shape))
+	{
+		add_tree(in, shape);
+		return;
+	}
 	foreach(lc, shape->nodes)
 	{
 		TideShapeNode *node = lfirst(lc);

@@ -42,6 +42,7 @@
 #include "ingest/build.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -57,6 +58,7 @@
 static bool worker_start(TideIngest **in);
 static void worker_loop(TideIngest *in);
 static bool worker_build(TideIngest *in);
+static bool worker_slice(TideIngest *in);
 static void worker_store(TideIngest *in);
 static void worker_wait(bool retry, bool found);
 static void worker_failed(void);
@@ -361,6 +363,8 @@ worker_loop(TideIngest *in)
 		worker_store(in);
 		if (in->needs_reload || retry)
 			retry = worker_build(in);
+		if (worker_slice(in))
+			continue;
 		if (at_end && !found && tide_shared_target() <= tide_ingest_position(in))
 			worker_wait(retry, found);
 		else if (at_end && !tide_shared_available())
@@ -383,6 +387,22 @@ worker_store(TideIngest *in)
 	}
 	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
 	tide_ingest_confirm(in, tide_ingest_position(in));
+}
+
+/* one slice of a build; true if there is more to do at once */
+static bool
+worker_slice(TideIngest *in)
+{
+	bool		done;
+
+	if (!tide_tree_is_building(in) || in->needs_reload)
+		return in->needs_reload;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	done = tide_tree_build_step(in);
+	CommitTransactionCommand();
+	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
+	return done;
 }
 
 /* build whatever waits for it; true if something has to be tried again soon */

@@ -68,6 +68,10 @@ typedef struct TideShadow
 	Relation	log_index;
 	struct IndexInfo *key_info;
 	struct IndexInfo *log_info;
+	int			nextra;			/* further indexes of the shadow table, for joins */
+	Relation   *extra;
+	struct IndexInfo **extra_infos;
+	struct EState *estate;		/* for their expressions */
 	TupleTableSlot *fetched;
 	struct IndexScanDescData *scan; /* kept from fetch to fetch */
 	struct BulkInsertStateData *heap_bulk;
@@ -92,6 +96,10 @@ typedef struct TideLogEntry
 /* DDL, as the extension's owner; the indexes are made after the copy */
 extern void tide_shadow_create(const TideSource *source);
 extern void tide_shadow_create_indexes(const TideSource *source);
+
+/* a further index on the shadow table, unless there is one of that name; a column list as text */
+extern void tide_shadow_add_index(const TideSource *source, const char *name,
+								  const char *columns);
 
 /* false if a reader is at work on it: try again later */
 extern bool tide_shadow_drop(int source_id);

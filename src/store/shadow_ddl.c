@@ -112,6 +112,14 @@ tide_shadow_create_indexes(const TideSource *source)
 	pfree(sql.data);
 }
 
+void
+tide_shadow_add_index(const TideSource *source, const char *name, const char *columns)
+{
+	if (!OidIsValid(get_relname_relid(name, get_namespace_oid("tide_shadow", false))))
+		run_ddl(psprintf("CREATE INDEX %s ON tide_shadow.t%d (%s)", name, source->source_id,
+						 columns));
+}
+
 /* undo ALTER EXTENSION ADD TABLE: from 17 (e5bc9454e) on the types of the table are members too */
 static void
 leave_extension(Oid relid)
