@@ -132,15 +132,16 @@ tide_state_read(TideState *state)
 {
 	Relation	rel = tide_meta_open("state", AccessShareLock);
 	HeapTuple	tuple = only_row(rel, GetActiveSnapshot());
-	Datum		values[6];
-	bool		nulls[6];
+	Datum		values[7];
+	bool		nulls[7];
 
-	Assert(RelationGetDescr(rel)->natts == 6);
+	Assert(RelationGetDescr(rel)->natts == lengthof(values));
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	state->enabled = DatumGetBool(values[1]);
 	strlcpy(state->slot_name, nulls[2] ? "" : NameStr(*DatumGetName(values[2])),
 			NAMEDATALEN);
 	state->epoch = *DatumGetUUIDP(values[3]);
+	state->secret = *DatumGetUUIDP(values[6]);
 	heap_freetuple(tuple);
 	table_close(rel, AccessShareLock);
 }

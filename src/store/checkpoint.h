@@ -25,6 +25,7 @@ typedef struct TideState
 	bool		enabled;
 	char		slot_name[NAMEDATALEN]; /* "" if never started */
 	pg_uuid_t	epoch;
+	pg_uuid_t	secret;			/* not to be told anybody */
 } TideState;
 
 /* both read under the active snapshot, without rights of the caller */
