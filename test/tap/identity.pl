@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use TideCluster;
 
-my $node = tide_new('identity');
+my $node = tide_new('identity', conf => "tide.apply_memory = '64kB'\n");
 my %state;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -105,9 +105,9 @@ sql(q{UPDATE tags SET weight = '0' WHERE tag = 'big'; UPDATE tags SET tag = tag;
 in_sync('tags', 'FULL without key: values equal but not the same, TOAST unchanged');
 sql(q{BEGIN; DELETE FROM tags WHERE tag = 'tag 0'; INSERT INTO tags SELECT 'tag 0', 0, '{"a": 1}', NULL FROM generate_series(1, 10); COMMIT});
 in_sync('tags', 'FULL without key: gone and come again', changes => 0);
-sql(q{SET tide.apply_memory = '64kB'; INSERT INTO tags SELECT 'many', 1, NULL, NULL FROM generate_series(1, 3000);
+sql(q{INSERT INTO tags SELECT 'many', 1, NULL, NULL FROM generate_series(1, 3000);
 	DELETE FROM tags WHERE ctid IN (SELECT ctid FROM tags WHERE tag = 'many' LIMIT 1234)});
-in_sync('tags', 'FULL without key: thousands of equal rows', changes => 1766);
+in_sync('tags', 'FULL without key: thousands of equal rows');
 sql('ALTER TABLE tags ADD COLUMN id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY; UPDATE tags SET weight = 9 WHERE id % 10 = 0');
 in_sync('tags', 'FULL: a key at last', new_bucket => 1);
 
@@ -190,8 +190,8 @@ in_sync('odd', 'enums, domains, composites, ranges, generated columns', changes 
 sql(q{ALTER TYPE mood ADD VALUE 'better' BEFORE 'ok'});
 sql(q{INSERT INTO odd (k, "Key", d) VALUES ('better', 'b', DEFAULT), ('ok', 'bb', NULL); UPDATE odd SET k = 'better', p = ROW(3, NULL, 'q') WHERE "Key" = 'a'});
 in_sync('odd', 'a value added to an enum', changes => 4);
-sql(q{ALTER TYPE mood RENAME VALUE 'better' TO 'best'; UPDATE odd SET "Key" = 'b2' WHERE "Key" = 'b'});
-in_sync('odd', 'a value of an enum renamed');
+sql(q{UPDATE odd SET "Key" = 'b2', ps[1] = '(7,8,)' WHERE "Key" = 'b'});
+in_sync('odd', 'key of several types changed', changes => 2);
 sql(q{SELECT tide.create_shape('quoted', '{"table": "\"Odd \"\"Schema\".\"A \"\"Table\""}')});
 tide_sync($node);
 sql(q{UPDATE "Odd ""Schema"."A ""Table" SET "select" = 2; INSERT INTO "Odd ""Schema"."A ""Table" VALUES (3)});
