@@ -13,6 +13,13 @@ CREATE TABLE tide_internal.state (
 COMMENT ON TABLE tide_internal.state IS 'switch, slot and history epoch of this database''s ingest';
 INSERT INTO tide_internal.state DEFAULT VALUES;
 
+-- written by the ingest when it cannot rule out that the database was put back in time
+CREATE TABLE tide_internal.epochs (
+	epoch         uuid PRIMARY KEY,
+	last_op_id    bigint NOT NULL        -- cookies of that epoch count up to here
+);
+COMMENT ON TABLE tide_internal.epochs IS 'former epochs whose history the present one goes on with';
+
 -- one row; written by the ingest only, in the transaction of the batch it describes
 CREATE TABLE tide_internal.checkpoints (
 	singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),

@@ -267,6 +267,7 @@ tide_rebuild_all(void)
 		unbuild_shapes(source_id);
 	}
 	(void) run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
+	(void) run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
 	(void) run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
 				   " WHERE $1 = 0", 0);
 }

@@ -281,20 +281,39 @@ merge_end(Merge *merge)
 	tide_shadow_close(merge->watch->shadow);
 }
 
+static void
+run(const char *sql, Oid type, Datum value)
+{
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args(sql, 1, &type, &value, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	tide_spi_end(&frame);
+}
+
+/*
+ * The database may have been put back in time, by a restore or by the promotion of a standby
+ * that lagged: then clients have seen op_ids that will be given out once more. So a new
+ * epoch begins; cookies of the old one count as far as it is known here.
+ */
+static void
+begin_epoch(int64 last_op_id)
+{
+	run("INSERT INTO tide_internal.epochs SELECT epoch, $1 FROM tide_internal.state",
+		INT8OID, Int64GetDatum(last_op_id));
+	run("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid() WHERE $1 > 0",
+		INT4OID, Int32GetDatum(1));
+	CommandCounterIncrement();
+}
+
 /* tell of it in tide.status */
 static void
 note_loss(const char *message)
 {
-	TideSpiFrame frame;
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(message)};
-
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute_with_args("UPDATE tide_internal.state SET last_error = $1,"
-							  " last_error_at = pg_catalog.clock_timestamp()",
-							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not store what was lost");
-	tide_spi_end(&frame);
+	run("UPDATE tide_internal.state SET last_error = $1,"
+		" last_error_at = pg_catalog.clock_timestamp()",
+		TEXTOID, CStringGetTextDatum(message));
 }
 
 void
@@ -326,6 +345,7 @@ tide_resync_if_lost(TideIngest *in)
 		ereport(LOG,
 				(errmsg("%s", message)));
 		note_loss(message);
+		begin_epoch(in->checkpoint.op_id);
 		tide_acks_adopt();
 	}
 	in->checkpoint.lsn = begin;
