@@ -42,10 +42,12 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		coalesce(w.pid, r.active_pid) AS pid,
 		CASE WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
 			 WHEN r.active_pid IS NOT NULL THEN 'running'
+			 WHEN s.slot_name IS NOT NULL AND (r.slot_name IS NULL OR r.wal_status = 'lost') AND
+				(s.enabled OR c.op_id > 0) THEN 'slot lost'
 			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
 		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
-		p.wal_end - greatest(c.lsn, r.confirmed_flush_lsn) AS lag_bytes,
-		CASE WHEN p.wal_end <= greatest(c.lsn, r.confirmed_flush_lsn) THEN interval '0'
+		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
+		CASE WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
 			 ELSE pg_catalog.clock_timestamp() - c.at END AS lag,
 		p.wal_end - r.restart_lsn AS wal_retained_bytes,
 		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at

@@ -57,12 +57,11 @@ typedef struct LogPlan
 static RepOriginId session_origin = InvalidRepOriginId;
 
 static void apply_changes(TideIngest *in);
-static void apply_chunk(TideChunk *chunk);
 static void evaluate(TideChunk *chunk, TideWatch *watch);
 static void plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan);
 static void write_rows(TideChunk *chunk, TideWatch *watch);
 static void write_log(LogPlan *plan);
-static void apply_truncate(TideChunk *chunk, TideWatch *watch);
+static void apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 static void apply_acks(TideIngest *in);
 
 void
@@ -84,6 +83,10 @@ tide_ingest_apply(TideIngest *in)
 	if (batch->acks != NULL)
 		apply_acks(in);
 	tide_buckets_flush(in->buckets);
+	foreach(lc, in->regrouped)
+		tide_catalog_set_source_live(lfirst(lc));
+	list_free(in->regrouped);
+	in->regrouped = NIL;
 	foreach(lc, in->broken)
 		tide_catalog_set_source_broken(lfirst_int(lc));
 
@@ -194,15 +197,15 @@ apply_changes(TideIngest *in)
 		kind = heap_getattr(&tuple, TIDE_SPOOL_KIND + 1, watch->spool_desc, &isnull);
 		if (DatumGetChar(kind) == TIDE_CHANGE_TRUNCATE)
 		{
-			apply_chunk(&chunk);
-			apply_truncate(&chunk, watch);
+			tide_chunk_apply(&chunk);
+			apply_truncate(&chunk, watch, &tuple);
 			continue;
 		}
 		tide_chunk_add(&chunk, watch, &tuple);
 		if (tide_chunk_is_full(&chunk))
-			apply_chunk(&chunk);
+			tide_chunk_apply(&chunk);
 	}
-	apply_chunk(&chunk);
+	tide_chunk_apply(&chunk);
 	MemoryContextDelete(chunk.context);
 
 	hash_seq_init(&status, in->watches);
@@ -222,8 +225,8 @@ chunk_watches(const TideChunk *chunk)
 	return watches;
 }
 
-static void
-apply_chunk(TideChunk *chunk)
+void
+tide_chunk_apply(TideChunk *chunk)
 {
 	MemoryContext old;
 	List	   *watches;
@@ -579,10 +582,18 @@ write_log(LogPlan *plan)
 	tide_log_append(plan->watch->shadow, plan->entries, plan->n, 0);
 }
 
-/* every row of the shadow leaves; deleted row by row, so that pulls under way still see them */
+/*
+ * Every row of the shadow leaves, or of one partition; deleted row by row, so that pulls
+ * under way still see them.
+ */
 static void
-apply_truncate(TideChunk *chunk, TideWatch *watch)
+apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 {
+	int			leaf = watch->shadow->leaf_pos;
+	bool		isnull = true;
+	Datum		only = leaf < 0 ? (Datum) 0 :
+		heap_getattr(spooled, TIDE_SPOOL_FIXED + watch->shadow->nkeys + leaf + 1,
+					 watch->spool_desc, &isnull);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TideShadow *shadow = watch->shadow;
 	TableScanDesc scan = table_beginscan(shadow->heap, snapshot, 0, NULL);
@@ -590,12 +601,16 @@ apply_truncate(TideChunk *chunk, TideWatch *watch)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
+		bool		unused;
+
 		CHECK_FOR_INTERRUPTS();
+		if (!isnull && slot_getattr(slot, leaf + 1 + TIDE_SHADOW_FIXED, &unused) != only)
+			continue;
 		tide_chunk_add_delete(chunk, watch, slot);
 		if (tide_chunk_is_full(chunk))
-			apply_chunk(chunk);
+			tide_chunk_apply(chunk);
 	}
-	apply_chunk(chunk);
+	tide_chunk_apply(chunk);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);

@@ -49,6 +49,9 @@ extern void tide_chunk_reset(TideChunk *chunk);
 /* fold one change of the batch in; not for truncates */
 extern void tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 
+/* add a row, in slot in the shadow's layout, as it is to be from now on */
+extern void tide_chunk_add_row(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot);
+
 /* add the deletion of a shadow row that is in slot */
 extern void tide_chunk_add_delete(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot);
 

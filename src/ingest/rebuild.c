@@ -19,6 +19,7 @@
 #include "catalog/shape_catalog.h"
 #include "ingest/apply.h"
 #include "ingest/rebuild.h"
+#include "ingest/resync.h"
 #include "store/shadow.h"
 #include "shape/compile.h"
 #include "util/spi.h"
@@ -92,14 +93,19 @@ rebuild_broken(TideIngest *in, bool *later)
 	foreach(lc, in->broken)
 	{
 		int			source_id = lfirst_int(lc);
+		TideResyncResult result = tide_resync(in, source_id);
 
-		if (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))
+		if (result == TIDE_RESYNC_LATER ||
+			(result == TIDE_RESYNC_NOT &&
+			 (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))))
 		{
 			*later = true;
 			continue;
 		}
-		unbuild_shapes(source_id);
+		if (result == TIDE_RESYNC_NOT)
+			unbuild_shapes(source_id);
 		in->broken = foreach_delete_current(in->broken, lc);
+		in->regrown = list_delete_int(in->regrown, source_id);
 		return true;
 	}
 	return false;
@@ -263,6 +269,7 @@ tide_rebuild_all(void)
 		unbuild_shapes(source_id);
 	}
 	(void) run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
+	(void) run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
 	(void) run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
 				   " WHERE $1 = 0", 0);
 }

@@ -19,6 +19,7 @@
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
+static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
@@ -30,6 +31,7 @@ tide_ingest_reload(TideIngest *in)
 	ListCell   *lc;
 
 	InvalidateSystemCaches();
+	in->routes = NULL;
 	tide_buckets_reset(in->buckets);
 	tide_tree_build_forget(in);
 	tide_tree_unload(in);
@@ -49,8 +51,11 @@ tide_ingest_reload(TideIngest *in)
 
 		if (source->broken)
 			tide_ingest_break(in, source->source_id);
-		if (source->live && !list_member_int(in->broken, source->source_id))
-			add_watch(in, source);
+		if (source->live)
+			add_watch(in, source)->is_broken =
+				list_member_int(in->broken, source->source_id);
+		if (source->live && source->snapshot_lsn > in->checkpoint.lsn)
+			add_copied(in, 0, 0, source->snapshot_lsn);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
@@ -65,6 +70,17 @@ tide_ingest_break(TideIngest *in, int source_id)
 
 	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
+}
+
+static void
+add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn)
+{
+	TideCopied *copied = palloc(sizeof(TideCopied));
+
+	copied->shape_id = shape_id;
+	copied->built_op_id = built_op_id;
+	copied->lsn = lsn;
+	in->copied = lappend(in->copied, copied);
 }
 
 static TideWatch *
@@ -173,12 +189,8 @@ add_nodes(TideIngest *in, TideShape *shape)
 													 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING)
 		{
-			TideCopied *copied = palloc(sizeof(TideCopied));
-
-			copied->shape_id = shape->shape_id;
-			copied->built_op_id = shape->built_op_id;
-			copied->lsn = watch->shadow->source->snapshot_lsn;
-			in->copied = lappend(in->copied, copied);
+			add_copied(in, shape->shape_id, shape->built_op_id,
+					   watch->shadow->source->snapshot_lsn);
 		}
 	}
 }

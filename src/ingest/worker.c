@@ -52,6 +52,8 @@
 #define RESTART_SECONDS		1
 #define IDLE_MS				1000	/* the net under lost wake-ups */
 #define RETRY_MS			20		/* something was locked or in doubt */
+#define IDLE_CHECKPOINT_BYTES	(256 * 1024)	/* of WAL without anything for us, */
+#define IDLE_CHECKPOINT_MS	1000	/* or so long after the last checkpoint */
 #define POLL_MIN_MS			1		/* without preload: look at the WAL */
 #define POLL_MAX_MS			10
 
@@ -211,21 +213,10 @@ drop_orphan_slots(void)
 	}
 }
 
-/*
- * The slot is missing: never made, or lost. What was built with a lost one has a gap, so
- * it is taken apart, for good, before there is a new slot.
- */
+/* the slot is missing: never made, or lost; what was missed is found out by tide_ingest_open() */
 static void
 make_slot(const char *slot_name)
 {
-	if (tide_ingest_has_history())
-	{
-		ereport(LOG,
-				(errmsg("replication slot \"%s\" is lost, rebuilding all shapes", slot_name)));
-		tide_apply_begin();
-		tide_rebuild_all();
-		tide_apply_end();
-	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	StartTransactionCommand();
@@ -372,10 +363,27 @@ worker_loop(TideIngest *in)
 	}
 }
 
+/*
+ * The slot is never ahead of the checkpoint row, so that one that is was not left so by us.
+ * Hence where there is WAL but nothing for us the row has to move now and then.
+ */
+static bool
+idle_checkpoint_is_due(const TideIngest *in)
+{
+	XLogRecPtr	position = tide_ingest_position((TideIngest *) in);
+
+	if (position <= in->checkpoint.lsn || position <= XactLastCommitEnd)
+		return false;
+	return position - in->checkpoint.lsn > IDLE_CHECKPOINT_BYTES ||
+		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+								   IDLE_CHECKPOINT_MS);
+}
+
 /* apply the batch, if any, and let go of the WAL behind it */
 static void
 worker_store(TideIngest *in)
 {
+	in->batch->is_asked_for |= idle_checkpoint_is_due(in);
 	if (!tide_batch_is_empty(in->batch))
 	{
 		tide_shared_worker_state(TIDE_WORKER_APPLYING);
@@ -386,7 +394,7 @@ worker_store(TideIngest *in)
 		pgstat_report_stat(false);
 	}
 	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
-	tide_ingest_confirm(in, tide_ingest_position(in));
+	tide_ingest_confirm(in, in->checkpoint.lsn);
 }
 
 /* one slice of a build; true if there is more to do at once */

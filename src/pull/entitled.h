@@ -22,6 +22,7 @@ typedef struct TideServedShape
 {
 	TideShape  *shape;
 	bool		live;
+	bool		held;			/* its tables are being compared: later */
 	struct TideChangeWriter *writer;	/* made when first needed */
 } TideServedShape;
 

@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/table_key.h"
 #include "store/shadow.h"
 #include "util/compat.h"
 
@@ -92,7 +93,14 @@ shadow_load_columns(TideShadow *shadow)
 	for (int i = 0; i < shadow->natts_source; i++)
 		shadow->attnum_pos[i] = -1;
 	for (int i = 0; i < shadow->ncolumns; i++)
+	{
 		shadow->attnum_pos[source->columns[i]] = i;
+		shadow->nown += TIDE_ATTNUM_IS_OWN(source->columns[i]);
+	}
+	shadow->leaf_pos = shadow->natts_source > TIDE_ATTNUM_LEAF ?
+		shadow->attnum_pos[TIDE_ATTNUM_LEAF] : -1;
+	shadow->is_keyless = source->keys[0] == TIDE_ATTNUM_ROW;
+	shadow->nhashed = shadow->ncolumns - (shadow->is_keyless ? 2 : 0);
 }
 
 static void
@@ -230,6 +238,26 @@ tide_shadow_fetch(TideShadow *shadow, const Datum *key)
 		shadow->key_scan[i].sk_argument = key[i];
 	index_rescan(shadow->scan, shadow->key_scan, shadow->nkeys, NULL, 0);
 	return index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
+}
+
+int
+tide_shadow_count_copies(TideShadow *shadow, Datum row)
+{
+	IndexScanDesc scan = index_beginscan_compat(shadow->heap, shadow->key_index,
+												SnapshotSelf, 1, 0);
+	TupleTableSlot *slot = table_slot_create(shadow->heap, NULL);
+	int			count = 0;
+	bool		isnull;
+
+	/* they are numbered from 1 without a gap: the last one's number */
+	shadow->key_scan[0].sk_argument = row;
+	index_rescan(scan, shadow->key_scan, 1, NULL, 0);
+	if (index_getnext_slot(scan, BackwardScanDirection, slot))
+		count = DatumGetInt32(slot_getattr(slot, shadow->key_pos[1] + 1 + TIDE_SHADOW_FIXED,
+										   &isnull));
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	return count;
 }
 
 void

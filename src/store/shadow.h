@@ -56,6 +56,10 @@ typedef struct TideShadow
 	int			ncolumns;
 	int			nkeys;
 	int		   *key_pos;		/* positions of the key columns */
+	int			nown;			/* of them at the end: not the table's own, see table_key.h */
+	bool		is_keyless;		/* the key is TIDE_ATTNUM_ROW and _COPY, the last columns */
+	int			nhashed;		/* first columns that make up the former */
+	int			leaf_pos;		/* of TIDE_ATTNUM_LEAF or -1 */
 	int			natts_source;	/* highest attnum + 1, for attnum_pos */
 	int		   *attnum_pos;		/* by source attnum: position or -1 */
 	struct ScanKeyData *key_scan;	/* equality on each key column, argument open */
@@ -118,6 +122,9 @@ extern void tide_shadow_close(TideShadow *shadow);
  */
 extern bool tide_shadow_fetch(TideShadow *shadow, const Datum *key);
 extern void tide_shadow_end_fetch(TideShadow *shadow);
+
+/* of a keyless source: how many copies of a row there are, as of now */
+extern int	tide_shadow_count_copies(TideShadow *shadow, Datum row);
 
 /* slot to fill for the i-th row of a multi-insert, cleared */
 extern TupleTableSlot *tide_shadow_slot(TideShadow *shadow, int i);

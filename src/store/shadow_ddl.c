@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "catalog/table_key.h"
 #include "store/shadow.h"
 #include "util/spi.h"
 
@@ -34,8 +35,15 @@ static const char *const table_names[] = {"t%d", "log%d"};
 static void
 append_column_type(StringInfo sql, TupleDesc desc, AttrNumber attnum)
 {
-	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+	Form_pg_attribute att;
 
+	if (TIDE_ATTNUM_IS_OWN(attnum))
+	{
+		appendStringInfoString(sql, format_type_extended(tide_own_column_type(attnum), -1,
+														 FORMAT_TYPE_FORCE_QUALIFY));
+		return;
+	}
+	att = TupleDescAttr(desc, attnum - 1);
 	appendStringInfoString(sql, format_type_extended(att->atttypid, att->atttypmod,
 													 FORMAT_TYPE_TYPEMOD_GIVEN |
 													 FORMAT_TYPE_FORCE_QUALIFY));
