@@ -26,6 +26,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "replication/origin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -40,6 +41,7 @@
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
+#include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
 
@@ -63,6 +65,7 @@ static void write_rows(TideChunk *chunk, TideWatch *watch);
 static void write_log(LogPlan *plan);
 static void apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 static void apply_acks(TideIngest *in);
+static TimestampTz batch_time(const TideBatch *batch);
 
 void
 tide_ingest_apply(TideIngest *in)
@@ -73,9 +76,7 @@ tide_ingest_apply(TideIngest *in)
 
 	tide_apply_begin();
 	in->last_at = checkpoint->at;
-	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
-		batch->at : GetCurrentTimestamp();
-	checkpoint->at = Max(checkpoint->at, in->last_at);
+	checkpoint->at = Max(batch_time(batch), in->last_at);
 	tide_node_eval_set_now(checkpoint->at);
 	if (batch->store != NULL)
 		apply_changes(in);
@@ -98,6 +99,19 @@ tide_ingest_apply(TideIngest *in)
 	tide_checkpoint_store(in);
 	tide_apply_end();
 	tide_batch_reset(batch);
+}
+
+/* now() of the batch: when it was committed, or it is now */
+static TimestampTz
+batch_time(const TideBatch *batch)
+{
+	if (tide_clock != NULL && tide_clock[0] != '\0')
+		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(tide_clock),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+	return batch->ntransactions > 0 && !batch->is_asked_for ? batch->at :
+		GetCurrentTimestamp();
 }
 
 /*

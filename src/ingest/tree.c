@@ -70,6 +70,23 @@ watch_of_relid(TideIngest *in, Oid relid)
 	return hash_search(in->watches, &relid, HASH_FIND, NULL);
 }
 
+/* have versions of the table's rows noted */
+void
+tide_tree_use(TideWatch *watch, int position)
+{
+	TideShadow *shadow = watch->shadow;
+
+	if (watch->used == NULL)
+	{
+		watch->used = palloc0(sizeof(bool) * Max(shadow->ncolumns, 1));
+		watch->versions = palloc0(sizeof(TideVersions));
+		for (int i = 0; i < shadow->nkeys; i++)
+			watch->used[shadow->key_pos[i]] = true;
+	}
+	if (position >= 0)
+		watch->used[position] = true;
+}
+
 static TideJoined *
 make_joined(TideIngest *in, TideShape *shape, TideShapeNode *node, List *before)
 {
@@ -90,29 +107,13 @@ make_joined(TideIngest *in, TideShape *shape, TideShapeNode *node, List *before)
 		{
 			joined->parent = other;
 			other->has_children = true;
+			tide_tree_use(other->watch, -1);
 		}
 	}
 	joined->bit = Min(list_length(joined->watch->joined), OWN_BITS - 1);
 	joined->watch->joined = lappend(joined->watch->joined, joined);
 	joined->decides = palloc0(sizeof(bool) * Max(joined->watch->shadow->ncolumns, 1));
 	return joined;
-}
-
-/* have versions of the table's rows noted */
-void
-tide_tree_use(TideWatch *watch, int position)
-{
-	TideShadow *shadow = watch->shadow;
-
-	if (watch->used == NULL)
-	{
-		watch->used = palloc0(sizeof(bool) * Max(shadow->ncolumns, 1));
-		watch->versions = palloc0(sizeof(TideVersions));
-		for (int i = 0; i < shadow->nkeys; i++)
-			watch->used[shadow->key_pos[i]] = true;
-	}
-	if (position >= 0)
-		watch->used[position] = true;
 }
 
 void
@@ -805,6 +806,17 @@ is_concerned(const TideIngest *in, const TideJoined *joined)
 		return true;
 	foreach(lc, joined->reaches)
 		if (has_versions(((TideReach *) lfirst(lc))->from))
+			return true;
+	return false;
+}
+
+bool
+tide_tree_has_windows(const TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->trees)
+		if (((TideJoined *) lfirst(lc))->window_sql != NULL)
 			return true;
 	return false;
 }

@@ -98,6 +98,9 @@ extern void tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer ti
 /* one node, then those below it see what it moved; R is emptied */
 extern void tide_tree_pass(TideIngest *in, TideJoined *joined);
 
+/* whether time alone changes some node */
+extern bool tide_tree_has_windows(const TideIngest *in);
+
 /* forget versions noted so far */
 extern void tide_tree_reset(TideIngest *in);
 

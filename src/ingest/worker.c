@@ -46,6 +46,7 @@
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
+#include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
 
@@ -62,7 +63,8 @@ static void worker_loop(TideIngest *in);
 static bool worker_build(TideIngest *in);
 static bool worker_slice(TideIngest *in);
 static void worker_store(TideIngest *in);
-static void worker_wait(bool retry, bool found);
+static void worker_wait(const TideIngest *in, bool retry, bool found);
+static bool is_time_for_tick(const TideIngest *in);
 static void worker_failed(void);
 static void note_drop(Datum arg, Oid relid);
 static void note_stop(SIGNAL_ARGS);
@@ -346,7 +348,7 @@ worker_loop(TideIngest *in)
 
 		tide_shared_worker_state(TIDE_WORKER_READING);
 		at_end = tide_ingest_read(in, 0);
-		if (tide_build_is_waiting(in, in->batch->lsn))
+		if (tide_build_is_waiting(in, in->batch->lsn) || is_time_for_tick(in))
 			in->batch->is_asked_for = true;
 		if (check_extension)
 			exit_if_dropped();
@@ -357,9 +359,9 @@ worker_loop(TideIngest *in)
 		if (worker_slice(in))
 			continue;
 		if (at_end && !found && tide_shared_target() <= tide_ingest_position(in))
-			worker_wait(retry, found);
+			worker_wait(in, retry, found);
 		else if (at_end && !tide_shared_available())
-			worker_wait(retry, true);
+			worker_wait(in, retry, true);
 	}
 }
 
@@ -377,6 +379,15 @@ idle_checkpoint_is_due(const TideIngest *in)
 	return position - in->checkpoint.lsn > IDLE_CHECKPOINT_BYTES ||
 		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
 								   IDLE_CHECKPOINT_MS);
+}
+
+/* whether rows may enter or leave by time alone, and the last checkpoint is long ago */
+static bool
+is_time_for_tick(const TideIngest *in)
+{
+	return tide_tree_has_windows(in) &&
+		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+								   tide_tick_interval);
 }
 
 /* apply the batch, if any, and let go of the WAL behind it */
@@ -441,7 +452,7 @@ worker_build(TideIngest *in)
 }
 
 static void
-worker_wait(bool retry, bool found)
+worker_wait(const TideIngest *in, bool retry, bool found)
 {
 	static long poll_ms = POLL_MIN_MS;
 	long		timeout = IDLE_MS;
@@ -454,6 +465,8 @@ worker_wait(bool retry, bool found)
 	}
 	if (retry)
 		timeout = Min(timeout, RETRY_MS);
+	if (tide_tree_has_windows(in))
+		timeout = Min(timeout, tide_tick_interval);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 tide_wait_event_compat("TideIngestMain"));
 }
