@@ -43,7 +43,7 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		CASE WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
 			 WHEN r.active_pid IS NOT NULL THEN 'running'
 			 WHEN s.slot_name IS NOT NULL AND (r.slot_name IS NULL OR r.wal_status = 'lost') AND
-				(s.enabled OR c.op_id > 0) THEN 'slot lost'
+				EXISTS (SELECT FROM tide_internal.sources WHERE sources.state <> 'new') THEN 'slot lost'
 			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
 		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
 		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
