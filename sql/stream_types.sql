@@ -208,6 +208,17 @@ UPDATE key_order SET b = 5;
 DELETE FROM key_order;
 SELECT data FROM pg_logical_slot_get_changes('tide_stream_types', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off') WHERE data !~ '"(begin|commit)"';
 
+-- a key that is TOASTed itself: the log has its old value though it is the same
+CREATE TABLE long_keys (k text PRIMARY KEY, v int, filler text);
+ALTER TABLE long_keys ALTER filler SET STORAGE PLAIN;
+INSERT INTO long_keys SELECT string_agg(md5(i::text), '') || repeat('x', 6000), 1, repeat('f', 5000) FROM generate_series(1, 60) i;
+SELECT pg_relation_size(reltoastrelid) > 0 AS toasted FROM pg_class WHERE oid = 'long_keys'::regclass;
+UPDATE long_keys SET v = 2;
+UPDATE long_keys SET k = 'short';
+DELETE FROM long_keys;
+SELECT regexp_replace(replace(data, repeat('f', 5000), 'f...'), '[0-9a-f]{200,}x+', 'k...', 'g') AS data
+	FROM pg_logical_slot_get_changes('tide_stream_types', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off') WHERE data !~ '"(begin|commit)"';
+
 -- every line with everything that can be shown; format transaction; TRUNCATE of partitions
 CREATE TABLE parts (id int PRIMARY KEY, v mood) PARTITION BY LIST (id);
 CREATE TABLE part_1 PARTITION OF parts FOR VALUES IN (1);
