@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
@@ -24,6 +25,9 @@
 #define STRING_CHUNK		1024
 /* the longest escape is \u00XX */
 #define MAX_ESCAPE			6
+
+/* so many bytes of other encodings are converted at a time */
+#define CONVERSION_CHUNK	2048
 
 #define WORD_OF(byte)		(UINT64CONST(0x0101010101010101) * (byte))
 
@@ -247,11 +251,47 @@ replace_invalid_utf8(const char *text, int *len)
 	return fixed.data;
 }
 
+/* other encodings: whatever has no equivalent becomes U+FFFD, character by character */
+static char *
+convert_to_utf8(const char *text, int *len)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	unsigned char chunk[CONVERSION_CHUNK * MAX_CONVERSION_GROWTH + 1];
+	const char *end = text + *len;
+	StringInfoData utf8;
+
+	if (!OidIsValid(proc))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("default conversion function for encoding \"%s\" to \"%s\" does not exist",
+						pg_encoding_to_char(encoding), "UTF8")));
+	initStringInfo(&utf8);
+	while (text < end)
+	{
+		int			done = pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8,
+														 (unsigned char *) text,
+														 (int) (end - text),
+														 chunk, sizeof(chunk), true);
+
+		if (done == 0)
+		{
+			int			width = pg_encoding_verifymbchar(encoding, text, (int) (end - text));
+
+			tide_json_literal(&utf8, "\xEF\xBF\xBD");
+			text += Max(width, 1);
+			continue;
+		}
+		tide_json_raw(&utf8, (char *) chunk, (int) strlen((char *) chunk));
+		text += done;
+	}
+	*len = utf8.len;
+	return utf8.data;
+}
+
 char *
 tide_json_to_utf8(char *text, int *len)
 {
-	char	   *converted;
-
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return text;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
@@ -260,8 +300,5 @@ tide_json_to_utf8(char *text, int *len)
 			return text;
 		return replace_invalid_utf8(text, len);
 	}
-	converted = pg_server_to_any(text, *len, PG_UTF8);
-	if (converted != text)
-		*len = (int) strlen(converted);
-	return converted;
+	return convert_to_utf8(text, len);
 }

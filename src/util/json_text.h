@@ -46,7 +46,8 @@ tide_json_char(StringInfo out, char c)
 
 /*
  * Text of the server encoding as UTF-8: either text itself (len unchanged) or a
- * palloc'd copy. Bytes of a SQL_ASCII database that are no UTF-8 become U+FFFD.
+ * palloc'd copy. Bytes of a SQL_ASCII database that are no UTF-8, and characters that have
+ * no equivalent in Unicode, become U+FFFD.
  * Other encodings need a transaction, for the conversion's catalog lookup.
  */
 extern char *tide_json_to_utf8(char *text, int *len);
