@@ -19,8 +19,11 @@
 
 #include "decode/writer_json.h"
 
-/* a message is sent once it has this many bytes */
-#define MESSAGE_SIZE			8000
+/*
+ * A message is sent once it has this many bytes. With a last line of usual length and
+ * the protocol's headers it then fits into the 8 kB that the server sends at once.
+ */
+#define MESSAGE_SIZE			7600
 /* a buffer one long line has blown up beyond this is given back */
 #define BUFFER_KEEP_SIZE		(1024 * 1024)
 /* a StringInfo ends at 1 GB; format transaction stops in time to say so */
@@ -33,30 +36,33 @@ static void begin_line(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
 static void end_line(LogicalDecodingContext *ctx);
 static void send_buffer(LogicalDecodingContext *ctx, bool last);
 
+/* write the number's hexadecimal digits before end; returns where they begin */
+static char *
+write_hex(char *end, uint32 number)
+{
+	do
+	{
+		*--end = "0123456789ABCDEF"[number & 15];
+		number >>= 4;
+	} while (number != 0);
+	return end;
+}
+
 /* ,"name":"0/16B3748" */
 static void
 write_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 {
-	char		hex[2 * sizeof(XLogRecPtr) + 1];
-	int			i = sizeof(hex);
-	uint32		part = (uint32) lsn;
+	char		text[2 * sizeof(XLogRecPtr) + 2];
+	char	   *end = text + sizeof(text);
+	char	   *start = end;
 
-	do
-	{
-		hex[--i] = "0123456789ABCDEF"[part & 15];
-		part >>= 4;
-	} while (part != 0);
-	hex[--i] = '/';
-	part = (uint32) (lsn >> 32);
-	do
-	{
-		hex[--i] = "0123456789ABCDEF"[part & 15];
-		part >>= 4;
-	} while (part != 0);
+	*--start = '"';
+	start = write_hex(start, (uint32) lsn);
+	*--start = '/';
+	start = write_hex(start, (uint32) (lsn >> 32));
 
 	tide_json_raw(out, name, (int) strlen(name));
-	tide_json_raw(out, hex + i, (int) sizeof(hex) - i);
-	tide_json_char(out, '"');
+	tide_json_raw(out, start, (int) (end - start));
 }
 
 static void
