@@ -59,11 +59,12 @@ check_kind(Relation rel)
 		case RELKIND_FOREIGN_TABLE:
 			refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
 						 "It is a foreign table: its changes are not in this server's WAL.",
-						 NULL);
+						 "Run pg_tide where the table is, or replicate it into a table of this database.");
 			break;
 		default:
 			refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-						 "It is not a table.", NULL);
+						 "It is not a table.",
+						 "A shape is made of ordinary and partitioned tables.");
 	}
 	if (rel->rd_rel->relkind == RELKIND_RELATION &&
 		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
@@ -79,14 +80,16 @@ check_place(Relation rel)
 
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-					 "It is temporary: its changes are not in the WAL.", NULL);
+					 "It is temporary: its changes are not in the WAL.",
+					 "Use a permanent table.");
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
 					 "It is unlogged: its changes are not in the WAL.",
 					 "Run ALTER TABLE ... SET LOGGED.");
 	if (IsSystemRelation(rel))
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-					 "It is a system catalog.", NULL);
+					 "It is a system catalog.",
+					 "Keep what clients are to see in a table of your own.");
 	for (int i = 0; i < lengthof(own_schemas); i++)
 	{
 		if (strcmp(schema, own_schemas[i]) == 0)
@@ -178,7 +181,7 @@ check_key(Relation rel)
 						 psprintf("Column \"%s\" of its key is of type %s, which has no default ordering or hashing.",
 								  NameStr(att->attname),
 								  format_type_be(att->atttypid)),
-						 NULL);
+						 "Use a key of another type, or none and REPLICA IDENTITY FULL.");
 	}
 }
 
@@ -221,7 +224,8 @@ check_storage(Relation rel, Relation root)
 	if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
 		refuse_table(root, ERRCODE_WRONG_OBJECT_TYPE,
 					 psprintf("Its partition \"%s\" is a foreign table: its changes are not in this server's WAL.",
-							  RelationGetRelationName(rel)), NULL);
+							  RelationGetRelationName(rel)),
+					 "Detach it, or make shapes of the other partitions.");
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		refuse_table(root, ERRCODE_WRONG_OBJECT_TYPE,
 					 psprintf("Its partition \"%s\" is unlogged: its changes are not in the WAL.",
