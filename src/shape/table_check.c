@@ -196,6 +196,15 @@ check_replica_identity(Relation rel)
 	}
 }
 
+void
+tide_shape_check_table(Relation rel)
+{
+	check_kind(rel);
+	check_place(rel);
+	check_primary_key(rel);
+	check_replica_identity(rel);
+}
+
 Relation
 tide_shape_open_table(const char *name)
 {
@@ -204,10 +213,7 @@ tide_shape_open_table(const char *name)
 										 AccessShareLock, false);
 	Relation	rel = relation_open(relid, NoLock);
 
-	check_kind(rel);
-	check_place(rel);
-	check_primary_key(rel);
-	check_replica_identity(rel);
+	tide_shape_check_table(rel);
 	return rel;
 }
 
