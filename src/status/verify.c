@@ -122,7 +122,7 @@ add_difference(Check *check, int64 bucket_id, char *key, const char *problem,
 static void
 read_bucket(Check *check, const TideBucketInfo *bucket)
 {
-	TideChangeWriter *writer = tide_change_writer_create(check->shape, check->source,
+	TideChangeWriter *writer = tide_change_writer_create(linitial(check->shape->nodes), check->source,
 														 check->snapshot);
 	StringInfoData text;
 	TideLogItem item;

@@ -107,7 +107,7 @@ static void
 return_rows(ReturnSetInfo *result, const TideShape *shape, const TideSource *source,
 			const TideBucketInfo *bucket)
 {
-	TideChangeWriter *writer = tide_change_writer_create(shape, source, GetActiveSnapshot());
+	TideChangeWriter *writer = tide_change_writer_create(linitial(shape->nodes), source, GetActiveSnapshot());
 	StringInfoData text;
 	TideLogItem item;
 
