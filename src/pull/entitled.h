@@ -28,6 +28,7 @@ typedef struct TideServedShape
 {
 	TideShape  *shape;
 	bool		live;
+	bool		held;			/* its tables are being compared: later */
 	TideServedNode *nodes;		/* as in shape->nodes */
 } TideServedShape;
 

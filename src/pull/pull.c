@@ -172,6 +172,31 @@ compare_buckets(const ListCell *a, const ListCell *b)
 	return (x->info.bucket_id > y->info.bucket_id) - (x->info.bucket_id < y->info.bucket_id);
 }
 
+/* shapes with a table that is not of one moment with the checkpoint */
+static void
+hold_shapes(Pull *pull)
+{
+	ListCell   *lc;
+
+	if (pull->entitled->sources == NIL)
+		pull->entitled->sources = tide_catalog_sources();
+	foreach(lc, pull->entitled->shapes)
+	{
+		TideServedShape *served = lfirst(lc);
+		ListCell   *node;
+		ListCell   *source;
+
+		foreach(node, served->shape->nodes)
+			foreach(source, pull->entitled->sources)
+				if (((TideSource *) lfirst(source))->source_id ==
+					((TideShapeNode *) lfirst(node))->source_id)
+					served->held |= served->live &&
+						tide_source_is_held(lfirst(source), pull->checkpoint.lsn);
+		if (served->held)
+			pull->at_checkpoint = false;
+	}
+}
+
 static bool
 page_is_full(const Pull *pull)
 {
@@ -196,8 +221,6 @@ bucket_writer(Pull *pull, TideServedBucket *bucket)
 
 	if (node->writer != NULL)
 		return node->writer;
-	if (pull->entitled->sources == NIL)
-		pull->entitled->sources = tide_catalog_sources();
 	foreach(lc, pull->entitled->sources)
 	{
 		const TideSource *source = lfirst(lc);
@@ -263,11 +286,17 @@ serve_buckets(Pull *pull)
 	ListCell   *lc;
 
 	pull->at_checkpoint = true;
+	hold_shapes(pull);
 	list_sort(pull->entitled->buckets, compare_buckets);
 	foreach(lc, pull->entitled->buckets)
 	{
 		TideServedBucket *bucket = lfirst(lc);
 
+		if (bucket->shape->held)
+		{
+			pull->remaining++;
+			continue;
+		}
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);
 		if (is_pending(bucket))

@@ -13,6 +13,7 @@
 #include "utils/ruleutils.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "shape/explain.h"
 #include "shape/table_check.h"
 #include "util/spi.h"
@@ -25,7 +26,7 @@ explain_columns(StringInfo out, const TideShapeNode *node)
 	appendStringInfoString(out, "  columns: ");
 	for (int i = 0; i < node->ncolumns; i++)
 	{
-		char	   *name = get_attname(node->relid, node->columns[i], true);
+		char	   *name = tide_column_name(node->relid, node->columns[i]);
 
 		appendStringInfo(out, "%s%s", i > 0 ? ", " : "",
 						 name ? quote_identifier(name) : "(dropped)");

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "ingest/control.h"
 #include "pull/change_writer.h"
 #include "pull/node_keys.h"
@@ -102,11 +103,20 @@ jsonb_text(Datum jsonb)
 	return JsonbToCString(NULL, &DatumGetJsonbP(jsonb)->root, -1);
 }
 
-/* JSON text as jsonb prints it */
+/*
+ * JSON text as jsonb prints it; without the key that tells rows apart that have none, which
+ * the live table does not know. Equal rows are then equal, and counted.
+ */
 static char *
-normal_text(char *json)
+normal_text(const Check *check, char *json)
 {
-	return jsonb_text(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	Datum		jsonb = DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+
+	for (int i = 0; i < check->source->nkeys; i++)
+		if (TIDE_ATTNUM_IS_OWN(check->source->keys[i]))
+			jsonb = DirectFunctionCall2(jsonb_delete, jsonb,
+										CStringGetTextDatum(tide_own_column_name(check->source->keys[i])));
+	return jsonb_text(jsonb);
 }
 
 static void
@@ -143,10 +153,10 @@ read_bucket(Check *check, const TideBucketInfo *bucket)
 
 		resetStringInfo(&text);
 		tide_change_writer_key(writer, &text, &item);
-		key = normal_text(text.data);
+		key = normal_text(check, text.data);
 		resetStringInfo(&text);
 		tide_change_writer_row(writer, &text, &item);
-		add_row(&check->found, bucket->bucket_id, key, normal_text(text.data));
+		add_row(&check->found, bucket->bucket_id, key, normal_text(check, text.data));
 		count++;
 		checksum += item.hash;
 	}
@@ -260,9 +270,23 @@ compare_rows(const void *a, const void *b)
 	const SideRow *x = a;
 	const SideRow *y = b;
 
+	int			order = strcmp(x->key, y->key);
+
 	if (x->bucket_id != y->bucket_id)
 		return x->bucket_id < y->bucket_id ? -1 : 1;
-	return strcmp(x->key, y->key);
+
+	/* without a key rows are told apart by all that they are */
+	if (order == 0 && strcmp(x->key, "{}") == 0)
+		order = strcmp(x->row, y->row);
+	return order;
+}
+
+/* whether a row is there for the second time; without a key it may be */
+static bool
+is_duplicate(const Side *side, int i)
+{
+	return i > 0 && i < side->n && strcmp(side->rows[i].key, "{}") != 0 &&
+		compare_rows(&side->rows[i], &side->rows[i - 1]) == 0;
 }
 
 /* merge both sides */
@@ -284,7 +308,7 @@ compare_sides(Check *check)
 		SideRow    *y = f < found->n ? &found->rows[f] : NULL;
 		int			order = x == NULL ? 1 : y == NULL ? -1 : compare_rows(x, y);
 
-		if (y != NULL && f > 0 && compare_rows(y, y - 1) == 0)
+		if (is_duplicate(found, f))
 			add_difference(check, y->bucket_id, y->key, "duplicate", NULL, y->row);
 		else if (order < 0)
 			add_difference(check, x->bucket_id, x->key, "missing", x->row, NULL);
@@ -292,7 +316,7 @@ compare_sides(Check *check)
 			add_difference(check, y->bucket_id, y->key, "extra", NULL, y->row);
 		else if (strcmp(x->row, y->row) != 0)
 			add_difference(check, y->bucket_id, y->key, "different", x->row, y->row);
-		if (y != NULL && f > 0 && compare_rows(y, y - 1) == 0)
+		if (is_duplicate(found, f))
 			f++;
 		else
 		{

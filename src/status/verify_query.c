@@ -27,6 +27,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "catalog/table_key.h"
 #include "status/verify_query.h"
 #include "store/shadow_sql.h"
 
@@ -112,13 +113,19 @@ shown_name(const TideSource *source, AttrNumber attnum)
 static void
 append_object(StringInfo sql, const TideSource *source, const AttrNumber *attnums, int n)
 {
+	bool		any = false;
+
 	appendStringInfoString(sql, "(SELECT pg_catalog.to_jsonb(k.*) FROM (SELECT ");
 	for (int i = 0; i < n; i++)
 	{
-		char	   *name = get_attname(source->relid, attnums[i], false);
+		char	   *name;
 
-		appendStringInfo(sql, "%st.%s", i > 0 ? ", " : "", quote_identifier(name));
+		if (TIDE_ATTNUM_IS_OWN(attnums[i]))
+			continue;			/* not in the live table */
+		name = get_attname(source->relid, attnums[i], false);
+		appendStringInfo(sql, "%st.%s", any ? ", " : "", quote_identifier(name));
 		appendStringInfo(sql, " AS %s", quote_identifier(shown_name(source, attnums[i])));
+		any = true;
 	}
 	appendStringInfoString(sql, ") k)");
 }
