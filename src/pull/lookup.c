@@ -166,16 +166,15 @@ cached_plan(const TideLookupRun *run, const TideShapeNode *node, const TideKeyLo
 
 /* the rows SPI has, as canonical texts */
 static TideKeySet *
-rows_as_keys(const TideShapeNode *node, const TideKeyLookup *lookup)
+rows_as_keys(const TideKeyLookup *lookup)
 {
 	TideKeySet *set = tide_key_set_create(lookup->nparts);
 	TideKeyCodec **codecs = palloc(sizeof(TideKeyCodec *) * Max(lookup->nparts, 1));
 
 	for (int i = 0; i < lookup->nparts; i++)
 	{
-		const TideKeyPart *part = list_nth(node->key_parts, lookup->first_part + i);
-
-		codecs[i] = tide_key_codec_create(CurrentMemoryContext, part->type);
+		codecs[i] = tide_key_codec_create(CurrentMemoryContext,
+										  SPI_gettypeid(SPI_tuptable->tupdesc, i + 1));
 	}
 	for (uint64 row = 0; lookup->nparts > 0 && row < SPI_processed; row++)
 	{
@@ -228,7 +227,7 @@ tide_lookup_run(const TideLookupRun *run, const TideShapeNode *node,
 	old = MemoryContextSwitchTo(result);
 	*exists = SPI_processed > 0;
 	if (SPI_processed <= (uint64) run->max_rows)
-		set = rows_as_keys(node, lookup);
+		set = rows_as_keys(lookup);
 	MemoryContextSwitchTo(old);
 	if (fresh != NULL)
 		SPI_freeplan(fresh);
