@@ -112,7 +112,7 @@ timeout -k 5 30 env $TIDE_SERVER_ENV "$("$PG_CONFIG" --bindir)/postgres" -V || {
   echo "sanitize: the server does not start with the sanitizers" >&2
   exit 1
 }
-tide_cluster_start tide.spool_memory=64kB || exit 1
+tide_cluster_start tide.spool_memory=64kB logical_decoding_work_mem=64kB max_prepared_transactions=5 || exit 1
 grep -q libasan "/proc/$(head -n 1 "$TIDE_CLUSTER/data/postmaster.pid")/maps" || {
   echo "sanitize: the server runs without libasan" >&2
   exit 1

@@ -57,11 +57,3 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 	CROSS JOIN tide_internal.worker_info() w
 	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name;
 COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error';
-
--- a rewrite changes rows in ways the WAL does not show as changes
-CREATE FUNCTION tide_internal.note_rewrite() RETURNS event_trigger
-	LANGUAGE C AS 'MODULE_PATHNAME', 'tide_sql_note_rewrite';
-COMMENT ON FUNCTION tide_internal.note_rewrite() IS 'tells the ingest of a table whose rows are rewritten';
-REVOKE ALL ON FUNCTION tide_internal.note_rewrite() FROM PUBLIC;
-CREATE EVENT TRIGGER tide_table_rewrite ON table_rewrite EXECUTE FUNCTION tide_internal.note_rewrite();
-COMMENT ON EVENT TRIGGER tide_table_rewrite IS 'has pg_tide copy a table anew after ALTER TABLE rewrote it';
