@@ -73,8 +73,10 @@ sub compare_round
 	my $columns = columns_now();
 	# messages outside of transactions may not be flushed so far
 	$session->query(q{SELECT pg_logical_emit_message(true, 'flush', '')});
-	my @test = diff_test_decoding($session, 'test');
-	my @w2j = diff_wal2json($session, 'w2j');
+	# pg_tide names the partitions only, which TRUNCATE names too
+	my %roots = map { $_->{name} => 1 } grep { $_->{leaves} } @tables;
+	my @test = grep { !($_->{kind} eq 'truncate' && $roots{ $_->{table} }) } diff_test_decoding($session, 'test');
+	my @w2j = grep { !($_->{kind} eq 'truncate' && $roots{ $_->{table} }) } diff_wal2json($session, 'w2j');
 	my @tide = diff_pg_tide($session, 'tide', $columns, 'include-old' => 'true', 'include-types' => 'true');
 	my @plain = diff_pg_tide($session, 'tide', $columns, numbers => 'string');
 	my $problem = same_order('test_decoding', \@test, \@tide);
