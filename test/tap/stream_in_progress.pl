@@ -85,7 +85,13 @@ sub script
 			}
 			elsif ($choice == 5) { $sql .= "UPDATE $table SET t = 'changed' WHERE id % 7 = $step;\n"; }
 			elsif ($choice == 6) { $sql .= "DELETE FROM $table WHERE id % 11 = $step;\n"; }
-			elsif ($choice == 7) { $sql .= 'SAVEPOINT s' . ++$depth . ";\n"; }
+			elsif ($choice == 7)
+			{
+				$last = $next + 900;
+				$sql .= 'SAVEPOINT s' . ++$depth . ";\n";
+				$sql .= "INSERT INTO $table (id, t) SELECT g, repeat('s', 30) FROM generate_series($next, $last) g;\n";
+				$next = $last + 1;
+			}
 			elsif ($choice == 8 && $depth) { $sql .= "ROLLBACK TO s$depth;\n"; }
 			elsif ($choice == 9 && $depth) { $sql .= 'RELEASE s' . $depth-- . ";\n"; }
 			elsif ($choice == 10) { $sql .= "ALTER TABLE $table ADD c" . ++$column . " int DEFAULT $step;\n"; }
@@ -179,7 +185,12 @@ sub consume
 		{
 			my $sub = $line->{subxid};
 			die "an abort of unknown $xid" if !$spool{$xid};
-			if ($sub) { $spool{$xid} = [ grep { $_->[0] != $sub } @{ $spool{$xid} } ]; }
+			if ($sub)
+			{
+				my @kept = grep { $_->[0] != $sub } @{ $spool{$xid} };
+				$seen{'line dropped'} += @{ $spool{$xid} } - @kept;
+				$spool{$xid} = \@kept;
+			}
 			else { delete $spool{$xid}; }
 		}
 		elsif ($type eq 'stream_commit')
@@ -199,7 +210,7 @@ my ($plain) = consume(objects_of("$folder/plain"));
 my ($streamed, $seen, $spool) = consume(objects_of("$folder/streamed"));
 is_deeply($streamed, $plain, 'what is left after aborts is what the plain stream says');
 is_deeply($spool, {}, 'nothing is left open');
-for my $type ('stream_start', 'stream_stop', 'stream_commit', 'stream_abort', 'stream_abort of a subtransaction', 'begin')
+for my $type ('stream_start', 'stream_stop', 'stream_commit', 'stream_abort', 'stream_abort of a subtransaction', 'line dropped', 'begin')
 {
 	cmp_ok($seen->{$type} // 0, '>', 0, "there were lines $type");
 }
