@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
@@ -63,7 +64,6 @@ static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
 static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
-static Snapshot snapshot_for_copy(void);
 static void build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes,
 						int options);
 static void build_flush(Build *build);
@@ -156,12 +156,12 @@ table_is_as_copied(const TideSource *source)
 	return result;
 }
 
-/* the source's columns as they are now */
-static void
-describe_source(TideSource *source, Relation rel)
+void
+tide_build_describe(TideSource *source, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 
+	source->table_name = tide_altered_table_name(source->relid);
 	source->ncolumns = 0;
 	source->columns = palloc(sizeof(AttrNumber) * desc->natts);
 	source->column_names = palloc(sizeof(char *) * desc->natts);
@@ -198,12 +198,12 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 		tide_acks_adopt();
 		tide_apply_end();
 	}
-	snapshot = snapshot_for_copy();
+	snapshot = tide_build_snapshot();
 	if (snapshot == NULL)
 		return false;
 	tide_apply_begin();
 	rel = table_open(source->relid, NoLock);
-	describe_source(source, rel);
+	tide_build_describe(source, rel);
 	source->snapshot = tide_snapshot_text(snapshot);
 	source->snapshot_lsn = GetXLogInsertRecPtr();
 
@@ -252,8 +252,8 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
  * commits under way reach the commit log, then take a snapshot, and refuse it if it holds
  * for running what the commit log says is committed.
  */
-static Snapshot
-snapshot_for_copy(void)
+Snapshot
+tide_build_snapshot(void)
 {
 	int			ncommitting;
 	VirtualTransactionId *committing =

@@ -26,6 +26,13 @@ extern void tide_build_finish(TideIngest *in);
 /* whether a copied shape could become live with a checkpoint at this position */
 extern bool tide_build_is_waiting(const TideIngest *in, XLogRecPtr position);
 
+/*
+ * For a copy: a registered snapshot that sees every commit decoding has passed, or NULL
+ * if none can be had now; and the source's name and columns as they are now.
+ */
+extern Snapshot tide_build_snapshot(void);
+extern void tide_build_describe(TideSource *source, Relation rel);
+
 extern char *tide_snapshot_text(Snapshot snapshot);
 extern TideWatch *tide_watch_of_source(TideIngest *in, int source_id);
 

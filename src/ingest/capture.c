@@ -24,8 +24,10 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
+#include "ingest/ddl_message.h"
 #include "ingest/ingest.h"
 #include "util/compat.h"
 
@@ -47,6 +49,7 @@ static void capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							XLogRecPtr message_lsn, bool transactional,
 							const char *prefix, Size size, const char *message);
 static bool capture_skip_origin(LogicalDecodingContext *ctx, RepOriginId origin);
+static void check_altered(TideIngest *in, ReorderBufferTXN *txn);
 
 void
 tide_capture_callbacks(OutputPluginCallbacks *cb)
@@ -76,7 +79,10 @@ capture_skip_origin(LogicalDecodingContext *ctx, RepOriginId origin)
 static void
 capture_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
+	TideIngest *in = ctx->output_plugin_private;
+
 	txn->output_plugin_private = NULL;
+	in->saw_ddl = false;
 }
 
 static void
@@ -84,6 +90,7 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 {
 	TideIngest *in = ctx->output_plugin_private;
 
+	check_altered(in, txn);
 	/* set by capture_change when the transaction left something in the batch */
 	if (txn->output_plugin_private == NULL)
 		return;
@@ -138,6 +145,30 @@ break_source(TideIngest *in, TideWatch *watch)
 	tide_ingest_break(in, watch->shadow->source->source_id);
 }
 
+/*
+ * After DDL, at the next change or the end of the transaction: sources that cannot go on
+ * break here, and failed shapes may have what they lack.
+ */
+static void
+check_altered(TideIngest *in, ReorderBufferTXN *txn)
+{
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
+	ListCell   *lc;
+
+	if (!in->saw_ddl)
+		return;
+	in->saw_ddl = false;
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+		if (!watch->is_broken && watch->relid == watch->shadow->source->relid &&
+			!copy_has_seen(watch, txn) && !tide_altered_still_serves(watch))
+			break_source(in, watch);
+	foreach(lc, in->shapes)
+		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
+			in->needs_reload = in->retry_failed = true;
+}
+
 static void
 capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
 {
@@ -156,6 +187,8 @@ capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr m
 
 	if (!transactional && strcmp(prefix, TIDE_SYNC_PREFIX) == 0)
 		in->batch->is_asked_for = true;
+	else if (transactional && strcmp(prefix, TIDE_DDL_PREFIX) == 0)
+		in->saw_ddl = true;
 	else if (transactional && strcmp(prefix, TIDE_REWRITE_PREFIX) == 0 &&
 			 size == sizeof(relid))
 	{
@@ -186,6 +219,8 @@ spool_columns(const TideWatch *watch, Relation rel, HeapTuple tuple, HeapTuple f
 		int			a = source->columns[i] - 1;
 		struct varlena *value;
 
+		if (tide_altered_is_lost(watch, rel, i))
+			continue;			/* nobody uses it, and it stays NULL */
 		values[i] = row[a];
 		nulls[i] = row_nulls[a];
 		if (nulls[i] || TupleDescAttr(desc, a)->attlen != -1)
@@ -319,6 +354,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	TideWatch  *watch;
 	MemoryContext old_context;
 
+	check_altered(in, txn);
 	if (relid == in->shapes_relid)
 		in->needs_reload = true;
 	else if (relid == in->clients_relid)
@@ -328,7 +364,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
 		if (watch == NULL || watch->is_broken || copy_has_seen(watch, txn))
 			return;
-		if (!tide_source_matches(watch->shadow->source, rel))
+		if (!tide_altered_fits(watch, rel))
 		{
 			break_source(in, watch);
 			return;
@@ -347,6 +383,7 @@ capture_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelati
 {
 	TideIngest *in = ctx->output_plugin_private;
 
+	check_altered(in, txn);
 	for (int i = 0; i < nrelations; i++)
 	{
 		Oid			relid = RelationGetRelid(relations[i]);

@@ -59,6 +59,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	in->clients_relid = tide_meta_relid("clients");
 	in->shapes_relid = tide_meta_relid("shapes");
 	tide_checkpoint_read(&in->checkpoint);
+	in->retry_failed = true;
 	tide_ingest_reload(in);
 
 	acquire_slot(slot_name);

@@ -267,6 +267,12 @@ serve_buckets(Pull *pull)
 	{
 		TideServedBucket *bucket = lfirst(lc);
 
+		if (!bucket->shape->live)
+		{
+			/* what the client has of it waits where it is */
+			pull->at_checkpoint &= !bucket->has_position;
+			continue;
+		}
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);
 		if (is_pending(bucket))
