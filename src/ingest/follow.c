@@ -154,7 +154,7 @@ read_stored(int shape_id, Stored *stored)
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("SELECT definition ->> 'table', definition ->> 'where', search_path"
 							  " FROM tide_internal.shapes WHERE shape_id = $1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT ||
+							  1, types, values, NULL, false, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not read shape %d", shape_id);
 	for (int i = 0; i < lengthof(fields); i++)
