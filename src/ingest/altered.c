@@ -160,6 +160,19 @@ tide_altered_table_name(Oid relid)
 	return schema ? quote_qualified_identifier(schema, name) : NULL;
 }
 
+/* anybody may write the message, but only who may alter the table gives it another file */
+void
+tide_altered_note_rewrite(TideWatch *watch)
+{
+	Relation	rel = RelationIdGetRelation(watch->relid);
+
+	watch->rewrite_from = InvalidOid;
+	if (!RelationIsValid(rel))
+		return;
+	watch->rewrite_from = rel->rd_rel->relfilenode;
+	RelationClose(rel);
+}
+
 bool
 tide_altered_still_serves(const TideWatch *watch)
 {
@@ -174,7 +187,14 @@ tide_altered_still_serves(const TideWatch *watch)
 	result = name != NULL && source->table_name != NULL &&
 		strcmp(name, source->table_name) == 0 &&
 		rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+		(!OidIsValid(watch->rewrite_from) ||
+		 watch->rewrite_from == rel->rd_rel->relfilenode) &&
 		has_key(source, rel) && tide_altered_fits(watch, rel);
+
+	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
+	for (int i = 0; result && i < source->ncolumns; i++)
+		result = source->column_types[i] < FirstNormalObjectId ||
+			!tide_altered_is_lost(watch, rel, i);
 	RelationClose(rel);
 	return result;
 }

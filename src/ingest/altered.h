@@ -22,8 +22,10 @@ extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int colum
 
 /*
  * After DDL: whether the table is there under its name, logged, with its key and fitting
- * columns. Reads catalogs of the snapshot in force, a historic one too.
+ * columns, and was not rewritten since tide_altered_note_rewrite(). Both read catalogs of the
+ * snapshot in force, a historic one too.
  */
+extern void tide_altered_note_rewrite(TideWatch *watch);
 extern bool tide_altered_still_serves(const TideWatch *watch);
 
 /* whether the table is there, with the primary key it had, of the same types */

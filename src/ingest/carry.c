@@ -35,6 +35,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "ingest/apply.h"
 #include "ingest/build.h"
@@ -158,13 +159,17 @@ compare_views(CarryNode *node)
 	for (int i = 0; !node->resends && i < is->ncolumns; i++)
 	{
 		AttrNumber	attnum = is->node->columns[i];
+		Oid			old_type = TupleDescAttr(was->shadow->desc,
+											 was->positions[i] + TIDE_SHADOW_FIXED)->atttypid;
+		Oid			new_type = TupleDescAttr(is->shadow->desc,
+											 is->positions[i] + TIDE_SHADOW_FIXED)->atttypid;
 
+		/* values of a type that was dropped cannot be shown any more */
 		node->resends = was->node->columns[i] != attnum ||
 			strcmp(name_of(was->shadow->source, attnum),
-				   name_of(is->shadow->source, attnum)) != 0;
-		node->is_same_view &=
-			TupleDescAttr(was->shadow->desc, was->positions[i] + TIDE_SHADOW_FIXED)->atttypid ==
-			TupleDescAttr(is->shadow->desc, is->positions[i] + TIDE_SHADOW_FIXED)->atttypid;
+				   name_of(is->shadow->source, attnum)) != 0 ||
+			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type));
+		node->is_same_view &= old_type == new_type;
 	}
 }
 
@@ -183,8 +188,11 @@ carry_nodes(Carry *carry, List *shapes)
 		node->is = tide_node_eval_create(CurrentMemoryContext, carried->is,
 										 linitial(carried->is->nodes), carry->new);
 		compare_views(node);
-		node->was_writer = node_writer(node->was);
-		node->is_writer = node_writer(node->is);
+		if (!node->resends && !node->is_same_view)
+		{
+			node->was_writer = node_writer(node->was);
+			node->is_writer = node_writer(node->is);
+		}
 		carry->nodes = lappend(carry->nodes, node);
 
 		/* a bucket that holds whatever there is, rows or not */

@@ -168,6 +168,11 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	{
 		(void) tide_shadow_drop(source_id);
 		unbuild_shapes(source_id);
+
+		/* now: under the lock the names are what the definitions follow */
+		foreach(lc, shapes)
+			if (((TideShape *) lfirst(lc))->state != TIDE_SHAPE_FAILED)
+				(void) recompile(lfirst(lc));
 	}
 	return true;
 }

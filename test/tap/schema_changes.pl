@@ -146,6 +146,10 @@ step('a value added to an enum', "ALTER TYPE mood ADD VALUE 'wild'; UPDATE items
 	whole => '1 changes', some => '0 changes', part => '0 changes');
 
 # ---- not the rows' business
+step('messages that anybody can write', "SELECT count(pg_logical_emit_message(true, p, c)) FROM (VALUES ('tide.ddl', '{}'), ('tide.ddl', 'no JSON')) v(p, c);"
+	  . q{SELECT count(pg_logical_emit_message(true, 'tide.rewrite', decode(lpad(to_hex(relid::int), 8, '0'), 'hex'))), count(pg_logical_emit_message(true, 'tide.rewrite', }
+	  . q{(SELECT string_agg(substr(decode(lpad(to_hex(relid::int), 8, '0'), 'hex'), n, 1), '' ORDER BY n DESC) FROM generate_series(1, 4) n))) FROM tide_internal.sources},
+	whole => '0 changes', some => '0 changes', part => '0 changes');
 step('what changes no row', <<'SQL', whole => '0 changes', some => '0 changes', part => '0 changes');
 CREATE INDEX ON items (owner);
 ALTER TABLE items ALTER owner SET DEFAULT 4, ADD CHECK (owner < 100), ALTER "Title" SET NOT NULL, ALTER remark SET STORAGE external;
@@ -210,7 +214,7 @@ step('dropped and made again in one transaction', <<'SQL', whole => 'dropped, 2 
 BEGIN;
 UPDATE beside.items SET remark = 'lost';
 DROP TABLE beside.items;
-CREATE TABLE beside.items (id bigint PRIMARY KEY, owner int, cost numeric, "Title" text);
+CREATE TABLE beside.items (id bigint CONSTRAINT k PRIMARY KEY, owner int, cost numeric, "Title" text);
 INSERT INTO beside.items VALUES (1, 1, 31, 'new'), (2, 2, 32, 'newer');
 COMMIT;
 UPDATE beside.items SET cost = 33 WHERE id = 2;
@@ -218,15 +222,15 @@ SQL
 
 # ---- the key
 step('the key of a wider type', 'ALTER TABLE beside.items ALTER id TYPE numeric', whole => 'dropped, 2 changes', part => 'dropped, 1 changes', some => 'dropped, 2 changes');
-step('another key', 'BEGIN; ALTER TABLE beside.items DROP CONSTRAINT items_pkey; UPDATE beside.items SET cost = 40; ALTER TABLE beside.items ADD PRIMARY KEY (owner, id); COMMIT',
+step('another key', 'BEGIN; ALTER TABLE beside.items DROP CONSTRAINT k; UPDATE beside.items SET cost = 40; ALTER TABLE beside.items ADD CONSTRAINT k PRIMARY KEY (owner, id); COMMIT',
 	whole => 'dropped, 2 changes');
 $queries{some}[1] = 'SELECT id, owner, "Title", cost FROM beside.items';
 $queries{part}[1] =~ s/SELECT id/SELECT id, owner/;
 step('the same for the others', 'SELECT 1', some => 'dropped, 2 changes', part => 'dropped, 1 changes');
-$s->query('ALTER TABLE beside.items DROP CONSTRAINT items_pkey');
+$s->query('ALTER TABLE beside.items DROP CONSTRAINT k');
 store_ok($node, 'no key at all');
 like(state_of('whole'), qr/^failed/, 'is said');
-step('a key again', 'ALTER TABLE beside.items ADD PRIMARY KEY (owner, id)', whole => 'dropped, 2 changes', some => 'dropped, 2 changes');
+step('a key again', 'ALTER TABLE beside.items ADD CONSTRAINT k PRIMARY KEY (owner, id)', whole => 'dropped, 2 changes', some => 'dropped, 2 changes');
 
 # ---- a column that a definition needs goes, and comes back
 $s->query('ALTER TABLE beside.items DROP COLUMN cost');
@@ -255,7 +259,7 @@ step('a type replaced and dropped', <<'SQL', whole => '3 changes');
 CREATE TYPE level AS ENUM ('low', 'high');
 ALTER TABLE beside.items ADD COLUMN level level DEFAULT 'low';
 SQL
-step('in one transaction', <<'SQL', whole => '1 changes', some => '1 changes');
+step('in one transaction', <<'SQL', whole => '3 changes', some => 'dropped, 3 changes');
 BEGIN;
 CREATE TYPE level2 AS ENUM ('low', 'high', 'top');
 ALTER TABLE beside.items ALTER level DROP DEFAULT, ALTER level TYPE level2 USING level::text::level2;
@@ -264,6 +268,10 @@ ALTER TYPE level2 RENAME TO level;
 UPDATE beside.items SET level = 'top', cost = 1 WHERE id = 1;
 COMMIT;
 SQL
+
+step('a column and its type dropped', 'BEGIN; ALTER TABLE beside.items DROP COLUMN level; DROP TYPE level; COMMIT', whole => '3 changes', some => '0 changes');
+is($s->query("SELECT count(*) FROM pg_attribute a WHERE attrelid::regclass::text LIKE 'tide_shadow.%' AND attnum > 0 AND NOT attisdropped"
+		. ' AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid)'), '0', 'no shadow has columns of types that are gone');
 
 $node->stop;
 done_testing();
