@@ -197,6 +197,21 @@ can_carry(const TideSource *source, List *shapes)
 }
 
 /*
+ * Nodes of shapes that were not there, or not any more, when the shapes were read: dropped
+ * ones will be cleaned up in the new source, new ones are compiled again.
+ */
+static void
+take_nodes(int old_id, int new_id)
+{
+	(void) run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
+							" FROM tide_internal.shapes s WHERE n.source_id = $1"
+							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+				   old_id);
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_nodes n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
+}
+
+/*
  * Copy the source anew under its shapes, compiled anew. Those that do not compile fail, and
  * those that are of another table by now are built there.
  */
@@ -232,6 +247,7 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 			(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
 						   was->shape_id);
 	}
+	take_nodes(source->source_id, new_id);
 	tide_carry_source(in, source, new_id, snapshot, carried);
 }
 
