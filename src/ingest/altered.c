@@ -14,6 +14,7 @@
 #include "access/transam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -128,6 +129,52 @@ has_key(const TideSource *source, Relation rel)
 		result = form->indkey.values[i] == source->keys[i];
 	ReleaseSysCache(tuple);
 	return result;
+}
+
+/* whether some column of the expression is gone or of another type */
+static bool
+lacks_column(Node *node, void *context)
+{
+	TupleDesc	desc = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		return var->varattno > 0 &&
+			(var->varattno > desc->natts ||
+			 TupleDescAttr(desc, var->varattno - 1)->attisdropped ||
+			 TupleDescAttr(desc, var->varattno - 1)->atttypid != var->vartype);
+	}
+	return expression_tree_walker(node, lacks_column, context);
+}
+
+bool
+tide_altered_fits_shape(const TideShape *shape, Relation rel)
+{
+	const TideShapeNode *root = linitial(shape->nodes);
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			stored = 0;
+	ListCell   *lc;
+
+	for (int i = 0; i < root->ncolumns; i++)
+		if (root->columns[i] > desc->natts ||
+			(root->columns[i] > 0 && TupleDescAttr(desc, root->columns[i] - 1)->attisdropped))
+			return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		stored += !att->attisdropped && TIDE_ATT_IS_STORED(att);
+	}
+	if (shape->shows_all && root->ncolumns != stored)
+		return false;
+	foreach(lc, root->key_parts)
+		if (lacks_column(((TideKeyPart *) lfirst(lc))->expr, desc))
+			return false;
+	return !lacks_column(root->filter, desc);
 }
 
 bool

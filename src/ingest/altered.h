@@ -28,6 +28,9 @@ extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int colum
 extern void tide_altered_note_rewrite(TideWatch *watch);
 extern bool tide_altered_still_serves(const TideWatch *watch);
 
+/* whether rel has the columns, of the types, that a shape over it alone was compiled for */
+extern bool tide_altered_fits_shape(const TideShape *shape, Relation rel);
+
 /* whether the table is there, with the primary key it had, of the same types */
 extern bool tide_altered_has_key(const TideSource *source);
 

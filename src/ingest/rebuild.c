@@ -338,6 +338,29 @@ recompile_shapes(TideIngest *in, bool *later)
 	return false;
 }
 
+bool
+tide_rebuild_shapes(List *shapes, bool *later)
+{
+	ListCell   *lc;
+
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	tide_apply_begin();
+	foreach(lc, shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					   shape->shape_id);
+		(void) recompile(shape);
+	}
+	tide_apply_end();
+	return true;
+}
+
 /* after DDL: failed shapes without nodes, whose tables or columns may be there again */
 static bool
 retry_failed(TideIngest *in, bool *later)
