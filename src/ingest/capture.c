@@ -161,21 +161,27 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 	in->saw_ddl = false;
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
+	{
 		if (!watch->is_broken && watch->relid == watch->shadow->source->relid &&
 			!copy_has_seen(watch, txn) && !tide_altered_still_serves(watch))
 			break_source(in, watch);
+		watch->rewrite_from = InvalidOid;
+	}
 	foreach(lc, in->shapes)
 		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
 			in->needs_reload = in->retry_failed = true;
 }
 
+/* the rows of a table are about to be rewritten: look at it when that is done */
 static void
-capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
+capture_rewrite(TideIngest *in, Oid relid)
 {
 	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
 
-	if (watch != NULL && !watch->is_broken && !copy_has_seen(watch, txn))
-		break_source(in, watch);
+	if (watch == NULL || OidIsValid(watch->rewrite_from))
+		return;
+	tide_altered_note_rewrite(watch);
+	in->saw_ddl = true;
 }
 
 static void
@@ -193,7 +199,7 @@ capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr m
 			 size == sizeof(relid))
 	{
 		memcpy(&relid, message, sizeof(relid));
-		capture_rewrite(in, txn, relid);
+		capture_rewrite(in, relid);
 	}
 }
 
