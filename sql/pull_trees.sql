@@ -157,10 +157,10 @@ SELECT * FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "cat"}');
 SELECT * FROM tide_internal.verify_all();
 
 -- a row leaves as time passes, without a write
-INSERT INTO pipeline_versions VALUES (3, 1, now() - interval '30 days' + interval '1 s'), (3, 2, now());
+INSERT INTO pipeline_versions VALUES (3, 1, now() - interval '30 days' + interval '2 s'), (3, 2, now());
 SELECT tide.ingest() > 0;
 SELECT page('cat', '{"shapes": {"workspace": [{"pipeline_id": 3}]}, "claims": {"sub": "cat"}}');
-SELECT pg_sleep(1.1);
+SELECT pg_sleep(2.1);
 SELECT tide.ingest();
 SELECT page('cat', '{"shapes": {"workspace": [{"pipeline_id": 3}]}, "claims": {"sub": "cat"}}');
 SELECT * FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "cat"}');
