@@ -7,6 +7,8 @@ CREATE SCHEMA pull_trees;
 SET search_path = pull_trees, public;
 \pset format unaligned
 \pset tuples_only on
+\set SHOW_CONTEXT never
+SET TimeZone = 'UTC';
 
 -- a client: its cookie and the rows it holds
 CREATE TABLE cookies (client text PRIMARY KEY, cookie jsonb);
@@ -31,7 +33,7 @@ BEGIN
 	DELETE FROM held WHERE client = who AND bucket = ANY (ids);
 	-- a row has one change in a bucket and page, so their order does not matter
 	SELECT array_agg(format('%s %s %s %s', change ->> 'op', replace(change ->> 'table', 'pull_trees.', ''), change ->> 'key',
-			change -> 'row' #- '{created_at}') ORDER BY change ->> 'table', change -> 'key', change ->> 'op')
+			change -> 'row' #- '{created_at}') ORDER BY change ->> 'table', change -> 'key', change ->> 'op', change -> 'row')
 		INTO lines FROM jsonb_array_elements(answer -> 'changes') change;
 	RETURN QUERY SELECT unnest(lines);
 	DELETE FROM held h USING jsonb_array_elements(answer -> 'changes') change
@@ -92,6 +94,13 @@ SELECT name, state, array_to_string(tables, ' '), buckets, rows FROM tide.shapes
 SELECT page('ann', '{"shapes": {"workspace": [{"pipeline_id": 1}]}, "claims": {"sub": "ann"}}');
 SELECT shown('ann');
 
+-- the same in pages
+SELECT count(*) FROM (SELECT page('slow', '{"shapes": {"workspace": [{"pipeline_id": 1}]}, "claims": {"sub": "ann"}, "limit": 4}')
+	FROM generate_series(1, 5)) lines;
+SELECT page('slow', '{"shapes": {"workspace": [{"pipeline_id": 1}]}, "claims": {"sub": "ann"}, "limit": 4}');
+SELECT count(*) FROM (SELECT bucket, "table", key, "row" FROM held WHERE client = 'ann'
+	EXCEPT SELECT bucket, "table", key, "row" FROM held WHERE client = 'slow') missing;
+
 -- of another team, of no team, without a claim: nothing, and no telling why
 SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 1}, {"pipeline_id": 2}, {"pipeline_id": 9}]}, "claims": {"sub": "bob"}}');
 SELECT page('dan', '{"shapes": {"workspace": [{"pipeline_id": 1}]}, "claims": {"sub": "dan"}}');
@@ -147,6 +156,15 @@ SELECT * FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "cat"}');
 SELECT * FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "cat"}');
 SELECT * FROM tide_internal.verify_all();
 
+-- a row leaves as time passes, without a write
+INSERT INTO pipeline_versions VALUES (3, 1, now() - interval '30 days' + interval '2 s'), (3, 2, now());
+SELECT tide.ingest() > 0;
+SELECT page('cat', '{"shapes": {"workspace": [{"pipeline_id": 3}]}, "claims": {"sub": "cat"}}');
+SELECT pg_sleep(2.1);
+SELECT tide.ingest();
+SELECT page('cat', '{"shapes": {"workspace": [{"pipeline_id": 3}]}, "claims": {"sub": "cat"}}');
+SELECT * FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "cat"}');
+
 -- OR: own notes and shared ones; a row stays while either holds it. Hidden ones are left out
 CREATE TABLE notes (id int PRIMARY KEY, owner text, org_ids int[], tags text[], body text);
 CREATE TABLE shares (note_id int, user_id text, PRIMARY KEY (note_id, user_id));
@@ -184,8 +202,8 @@ SELECT * FROM tide.verify('mine', '{}', '{"sub": "ann"}');
 CREATE TABLE folders (id int PRIMARY KEY, parent int REFERENCES folders, name text);
 INSERT INTO folders VALUES (1, NULL, 'top'), (2, 1, 'a'), (3, 2, 'b'), (4, 3, 'c'), (5, NULL, 'other');
 SELECT tide.create_shape('folders', '{"table": "folders", "where": "id = params.id",
-	"include": {"below": {"table": "folders", "on": "below.parent = folders.id",
-		"include": {"deeper": {"table": "folders", "on": "deeper.parent = below.id"}}}}}');
+	"include": {"below": {"table": "folders", "on": "below.parent = parent.id",
+		"include": {"deeper": {"table": "folders", "on": "deeper.parent = parent.id"}}}}}');
 SELECT tide.ingest() IS NOT NULL;
 SELECT page('f', '{"shapes": {"folders": [{"id": 1}, {"id": 2}]}}');
 UPDATE folders SET parent = 5 WHERE id = 2;
@@ -200,16 +218,23 @@ SELECT page('f2', '{"shapes": {"folders": [{"id": 5}]}}');
 SELECT page('f2', '{"shapes": {"visible": {}}, "claims": {"sub": "ann"}}') LIMIT 1;
 RESET tide.max_buckets_per_pull;
 
--- verify finds what is wrong: a row's content, a row, a membership, and who is entitled
-CREATE FUNCTION shadow_of(relation regclass) RETURNS text LANGUAGE sql AS
-	$$ SELECT 'tide_shadow.t' || source_id FROM tide_internal.sources WHERE relid = relation $$;
-BEGIN;
-SELECT format('UPDATE %s SET c3 = ''changed'' WHERE c1 = 11', shadow_of('steps')) \gexec
-SELECT format('DELETE FROM %s WHERE c1 = 5', shadow_of('comments')) \gexec
+-- verify finds what is wrong: a row's content, a row, who is entitled
+CREATE FUNCTION spoil(statement text, relation regclass) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format(statement, 'tide_shadow.t' || (SELECT source_id FROM tide_internal.sources WHERE relid = relation));
+END $$;
+INSERT INTO team_members VALUES (2, 'bob');
+SELECT tide.ingest() > 0;
 SELECT * FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}');
-SELECT "table", key, problem FROM tide_internal.verify_all() ORDER BY 1, 2, 3;
-SELECT format('INSERT INTO %s (c1, c2) VALUES (2, ''bob'')', shadow_of('team_members')) \gexec
-SELECT "table", key, problem FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}') ORDER BY 1, 2, 3;
+BEGIN;
+SELECT spoil('UPDATE %s SET c3 = ''changed'' WHERE c1 = 11', 'steps');
+SELECT spoil('DELETE FROM %s WHERE c1 = 5', 'comments');
+SELECT * FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}') ORDER BY "table", problem;
+SELECT "table", key, problem FROM tide_internal.verify_all() ORDER BY "table", problem;
+SELECT spoil('DELETE FROM %s WHERE c2 = ''bob''', 'team_members');
+SELECT spoil('INSERT INTO %s (_op, c1, c2) VALUES (0, 1, ''eve'')', 'team_members');
+SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}') GROUP BY 1, 3 ORDER BY 1;
+SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "eve"}') GROUP BY 1, 3 ORDER BY 1;
 ROLLBACK;
 SELECT count(*) FROM tide_internal.verify_all();
 

@@ -172,7 +172,27 @@ compare_buckets(const ListCell *a, const ListCell *b)
 	return (x->info.bucket_id > y->info.bucket_id) - (x->info.bucket_id < y->info.bucket_id);
 }
 
-/* shapes with a table that is not of one moment with the checkpoint */
+/* whether a table the shape depends on is not of one moment with the checkpoint */
+static bool
+is_held(const Pull *pull, const TideShape *shape)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pull->entitled->sources)
+	{
+		const TideSource *source = lfirst(lc);
+
+		if (!tide_source_is_held(source, pull->checkpoint.lsn))
+			continue;
+		if (relids == NIL)
+			relids = tide_shape_relids(shape);
+		if (list_member_oid(relids, source->relid))
+			return true;
+	}
+	return false;
+}
+
 static void
 hold_shapes(Pull *pull)
 {
@@ -183,15 +203,8 @@ hold_shapes(Pull *pull)
 	foreach(lc, pull->entitled->shapes)
 	{
 		TideServedShape *served = lfirst(lc);
-		ListCell   *node;
-		ListCell   *source;
 
-		foreach(node, served->shape->nodes)
-			foreach(source, pull->entitled->sources)
-				if (((TideSource *) lfirst(source))->source_id ==
-					((TideShapeNode *) lfirst(node))->source_id)
-					served->held |= served->live &&
-						tide_source_is_held(lfirst(source), pull->checkpoint.lsn);
+		served->held = served->live && is_held(pull, served->shape);
 		if (served->held)
 			pull->at_checkpoint = false;
 	}
