@@ -165,8 +165,8 @@ set_details(const TideShapeNode *node, Datum *values, char *nulls)
 	nulls[Anum_nodes_details - 1] = ' ';
 }
 
-static Datum
-attnums_datum(const AttrNumber *attnums, int count)
+Datum
+tide_attnums_datum(const AttrNumber *attnums, int count)
 {
 	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
 
@@ -225,7 +225,7 @@ tide_node_form(int shape_id, const TideShapeNode *node, Datum *values, char *nul
 	values[Anum_nodes_node_id - 1] = Int16GetDatum(node->node_id);
 	values[Anum_nodes_source_id - 1] = Int32GetDatum(node->source_id);
 	values[Anum_nodes_path - 1] = CStringGetTextDatum(node->path);
-	values[Anum_nodes_attnums - 1] = attnums_datum(node->columns, node->ncolumns);
+	values[Anum_nodes_attnums - 1] = tide_attnums_datum(node->columns, node->ncolumns);
 	values[Anum_nodes_key_args - 1] = key_args_datum(node->key_parts);
 	nulls[Anum_nodes_shape_id - 1] = nulls[Anum_nodes_node_id - 1] =
 		nulls[Anum_nodes_source_id - 1] = nulls[Anum_nodes_path - 1] =

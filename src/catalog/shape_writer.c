@@ -54,18 +54,6 @@ result_int(void)
 									   SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-static Datum
-attnums_datum(const AttrNumber *attnums, int count)
-{
-	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int16GetDatum(attnums[i]);
-	return PointerGetDatum(construct_array(elements, count, INT2OID,
-										   sizeof(int16), true,
-										   TYPALIGN_SHORT));
-}
-
 /* primary key columns of a table, in index order, as smallint[] */
 static Datum
 primary_key_datum(Oid relid)
@@ -89,7 +77,7 @@ primary_key_datum(Oid relid)
 		attnums[i] = index->rd_index->indkey.values[i];
 	relation_close(index, AccessShareLock);
 	table_close(rel, NoLock);
-	return attnums_datum(attnums, count);
+	return tide_attnums_datum(attnums, count);
 }
 
 /*
@@ -260,7 +248,7 @@ tide_catalog_set_source_live(const TideSource *source)
 		type_ids[i] = ObjectIdGetDatum(source->column_types[i]);
 	}
 	values[0] = Int32GetDatum(source->source_id);
-	values[1] = attnums_datum(source->columns, source->ncolumns);
+	values[1] = tide_attnums_datum(source->columns, source->ncolumns);
 	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
 	values[3] = PointerGetDatum(construct_array(type_ids, source->ncolumns, OIDOID,

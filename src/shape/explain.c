@@ -110,7 +110,7 @@ static char *
 row_text(Explain *explain, Node *expr)
 {
 	if (missing_table_walker(expr, NULL))
-		return "(a table of it was dropped)";
+		return pstrdup("(a table of it was dropped)");
 	return deparse_expression(show_now_mutator(expr, NULL), explain->context, false, false);
 }
 

@@ -355,7 +355,7 @@ normalise_query(Query *query, bool is_exists)
 	query->targetList = targets;
 	if (is_exists)
 		query->targetList = list_make1(makeTargetEntry((Expr *) tide_make_int_const(1), 1,
-													   pstrdup("?column?"), false));
+													   pstrdup("found"), false));
 	remove_joins(query);
 }
 
