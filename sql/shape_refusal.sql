@@ -138,59 +138,13 @@ CALL try_order('same(team, team)');
 SELECT tide.create_shape('s', '{"table": "issues", "order_by": "id", "limit": 3, "where": "same(team, team)"}');
 SELECT tide.create_shape('s', '{"table": "issues", "order_by": "id", "limit": 3, "where": "status = params.x OR title = params.x"}');
 
--- tables
-CREATE VIEW a_view AS SELECT * FROM issues;
-CREATE MATERIALIZED VIEW a_matview AS SELECT * FROM issues;
+-- tables: source_kinds.sql has those that exist
 CREATE SEQUENCE a_sequence;
-CREATE TABLE a_parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
-CREATE TABLE a_partition PARTITION OF a_parted FOR VALUES FROM (0) TO (10);
-CREATE TABLE a_parent (id int PRIMARY KEY);
-CREATE TABLE a_child (PRIMARY KEY (id)) INHERITS (a_parent);
-CREATE TEMP TABLE a_temp (id int PRIMARY KEY);
-CREATE UNLOGGED TABLE an_unlogged (id int PRIMARY KEY);
-CREATE TABLE no_key (id int UNIQUE NOT NULL);
-CREATE TABLE late_key (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);
-CREATE TABLE odd_key (id bit(8) PRIMARY KEY);
-CREATE TABLE no_identity (id int PRIMARY KEY);
-ALTER TABLE no_identity REPLICA IDENTITY NOTHING;
-CREATE TABLE other_identity (id int PRIMARY KEY, other int NOT NULL UNIQUE);
-ALTER TABLE other_identity REPLICA IDENTITY USING INDEX other_identity_other_key;
-CREATE TABLE same_identity (id int PRIMARY KEY);
-CREATE UNIQUE INDEX same_identity_id ON same_identity (id);
-ALTER TABLE same_identity REPLICA IDENTITY USING INDEX same_identity_id;
-CREATE TABLE full_identity (id int PRIMARY KEY);
-ALTER TABLE full_identity REPLICA IDENTITY FULL;
-CREATE FOREIGN DATA WRAPPER nothing;
-CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
-CREATE FOREIGN TABLE a_foreign (id int) SERVER nowhere;
 CALL try_table('absent');
 CALL try_table('absent.issues');
 CALL try_table('issues, members');
 CALL try_table('');
 CALL try_table('(SELECT 1)');
-CALL try_table('a_view');
-CALL try_table('a_matview');
-CALL try_table('a_sequence');
-CALL try_table('issues_pkey');
-CALL try_table('a_foreign');
-CALL try_table('a_parted');
-CALL try_table('a_partition');
-CALL try_table('a_parent');
-CALL try_table('a_child');
-CALL try_table('a_temp');
-CALL try_table('an_unlogged');
-CALL try_table('pg_catalog.pg_class');
-CALL try_table('tide_internal.shapes');
-CALL try_table('no_key');
-CALL try_table('late_key');
-CALL try_table('odd_key');
-CALL try_table('no_identity');
-CALL try_table('other_identity');
--- these two are fine
-BEGIN;
-CALL try_table('same_identity');
-SELECT tide.replace_shape('s', '{"table": "full_identity"}');
-ROLLBACK;
 
 -- a primary key that changed under a shape
 BEGIN;
@@ -291,6 +245,8 @@ CALL try_where('params.a = ALL (tags)');
 CALL try_where('extra @> params.a');
 
 -- subqueries
+CREATE VIEW a_view AS SELECT * FROM members;
+CREATE TABLE no_key (team uuid);
 CALL try_where('status = ''x'' AND id > (SELECT 1)');
 CALL try_where('status = ANY (ARRAY(SELECT ''x''))');
 CALL try_where('(id, status) = (SELECT 1, ''x'')');
@@ -393,5 +349,4 @@ RESET search_path;
 SET client_min_messages = warning;
 REVOKE ALL ON FUNCTION tide.create_shape, tide.replace_shape, tide.drop_shape, tide.explain_shape FROM regress_tide_author;
 DROP SCHEMA shapes CASCADE;
-DROP FOREIGN DATA WRAPPER nothing CASCADE;
 DROP ROLE regress_tide_author;

@@ -7,10 +7,18 @@ CREATE TABLE tide_internal.state (
 	slot_name     name,
 	epoch         uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	last_error    text,
-	last_error_at timestamptz
+	last_error_at timestamptz,
+	secret        uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()	-- src/store/row_hash.h
 );
 COMMENT ON TABLE tide_internal.state IS 'switch, slot and history epoch of this database''s ingest';
 INSERT INTO tide_internal.state DEFAULT VALUES;
+
+-- written by the ingest when it cannot rule out that the database was put back in time
+CREATE TABLE tide_internal.epochs (
+	epoch         uuid PRIMARY KEY,
+	last_op_id    bigint NOT NULL        -- cookies of that epoch count up to here
+);
+COMMENT ON TABLE tide_internal.epochs IS 'former epochs whose history the present one goes on with';
 
 -- one row; written by the ingest only, in the transaction of the batch it describes
 CREATE TABLE tide_internal.checkpoints (
@@ -30,12 +38,13 @@ CREATE TABLE tide_internal.sources (
 	source_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	relid         oid NOT NULL UNIQUE,
 	state         text NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'live', 'broken')),
-	key_attnums   smallint[] NOT NULL,   -- primary key columns, in index order
+	key_attnums   smallint[] NOT NULL,   -- what tells rows apart: src/catalog/table_key.h
 	attnums       smallint[],            -- columns as of the copy; NULL while new
 	column_names  name[],
 	column_types  oid[],
 	snapshot      text,                  -- xmin:xmax:xip,... of the copy
-	snapshot_lsn  pg_lsn                 -- commits after it are not in the copy
+	snapshot_lsn  pg_lsn,                -- commits after it are not in the copy
+	leaves        oid[]                  -- of a partitioned table: what holds its rows
 );
 COMMENT ON TABLE tide_internal.sources IS 'replicated tables; shadow is tide_shadow.t<source_id>, change log tide_shadow.log<source_id>';
 

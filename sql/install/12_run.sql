@@ -42,10 +42,12 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		coalesce(w.pid, r.active_pid) AS pid,
 		CASE WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
 			 WHEN r.active_pid IS NOT NULL THEN 'running'
+			 WHEN s.slot_name IS NOT NULL AND (r.slot_name IS NULL OR r.wal_status = 'lost') AND
+				EXISTS (SELECT FROM tide_internal.sources WHERE sources.state <> 'new') THEN 'slot lost'
 			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
 		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
-		p.wal_end - greatest(c.lsn, r.confirmed_flush_lsn) AS lag_bytes,
-		CASE WHEN p.wal_end <= greatest(c.lsn, r.confirmed_flush_lsn) THEN interval '0'
+		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
+		CASE WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
 			 ELSE pg_catalog.clock_timestamp() - c.at END AS lag,
 		p.wal_end - r.restart_lsn AS wal_retained_bytes,
 		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at
@@ -57,11 +59,3 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 	CROSS JOIN tide_internal.worker_info() w
 	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name;
 COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error';
-
--- a rewrite changes rows in ways the WAL does not show as changes
-CREATE FUNCTION tide_internal.note_rewrite() RETURNS event_trigger
-	LANGUAGE C AS 'MODULE_PATHNAME', 'tide_sql_note_rewrite';
-COMMENT ON FUNCTION tide_internal.note_rewrite() IS 'tells the ingest of a table whose rows are rewritten';
-REVOKE ALL ON FUNCTION tide_internal.note_rewrite() FROM PUBLIC;
-CREATE EVENT TRIGGER tide_table_rewrite ON table_rewrite EXECUTE FUNCTION tide_internal.note_rewrite();
-COMMENT ON EVENT TRIGGER tide_table_rewrite IS 'has pg_tide copy a table anew after ALTER TABLE rewrote it';

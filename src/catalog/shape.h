@@ -136,16 +136,25 @@ typedef struct TideShape
 								 * compiled again from the definition */
 } TideShape;
 
-/* a shape of one table whose rows' membership depends on themselves and time alone */
+/* whether a row's own columns alone decide if it is among the node's, and in one bucket of it */
+static inline bool
+tide_node_is_direct(const TideShapeNode *node)
+{
+	ListCell   *lc;
+
+	foreach(lc, node->key_parts)
+		if (((const TideKeyPart *) lfirst(lc))->is_set)
+			return false;
+	return node->parent_id < 0 && node->subfilter == NULL && node->row_limit == 0 &&
+		node->windows == NIL;
+}
+
+/* a shape of one direct node */
 static inline bool
 tide_shape_is_plain(const TideShape *shape)
 {
-	const TideShapeNode *root;
-
-	if (list_length(shape->nodes) != 1)
-		return false;
-	root = (const TideShapeNode *) linitial(shape->nodes);
-	return root->subfilter == NULL && root->row_limit == 0;
+	return list_length(shape->nodes) == 1 &&
+		tide_node_is_direct((const TideShapeNode *) linitial(shape->nodes));
 }
 
 #endif							/* TIDE_SHAPE_H */

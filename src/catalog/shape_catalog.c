@@ -43,7 +43,8 @@ enum
 	Anum_sources_column_names,
 	Anum_sources_column_types,
 	Anum_sources_snapshot,
-	Anum_sources_snapshot_lsn
+	Anum_sources_snapshot_lsn,
+	Anum_sources_leaves
 };
 
 enum
@@ -211,6 +212,7 @@ source_of_scan(MetaScan *scan)
 	source->column_names = scan_names(scan, Anum_sources_column_names);
 	source->column_types = scan_array(scan, Anum_sources_column_types,
 									  sizeof(Oid), &count);
+	source->leaves = scan_array(scan, Anum_sources_leaves, sizeof(Oid), &source->nleaves);
 	source->snapshot = scan_text(scan, Anum_sources_snapshot);
 	if (!scan->nulls[Anum_sources_snapshot_lsn - 1])
 		source->snapshot_lsn =

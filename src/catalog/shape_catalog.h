@@ -17,14 +17,26 @@ typedef struct TideSource
 	bool		live;			/* shadow table exists */
 	bool		broken;			/* and is kept no more: to be rebuilt */
 	int			nkeys;
-	AttrNumber *keys;			/* source attnums of the key, in index order */
+	AttrNumber *keys;			/* source attnums of the key, see table_key.h */
 	int			ncolumns;		/* 0 unless live */
-	AttrNumber *columns;		/* source attnums the shadow has */
+	AttrNumber *columns;		/* source attnums the shadow has, own ones last */
 	char	  **column_names;
 	Oid		   *column_types;
+	int			nleaves;
+	Oid		   *leaves;			/* of a partitioned table: ascending; else NULL */
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
 } TideSource;
+
+/*
+ * Whether the shadow is not of one moment with the checkpoint, whose LSN is given: broken, or
+ * copied at a later one. Nothing of it may be served then.
+ */
+static inline bool
+tide_source_is_held(const TideSource *source, XLogRecPtr checkpoint_lsn)
+{
+	return source->live && (source->broken || source->snapshot_lsn > checkpoint_lsn);
+}
 
 /* as it stands in tide_internal.shapes.state */
 extern const char *tide_shape_state_name(TideShapeState state);

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
@@ -25,6 +24,7 @@
 
 #include "catalog/node_form.h"
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "util/compat.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
@@ -54,30 +54,31 @@ result_int(void)
 									   SPI_tuptable->tupdesc, 1, &isnull));
 }
 
-/* primary key columns of a table, in index order, as smallint[] */
 static Datum
-primary_key_datum(Oid relid)
+oids_datum(const Oid *oids, int count)
+{
+	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		elements[i] = ObjectIdGetDatum(oids[i]);
+	return PointerGetDatum(construct_array(elements, count, OIDOID, sizeof(Oid), true,
+										   TYPALIGN_INT));
+}
+
+/* key columns of a table as smallint[] */
+static Datum
+table_key_datum(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	List	   *unused = RelationGetIndexList(rel);
-	Oid			index_id = rel->rd_pkindex;
 	AttrNumber	attnums[INDEX_MAX_KEYS];
-	Relation	index;
-	int			count;
+	int			n = tide_table_key(rel, attnums);
 
-	list_free(unused);
-	if (!OidIsValid(index_id))
+	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has no primary key",
-						RelationGetRelationName(rel))));
-	index = relation_open(index_id, AccessShareLock);
-	count = IndexRelationGetNumberOfKeyAttributes(index);
-	for (int i = 0; i < count; i++)
-		attnums[i] = index->rd_index->indkey.values[i];
-	relation_close(index, AccessShareLock);
+				 errmsg("table \"%s\" has no key", RelationGetRelationName(rel))));
 	table_close(rel, NoLock);
-	return tide_attnums_datum(attnums, count);
+	return tide_attnums_datum(attnums, n);
 }
 
 /*
@@ -109,7 +110,7 @@ static int
 obtain_source(Oid relid)
 {
 	Oid			types[] = {OIDOID, INT2ARRAYOID};
-	Datum		values[] = {ObjectIdGetDatum(relid), primary_key_datum(relid)};
+	Datum		values[] = {ObjectIdGetDatum(relid), table_key_datum(relid)};
 
 	for (;;)
 	{
@@ -129,7 +130,7 @@ obtain_source(Oid relid)
 			   "t") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("primary key of table \"%s\" has changed since it was first used by a shape",
+				 errmsg("key of table \"%s\" has changed since it was first used by a shape",
 						get_rel_name(relid)),
 				 errhint("Drop the shapes that use the table and create them again.")));
 	return result_int();
@@ -233,9 +234,9 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 void
 tide_catalog_set_source_live(const TideSource *source)
 {
-	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID};
+	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID};
+	char		nulls[lengthof(types) + 1] = "       ";
 	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
-	Datum	   *type_ids = palloc(sizeof(Datum) * source->ncolumns);
 	Datum		values[lengthof(types)];
 	TideSpiFrame frame;
 
@@ -245,22 +246,23 @@ tide_catalog_set_source_live(const TideSource *source)
 
 		namestrcpy(name, source->column_names[i]);
 		names[i] = NameGetDatum(name);
-		type_ids[i] = ObjectIdGetDatum(source->column_types[i]);
 	}
 	values[0] = Int32GetDatum(source->source_id);
 	values[1] = tide_attnums_datum(source->columns, source->ncolumns);
 	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
-	values[3] = PointerGetDatum(construct_array(type_ids, source->ncolumns, OIDOID,
-												sizeof(Oid), true, TYPALIGN_INT));
+	values[3] = oids_datum(source->column_types, source->ncolumns);
+	values[6] = source->leaves ? oids_datum(source->leaves, source->nleaves) : (Datum) 0;
+	if (source->leaves == NULL)
+		nulls[6] = 'n';
 	values[4] = CStringGetTextDatum(source->snapshot);
 	values[5] = LSNGetDatum(source->snapshot_lsn);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&set_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'live', attnums = $2,"
-				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6"
-				 " WHERE source_id = $1",
-				 lengthof(types), types, values, NULL, false, 0);
+				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6,"
+				 " leaves = $7 WHERE source_id = $1",
+				 lengthof(types), types, values, nulls, false, 0);
 	tide_spi_end(&frame);
 }
 

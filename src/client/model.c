@@ -17,6 +17,7 @@
 #include "utils/syscache.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "client/model.h"
 
 static void add_node(List **tables, const char *shape_name, const TideShapeNode *node);
@@ -176,9 +177,20 @@ static TideClientColumn *
 make_column(Oid relid, AttrNumber attnum)
 {
 	TideClientColumn *column = palloc0(sizeof(TideClientColumn));
-	HeapTuple	tuple = SearchSysCacheAttNum(relid, attnum);
+	HeapTuple	tuple;
 	Form_pg_attribute att;
 
+	if (TIDE_ATTNUM_IS_OWN(attnum))
+	{
+		/* the key that is made up for rows without one */
+		column->attnum = attnum;
+		column->name = pstrdup(tide_own_column_name(attnum));
+		column->typmod = -1;
+		column->type = tide_own_column_type(attnum);
+		column->type_class = classify_type(column->type);
+		return column;
+	}
+	tuple = SearchSysCacheAttNum(relid, attnum);
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),

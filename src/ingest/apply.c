@@ -26,6 +26,7 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "replication/origin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -37,8 +38,10 @@
 #include "ingest/build.h"
 #include "ingest/fold.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
+#include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
 
@@ -56,13 +59,13 @@ typedef struct LogPlan
 static RepOriginId session_origin = InvalidRepOriginId;
 
 static void apply_changes(TideIngest *in);
-static void apply_chunk(TideChunk *chunk);
 static void evaluate(TideChunk *chunk, TideWatch *watch);
 static void plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan);
 static void write_rows(TideChunk *chunk, TideWatch *watch);
 static void write_log(LogPlan *plan);
-static void apply_truncate(TideChunk *chunk, TideWatch *watch);
+static void apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 static void apply_acks(TideIngest *in);
+static TimestampTz batch_time(const TideBatch *batch);
 
 void
 tide_ingest_apply(TideIngest *in)
@@ -72,17 +75,23 @@ tide_ingest_apply(TideIngest *in)
 	ListCell   *lc;
 
 	tide_apply_begin();
+	in->last_at = checkpoint->at;
+	checkpoint->at = Max(batch_time(batch), in->last_at);
+	tide_node_eval_set_now(checkpoint->at);
 	if (batch->store != NULL)
 		apply_changes(in);
+	tide_tree_apply(in);
 	if (batch->acks != NULL)
 		apply_acks(in);
 	tide_buckets_flush(in->buckets);
+	foreach(lc, in->regrouped)
+		tide_catalog_set_source_live(lfirst(lc));
+	list_free(in->regrouped);
+	in->regrouped = NIL;
 	foreach(lc, in->broken)
 		tide_catalog_set_source_broken(lfirst_int(lc));
 
 	checkpoint->lsn = batch->lsn;
-	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
-		batch->at : GetCurrentTimestamp();
 	checkpoint->changes += batch->nchanges;
 	checkpoint->transactions += batch->ntransactions;
 	checkpoint->batches++;
@@ -90,6 +99,19 @@ tide_ingest_apply(TideIngest *in)
 	tide_checkpoint_store(in);
 	tide_apply_end();
 	tide_batch_reset(batch);
+}
+
+/* now() of the batch: when it was committed, or it is now */
+static TimestampTz
+batch_time(const TideBatch *batch)
+{
+	if (tide_clock != NULL && tide_clock[0] != '\0')
+		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(tide_clock),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+	return batch->ntransactions > 0 && !batch->is_asked_for ? batch->at :
+		GetCurrentTimestamp();
 }
 
 /*
@@ -189,15 +211,15 @@ apply_changes(TideIngest *in)
 		kind = heap_getattr(&tuple, TIDE_SPOOL_KIND + 1, watch->spool_desc, &isnull);
 		if (DatumGetChar(kind) == TIDE_CHANGE_TRUNCATE)
 		{
-			apply_chunk(&chunk);
-			apply_truncate(&chunk, watch);
+			tide_chunk_apply(&chunk);
+			apply_truncate(&chunk, watch, &tuple);
 			continue;
 		}
 		tide_chunk_add(&chunk, watch, &tuple);
 		if (tide_chunk_is_full(&chunk))
-			apply_chunk(&chunk);
+			tide_chunk_apply(&chunk);
 	}
-	apply_chunk(&chunk);
+	tide_chunk_apply(&chunk);
 	MemoryContextDelete(chunk.context);
 
 	hash_seq_init(&status, in->watches);
@@ -217,8 +239,8 @@ chunk_watches(const TideChunk *chunk)
 	return watches;
 }
 
-static void
-apply_chunk(TideChunk *chunk)
+void
+tide_chunk_apply(TideChunk *chunk)
 {
 	MemoryContext old;
 	List	   *watches;
@@ -249,6 +271,9 @@ apply_chunk(TideChunk *chunk)
 		write_rows(chunk, lfirst(lc));
 		write_log(&plans[foreach_current_index(lc)]);
 	}
+	for (int i = 0; i < chunk->ndeltas; i++)
+		if (chunk->deltas[i]->watch->used != NULL)
+			tide_tree_note_delta(chunk->in, chunk->deltas[i]);
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);
 	if (tide_buckets_are_many(chunk->in->buckets))
@@ -287,7 +312,7 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 				delta->new_buckets[e] =
 					tide_node_eval_bucket(eval, chunk->in->buckets, delta->after,
 										  delta->after_nulls, op_id);
-			if (delta->existed && eval->shape->built_op_id >=
+			if (delta->existed && !eval->in_tree && eval->shape->built_op_id >=
 				DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]))
 				delta->old_buckets[e] =
 					tide_node_eval_bucket(eval, chunk->in->buckets, delta->before,
@@ -393,18 +418,23 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 	return member;
 }
 
-/* op_ids and entries of one row, and what its shadow row says of them */
-static void
-plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
+/* a bucket held by a joined node: the row stays in it until the end of the batch decides */
+static TideNodeEval *
+joined_eval(const TideDelta *delta, const TideBucket *bucket)
 {
-	TideMember *old = NULL;
-	int			nold = old_members(chunk, delta, &old);
-	int			nnew = 0;
-	int			nevals = list_length(delta->watch->evals);
-	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * Max(nevals, 1));
-	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
+	TideJoined *joined = delta->watch->joined == NIL ? NULL :
+		tide_tree_of_bucket(delta->watch, bucket);
 
-	/* a key with other bits is another key to clients: leave first, then enter */
+	return joined == NULL || joined->is_direct ? NULL : joined->eval;
+}
+
+/* which old memberships go on; a key with other bits is another key to clients: leave, then enter */
+static bool *
+kept_members(TideChunk *chunk, TideDelta *delta, TideMember *old, int nold)
+{
+	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
+	int			nevals = list_length(delta->watch->evals);
+
 	for (int i = 0; delta->exists && !delta->key_changed && i < nold; i++)
 		for (int e = 0; e < nevals; e++)
 			if (delta->new_buckets[e] != NULL &&
@@ -415,9 +445,59 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 		TideBucket *bucket = kept[i] ? NULL :
 			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
+		if (bucket != NULL && delta->exists && !delta->key_changed &&
+			joined_eval(delta, bucket) != NULL)
+			kept[i] = true;
+	}
+	return kept;
+}
+
+/* members of joined nodes, with an entry if what they show has changed */
+static int
+plan_joined(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideMember *old, int nold,
+			const bool *kept, bytea *packed)
+{
+	int			n = 0;
+
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = kept[i] ?
+			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id) : NULL;
+		TideNodeEval *eval = bucket ? joined_eval(delta, bucket) : NULL;
+		TideMember	member;
+
+		if (eval == NULL)
+			continue;
+		member = plan_member(chunk, delta, plan, eval, bucket, &old[i]);
+		member.count = old[i].count;
+		tide_members_put(VARDATA(packed), n++, &member);
+	}
+	return n;
+}
+
+/* op_ids and entries of one row, and what its shadow row says of them */
+static void
+plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
+{
+	TideMember *old = NULL;
+	int			nold = old_members(chunk, delta, &old);
+	int			nevals = list_length(delta->watch->evals);
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (nold + nevals + 1));
+	bool	   *kept = kept_members(chunk, delta, old, nold);
+	int			nnew = 0;
+
+	delta->buckets_differ = false;
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = kept[i] ? NULL :
+			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
+
 		if (bucket != NULL)
 			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, old[i].hash);
+		delta->buckets_differ |= !kept[i];
 	}
+	if (delta->watch->joined != NIL && delta->exists)
+		nnew = plan_joined(chunk, delta, plan, old, nold, kept, packed);
 	for (int e = 0; delta->exists && e < nevals; e++)
 	{
 		TideBucket *bucket = delta->new_buckets[e];
@@ -429,6 +509,7 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 		for (int i = 0; i < nold; i++)
 			if (kept[i] && old[i].bucket_id == bucket->bucket_id)
 				was = &old[i];
+		delta->buckets_differ |= was == NULL;
 		member = plan_member(chunk, delta, plan, list_nth(delta->watch->evals, e), bucket,
 							 was);
 		tide_members_put(VARDATA(packed), nnew++, &member);
@@ -515,10 +596,18 @@ write_log(LogPlan *plan)
 	tide_log_append(plan->watch->shadow, plan->entries, plan->n, 0);
 }
 
-/* every row of the shadow leaves; deleted row by row, so that pulls under way still see them */
+/*
+ * Every row of the shadow leaves, or of one partition; deleted row by row, so that pulls
+ * under way still see them.
+ */
 static void
-apply_truncate(TideChunk *chunk, TideWatch *watch)
+apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 {
+	int			leaf = watch->shadow->leaf_pos;
+	bool		isnull = true;
+	Datum		only = leaf < 0 ? (Datum) 0 :
+		heap_getattr(spooled, TIDE_SPOOL_FIXED + watch->shadow->nkeys + leaf + 1,
+					 watch->spool_desc, &isnull);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TideShadow *shadow = watch->shadow;
 	TableScanDesc scan = table_beginscan(shadow->heap, snapshot, 0, NULL);
@@ -526,12 +615,16 @@ apply_truncate(TideChunk *chunk, TideWatch *watch)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
+		bool		unused;
+
 		CHECK_FOR_INTERRUPTS();
+		if (!isnull && slot_getattr(slot, leaf + 1 + TIDE_SHADOW_FIXED, &unused) != only)
+			continue;
 		tide_chunk_add_delete(chunk, watch, slot);
 		if (tide_chunk_is_full(chunk))
-			apply_chunk(chunk);
+			tide_chunk_apply(chunk);
 	}
-	apply_chunk(chunk);
+	tide_chunk_apply(chunk);
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);

@@ -14,6 +14,10 @@ extern void tide_apply_end(void);
 /* after an ERROR between the two */
 extern void tide_apply_abort(void);
 
+/* store what the chunk holds, and empty it; its sources' shadows are open */
+struct TideChunk;
+extern void tide_chunk_apply(struct TideChunk *chunk);
+
 /* write in->checkpoint and NOTIFY its op_id */
 extern void tide_checkpoint_store(TideIngest *in);
 

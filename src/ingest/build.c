@@ -19,14 +19,10 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/proc.h"
-#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -34,12 +30,16 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 #include "ingest/rebuild.h"
+#include "ingest/route.h"
+#include "ingest/source_scan.h"
 #include "store/shared.h"
 
 /* rows of a new source are seen by nobody before the copy commits */
@@ -60,14 +60,51 @@ typedef struct Build
 } Build;
 
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
+static bool prepare_tree(TideIngest *in, TideShape *shape, bool *later);
+static bool has_columns(TideIngest *in, TideShape *shape);
 static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
-static Snapshot snapshot_for_copy(void);
 static void build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes,
 						int options);
 static void build_flush(Build *build);
 static void build_end(Build *build, bool is_live);
+
+/*
+ * Next step before a tree can be decided: copy a table that is not there yet, or make the
+ * indexes and let it follow changes; tree_build.c does the rest.
+ */
+static bool
+prepare_tree(TideIngest *in, TideShape *shape, bool *later)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
+			tide_watch_of_source(in, source->source_id) != NULL)
+			continue;
+		tide_evaluating_shape = shape->shape_id;
+		if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+			!copy_source(in, source, NIL))
+			*later = true;
+		tide_evaluating_shape = 0;
+		return !*later;
+	}
+	if (!has_columns(in, shape))
+		return true;
+	tide_apply_begin();
+	tide_evaluating_shape = shape->shape_id;
+	tide_tree_create_indexes(in, shape);
+	tide_evaluating_shape = 0;
+	tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
+								 ++in->checkpoint.op_id, NULL);
+	tide_checkpoint_store(in);
+	tide_apply_end();
+	return true;
+}
 
 bool
 tide_ingest_build(TideIngest *in, bool *later)
@@ -85,6 +122,12 @@ tide_ingest_build(TideIngest *in, bool *later)
 
 		if (shape->state != TIDE_SHAPE_BUILDING || shape->built_op_id != 0 || root == NULL)
 			continue;
+		if (!tide_shape_is_plain(shape))
+		{
+			if (prepare_tree(in, shape, later))
+				return true;
+			continue;
+		}
 		foreach(lc2, in->sources)
 		{
 			TideSource *source = lfirst(lc2);
@@ -110,14 +153,14 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		TideShape  *shape = lfirst(lc);
 
 		if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id == 0 &&
-			shape->nodes != NIL &&
+			shape->nodes != NIL && tide_shape_is_plain(shape) &&
 			((TideShapeNode *) linitial(shape->nodes))->source_id == source->source_id)
 			shapes = lappend(shapes, shape);
 	}
 
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
-	if (watch != NULL && ConditionalLockRelationOid(source->relid, AccessShareLock))
+	if (watch != NULL && !watch->is_broken && ConditionalLockRelationOid(source->relid, AccessShareLock))
 	{
 		if (table_is_as_copied(source))
 			scan_shadow(in, watch, shapes);
@@ -151,9 +194,46 @@ table_is_as_copied(const TideSource *source)
 
 	if (rel == NULL)
 		return true;			/* dropped: what there was can be served */
-	result = tide_source_matches(source, rel);
+	result = tide_source_matches(source, rel) && tide_route_is_same(source, rel);
 	table_close(rel, NoLock);
 	return result;
+}
+
+/*
+ * Whether the shadows have the columns of their tables, which the shape may name; breaks those
+ * that have not.
+ */
+static bool
+has_columns(TideIngest *in, TideShape *shape)
+{
+	ListCell   *lc;
+	bool		result = true;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
+			!ConditionalLockRelationOid(source->relid, AccessShareLock) ||
+			table_is_as_copied(source))
+			continue;
+		tide_apply_begin();
+		tide_catalog_set_source_broken(source->source_id);
+		tide_apply_end();
+		tide_ingest_break(in, source->source_id);
+		result = false;
+	}
+	return result;
+}
+
+static void
+add_own_column(TideSource *source, AttrNumber attnum)
+{
+	int			n = source->ncolumns++;
+
+	source->columns[n] = attnum;
+	source->column_names[n] = pstrdup(tide_own_column_name(attnum));
+	source->column_types[n] = tide_own_column_type(attnum);
 }
 
 /* the source's columns as they are now */
@@ -161,21 +241,27 @@ static void
 describe_source(TideSource *source, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
+	int			max = desc->natts + 3;
 
 	source->ncolumns = 0;
-	source->columns = palloc(sizeof(AttrNumber) * desc->natts);
-	source->column_names = palloc(sizeof(char *) * desc->natts);
-	source->column_types = palloc(sizeof(Oid) * desc->natts);
+	source->columns = palloc(sizeof(AttrNumber) * max);
+	source->column_names = palloc(sizeof(char *) * max);
+	source->column_types = palloc(sizeof(Oid) * max);
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped)
+		if (!tide_source_keeps(att))
 			continue;
 		source->columns[source->ncolumns] = att->attnum;
 		source->column_names[source->ncolumns] = pstrdup(NameStr(att->attname));
 		source->column_types[source->ncolumns++] = att->atttypid;
 	}
+	if (source->leaves != NULL)
+		add_own_column(source, TIDE_ATTNUM_LEAF);
+	for (int i = 0; i < source->nkeys; i++)
+		if (TIDE_ATTNUM_IS_OWN(source->keys[i]))
+			add_own_column(source, source->keys[i]);
 }
 
 /*
@@ -189,7 +275,7 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 	Relation	rel;
 	TideShadow *shadow;
 	Build		build;
-	TableScanDesc scan;
+	TideSourceScan *scan;
 	TupleTableSlot *slot;
 
 	if (hash_get_num_entries(in->watches) == 0 && in->broken == NIL)
@@ -198,14 +284,21 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 		tide_acks_adopt();
 		tide_apply_end();
 	}
-	snapshot = snapshot_for_copy();
+	snapshot = tide_source_snapshot(source);
 	if (snapshot == NULL)
 		return false;
-	tide_apply_begin();
 	rel = table_open(source->relid, NoLock);
+	if (!tide_route_is_same(source, rel))
+	{
+		/* the key is another than when the shapes were made: compile them again */
+		table_close(rel, NoLock);
+		UnregisterSnapshot(snapshot);
+		tide_ingest_break(in, source->source_id);
+		return true;
+	}
+	tide_apply_begin();
 	describe_source(source, rel);
-	source->snapshot = tide_snapshot_text(snapshot);
-	source->snapshot_lsn = GetXLogInsertRecPtr();
+	table_close(rel, NoLock);
 
 	tide_shadow_create(source);
 	CommandCounterIncrement();
@@ -213,30 +306,21 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 	tide_shadow_open(shadow, false);
 	build_begin(&build, in, shadow, shapes, COPY_OPTIONS);
 
-	scan = table_beginscan(rel, snapshot, 0, NULL);
-	slot = table_slot_create(rel, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	scan = tide_source_scan_begin(in, shadow, snapshot, false);
+	slot = MakeSingleTupleTableSlot(shadow->desc, &TTSOpsVirtual);
+	while (tide_source_scan_next(scan, slot))
 	{
 		TupleTableSlot *row = tide_shadow_slot(shadow, build.nrows);
 
-		slot_getallattrs(slot);
-		row->tts_values[TIDE_SHADOW_OP - 1] = Int64GetDatum(build.base_op_id);
-		row->tts_isnull[TIDE_SHADOW_OP - 1] = false;
-		row->tts_isnull[TIDE_SHADOW_MEMBERS - 1] = true;
-		for (int i = 0; i < source->ncolumns; i++)
-		{
-			row->tts_values[i + TIDE_SHADOW_FIXED] = slot->tts_values[source->columns[i] - 1];
-			row->tts_isnull[i + TIDE_SHADOW_FIXED] = slot->tts_isnull[source->columns[i] - 1];
-		}
-		ExecStoreVirtualTuple(row);
-		ExecMaterializeSlot(row);
+		slot->tts_values[TIDE_SHADOW_OP - 1] = Int64GetDatum(build.base_op_id);
+		slot->tts_isnull[TIDE_SHADOW_OP - 1] = false;
+		ExecCopySlot(row, slot);
 		if (++build.nrows == TIDE_MULTI_INSERT)
 			build_flush(&build);
 	}
 	build_flush(&build);
 	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, NoLock);
+	tide_source_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	tide_shadow_close(shadow);
 
@@ -244,35 +328,6 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 	tide_catalog_set_source_live(source);
 	build_end(&build, false);
 	return true;
-}
-
-/*
- * A snapshot in which every commit that decoding has passed is visible. A commit is in the
- * WAL, and may be decoded, a moment before other snapshots see it: first let all
- * commits under way reach the commit log, then take a snapshot, and refuse it if it holds
- * for running what the commit log says is committed.
- */
-static Snapshot
-snapshot_for_copy(void)
-{
-	int			ncommitting;
-	VirtualTransactionId *committing =
-		GetVirtualXIDsDelayingChkpt(&ncommitting, DELAY_CHKPT_START);
-	Snapshot	snapshot;
-
-	while (HaveVirtualXIDsDelayingChkpt(committing, ncommitting, DELAY_CHKPT_START))
-	{
-		CHECK_FOR_INTERRUPTS();
-		pg_usleep(100L);
-	}
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		if (TransactionIdDidCommit(snapshot->xip[i]))
-		{
-			UnregisterSnapshot(snapshot);
-			return NULL;
-		}
-	return snapshot;
 }
 
 /* first entries of new shapes over rows that are there already */
@@ -449,8 +504,9 @@ tide_build_finish(TideIngest *in)
 
 		if (copied->lsn > in->checkpoint.lsn)
 			continue;
-		tide_catalog_set_shape_state(copied->shape_id, TIDE_SHAPE_LIVE,
-									 copied->built_op_id, NULL);
+		if (copied->shape_id != 0)
+			tide_catalog_set_shape_state(copied->shape_id, TIDE_SHAPE_LIVE,
+										 copied->built_op_id, NULL);
 		in->copied = foreach_delete_current(in->copied, lc);
 		in->checkpoint.op_id++; /* wakes those who wait for it */
 	}

@@ -11,11 +11,12 @@
 
 /*
  * A shape whose entries are written but whose source was copied at a later moment than
- * the checkpoint's: live with the first checkpoint at lsn or beyond.
+ * the checkpoint's: live with the first checkpoint at lsn or beyond. Or, without a shape,
+ * a source that was copied again: pulls wait for that checkpoint.
  */
 typedef struct TideCopied
 {
-	int			shape_id;
+	int			shape_id;		/* or 0 */
 	int64		built_op_id;
 	XLogRecPtr	lsn;
 } TideCopied;

@@ -7,8 +7,9 @@
  * tuplestore; rows of tide_internal.clients tell what has been acknowledged; a change to
  * tide_internal.shapes ends the batch and has the shapes read anew.
  *
- * A change that does not fit the source's columns (ALTER TABLE), or has no key
- * (REPLICA IDENTITY changed) breaks the source: it is rebuilt before reading on.
+ * A change that does not fit the source's columns (ALTER TABLE), or does not tell which row
+ * it concerns (REPLICA IDENTITY) breaks the source: it is copied again, or rebuilt, before
+ * reading on.
  */
 #include "postgres.h"
 
@@ -24,9 +25,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/table_key.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
+#include "ingest/recheck.h"
+#include "ingest/route.h"
+#include "store/row_hash.h"
 #include "util/compat.h"
 
 /* columns of tide_internal.clients */
@@ -84,6 +89,8 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 {
 	TideIngest *in = ctx->output_plugin_private;
 
+	tide_recheck(in, txn);
+
 	/* set by capture_change when the transaction left something in the batch */
 	if (txn->output_plugin_private == NULL)
 		return;
@@ -91,9 +98,9 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 	in->batch->at = txn->xact_time.commit_time;
 }
 
-/* whether the initial copy's snapshot saw the transaction; as XidInMVCCSnapshot() */
-static bool
-copy_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
+/* as XidInMVCCSnapshot() */
+bool
+tide_capture_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
 {
 	TransactionId xid = txn->xid;
 
@@ -108,6 +115,12 @@ copy_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
 }
 
 bool
+tide_source_keeps(Form_pg_attribute att)
+{
+	return !att->attisdropped && TIDE_ATT_IS_STORED(att);
+}
+
+bool
 tide_source_matches(const TideSource *source, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
@@ -117,7 +130,7 @@ tide_source_matches(const TideSource *source, Relation rel)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (att->attisdropped)
+		if (!tide_source_keeps(att))
 			continue;
 		if (n >= source->ncolumns || source->columns[n] != att->attnum ||
 			source->column_types[n] != att->atttypid ||
@@ -125,12 +138,12 @@ tide_source_matches(const TideSource *source, Relation rel)
 			return false;
 		n++;
 	}
-	return n == source->ncolumns;
+	return n == source->ncolumns || TIDE_ATTNUM_IS_OWN(source->columns[n]);
 }
 
 /* with a batch to store it: what follows for the source is lost on the next ingest else */
-static void
-break_source(TideIngest *in, TideWatch *watch)
+void
+tide_capture_break(TideIngest *in, TideWatch *watch)
 {
 	watch->is_broken = true;
 	in->needs_reload = true;
@@ -138,13 +151,32 @@ break_source(TideIngest *in, TideWatch *watch)
 	tide_ingest_break(in, watch->shadow->source->source_id);
 }
 
+/* all rows of a source go, or those of one partition */
+void
+tide_capture_truncate(TideIngest *in, TideWatch *watch, Oid leaf)
+{
+	TideShadow *shadow = watch->shadow;
+	Datum	   *values = palloc0(sizeof(Datum) * watch->spool_desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * watch->spool_desc->natts);
+
+	memset(nulls, true, watch->spool_desc->natts);
+	if (OidIsValid(leaf))
+	{
+		int			at = TIDE_SPOOL_FIXED + shadow->nkeys + shadow->leaf_pos;
+
+		values[at] = ObjectIdGetDatum(leaf);
+		nulls[at] = false;
+	}
+	tide_batch_put(in->batch, watch, TIDE_CHANGE_TRUNCATE, values, nulls);
+}
+
 static void
 capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
 {
 	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
 
-	if (watch != NULL && !watch->is_broken && !copy_has_seen(watch, txn))
-		break_source(in, watch);
+	if (watch != NULL && !watch->is_broken && !tide_capture_has_seen(watch, txn))
+		tide_capture_break(in, watch);
 }
 
 static void
@@ -164,75 +196,98 @@ capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr m
 	}
 }
 
+/* a decoded value in full; false if it is TOAST that was not changed */
+static bool
+flat_value(Form_pg_attribute att, Datum *value)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(*value);
+
+	if (att->attlen != -1 || !VARATT_IS_EXTERNAL(stored))
+		return true;
+	if (VARATT_IS_EXTERNAL_ONDISK(stored))
+		return false;
+	*value = PointerGetDatum(detoast_external_attr(stored));
+	return true;
+}
+
 /*
- * Columns of a decoded row to values in the spool's order; unchanged TOAST is left out
- * and marked in the bitmap. Values that the reorder buffer put together are copied flat.
+ * Columns of a decoded row to values in the spool's order. Unchanged TOAST is taken from the
+ * old row if REPLICA IDENTITY FULL has it; else left out and marked in the bitmap, which
+ * may be NULL where there is none. True if any is marked.
  */
 static bool
-spool_columns(const TideWatch *watch, Relation rel, HeapTuple tuple, HeapTuple full_old,
+spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple full_old,
 			  Datum *values, bool *nulls, bits8 *unchanged)
 {
-	const TideSource *source = watch->shadow->source;
+	const TideShadow *shadow = target->watch->shadow;
 	TupleDesc	desc = RelationGetDescr(rel);
-	Datum	   *row = palloc(sizeof(Datum) * desc->natts);
-	bool	   *row_nulls = palloc(sizeof(bool) * desc->natts);
-	Datum	   *old_row = NULL;
-	bool	   *old_nulls = NULL;
 	bool		any = false;
 
-	heap_deform_tuple(tuple, desc, row, row_nulls);
-	for (int i = 0; i < source->ncolumns; i++)
+	for (int i = 0; i < shadow->ncolumns - shadow->nown; i++)
 	{
-		int			a = source->columns[i] - 1;
-		struct varlena *value;
+		AttrNumber	attnum = target->attnums[i];
+		Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
 
-		values[i] = row[a];
-		nulls[i] = row_nulls[a];
-		if (nulls[i] || TupleDescAttr(desc, a)->attlen != -1)
+		values[i] = heap_getattr(tuple, attnum, desc, &nulls[i]);
+		if (nulls[i] || flat_value(att, &values[i]))
 			continue;
-		value = (struct varlena *) DatumGetPointer(values[i]);
-		if (VARATT_IS_EXTERNAL_ONDISK(value) && full_old != NULL)
-		{
-			/* REPLICA IDENTITY FULL has the old value in full */
-			if (old_row == NULL)
-			{
-				old_row = palloc(sizeof(Datum) * desc->natts);
-				old_nulls = palloc(sizeof(bool) * desc->natts);
-				heap_deform_tuple(full_old, desc, old_row, old_nulls);
-			}
-			if (!old_nulls[a])
-				value = (struct varlena *) DatumGetPointer(values[i] = old_row[a]);
-		}
-		if (VARATT_IS_EXTERNAL_ONDISK(value))
+		if (full_old != NULL)
+			values[i] = heap_getattr(full_old, attnum, desc, &nulls[i]);
+		if (full_old == NULL || !flat_value(att, &values[i]))
 		{
 			unchanged[i / 8] |= 1 << (i % 8);
-			nulls[i] = true;
-			any = true;
+			nulls[i] = any = true;
 		}
-		else if (VARATT_IS_EXTERNAL(value))
-			values[i] = PointerGetDatum(detoast_external_attr(value));
+	}
+	if (shadow->leaf_pos >= 0)
+	{
+		values[shadow->leaf_pos] = ObjectIdGetDatum(RelationGetRelid(rel));
+		nulls[shadow->leaf_pos] = false;
 	}
 	return any;
 }
 
-/* old key from the WAL's old row; false if it is not all there */
-static bool
-spool_old_key(const TideWatch *watch, Relation rel, HeapTuple old, Datum *values,
+/* old key from the WAL's old row, which has it */
+static void
+spool_old_key(const TideTarget *target, Relation rel, HeapTuple old, Datum *values,
 			  bool *nulls)
 {
-	const TideSource *source = watch->shadow->source;
+	const TideShadow *shadow = target->watch->shadow;
 
-	for (int i = 0; i < source->nkeys; i++)
+	for (int i = 0; i < shadow->nkeys; i++)
 	{
-		values[i] = heap_getattr(old, source->keys[i], RelationGetDescr(rel), &nulls[i]);
-		if (nulls[i])
-			return false;
-		if (TupleDescAttr(RelationGetDescr(rel), source->keys[i] - 1)->attlen == -1 &&
-			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
-			values[i] = PointerGetDatum(detoast_external_attr((struct varlena *)
-															  DatumGetPointer(values[i])));
+		AttrNumber	attnum = target->attnums[shadow->key_pos[i]];
+
+		values[i] = heap_getattr(old, attnum, RelationGetDescr(rel), &nulls[i]);
+		(void) flat_value(TupleDescAttr(RelationGetDescr(rel), attnum - 1), &values[i]);
 	}
-	return true;
+}
+
+/* room for a uuid, as a Datum as well */
+static pg_uuid_t *
+palloc_uuid(Datum *datum)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	*datum = UUIDPGetDatum(uuid);
+	return uuid;
+}
+
+/* of a keyless source: the hash of a row; which copy it is, is found when it is applied */
+static void
+spool_row_hash(TideIngest *in, const TideTarget *target, Relation rel, HeapTuple tuple,
+			   Datum *values, bool *nulls)
+{
+	TideShadow *shadow = target->watch->shadow;
+	Datum	   *row = palloc0(sizeof(Datum) * shadow->ncolumns);
+	bool	   *row_nulls = palloc0(sizeof(bool) * shadow->ncolumns);
+
+	(void) spool_columns(target, rel, tuple, NULL, row, row_nulls, NULL);
+	tide_row_hash(&in->secret, shadow->desc, TIDE_SHADOW_FIXED,
+				  shadow->nhashed, row, row_nulls,
+				  palloc_uuid(&values[0]));
+	values[1] = Int32GetDatum(0);
+	nulls[0] = nulls[1] = false;
 }
 
 /* whether old key and new columns hold the same key, bit for bit */
@@ -253,43 +308,46 @@ same_key(const TideWatch *watch, const Datum *key, const Datum *columns)
 
 /* one row's change into the batch */
 static void
-capture_row(TideIngest *in, TideWatch *watch, Relation rel, HeapTuple old, HeapTuple new)
+capture_row(TideIngest *in, const TideTarget *target, Relation rel, HeapTuple old,
+			HeapTuple new)
 {
-	TideShadow *shadow = watch->shadow;
-	int			natts = watch->spool_desc->natts;
+	TideShadow *shadow = target->watch->shadow;
+	int			natts = target->watch->spool_desc->natts;
 	Datum	   *values = palloc0(sizeof(Datum) * natts);
 	bool	   *nulls = palloc(sizeof(bool) * natts);
-	Datum	   *columns = values + TIDE_SPOOL_FIXED + shadow->nkeys;
+	Datum	   *key = values + TIDE_SPOOL_FIXED;
+	bool	   *key_nulls = nulls + TIDE_SPOOL_FIXED;
 	int			mask_len = (shadow->ncolumns + 7) / 8;
 	bytea	   *mask = palloc0(VARHDRSZ + mask_len);
+	HeapTuple	full_old = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? old : NULL;
 	TideChangeKind kind = new == NULL ? TIDE_CHANGE_DELETE : TIDE_CHANGE_PUT;
-	bool		has_key = false;
 
 	memset(nulls, true, natts);
-	if (old != NULL)
-		has_key = spool_old_key(watch, rel, old, values + TIDE_SPOOL_FIXED,
-								nulls + TIDE_SPOOL_FIXED);
-	if (new == NULL && !has_key)
+	if (old != NULL && shadow->is_keyless)
+		spool_row_hash(in, target, rel, old, key, key_nulls);
+	else if (old != NULL)
+		spool_old_key(target, rel, old, key, key_nulls);
+	if (new != NULL && spool_columns(target, rel, new, full_old, key + shadow->nkeys,
+									 key_nulls + shadow->nkeys, (bits8 *) VARDATA(mask)))
 	{
-		break_source(in, watch);	/* a delete that does not say of which row */
-		return;
+		SET_VARSIZE(mask, VARHDRSZ + mask_len);
+		values[TIDE_SPOOL_UNCHANGED] = PointerGetDatum(mask);
+		nulls[TIDE_SPOOL_UNCHANGED] = false;
 	}
-	if (new != NULL)
+	if (new != NULL && shadow->is_keyless)
 	{
-		HeapTuple	full_old = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL ? old : NULL;
+		int			at = shadow->nkeys + shadow->key_pos[0];
 
-		if (spool_columns(watch, rel, new, full_old, columns,
-						  nulls + TIDE_SPOOL_FIXED + shadow->nkeys,
-						  (bits8 *) VARDATA(mask)))
-		{
-			SET_VARSIZE(mask, VARHDRSZ + mask_len);
-			values[TIDE_SPOOL_UNCHANGED] = PointerGetDatum(mask);
-			nulls[TIDE_SPOOL_UNCHANGED] = false;
-		}
-		if (has_key && !same_key(watch, values + TIDE_SPOOL_FIXED, columns))
-			kind = TIDE_CHANGE_MOVE;
+		tide_row_hash(&in->secret, shadow->desc, TIDE_SHADOW_FIXED,
+					  shadow->nhashed, key + shadow->nkeys,
+					  key_nulls + shadow->nkeys, palloc_uuid(&key[at]));
+		key[at + 1] = Int32GetDatum(0);
+		key_nulls[at] = key_nulls[at + 1] = false;
 	}
-	tide_batch_put(in->batch, watch, kind, values, nulls);
+	if (new != NULL && old != NULL &&
+		(shadow->is_keyless || !same_key(target->watch, key, key + shadow->nkeys)))
+		kind = TIDE_CHANGE_MOVE;
+	tide_batch_put(in->batch, target->watch, kind, values, nulls);
 }
 
 /* a client's last mutation id, as its push left it */
@@ -308,37 +366,53 @@ capture_client(TideIngest *in, Relation rel, HeapTuple new)
 		tide_batch_ack(in->batch, DatumGetUUIDP(id), DatumGetInt64(last));
 }
 
+/* a row of one source; rows it cannot place break the source */
+static void
+capture_target(TideIngest *in, ReorderBufferTXN *txn, TideTarget *target, Relation rel,
+			   ReorderBufferChange *change)
+{
+	TideWatch  *watch = target->watch;
+	MemoryContext old_context;
+
+	if (watch->is_broken || tide_capture_has_seen(watch, txn))
+		return;
+	txn->output_plugin_private = in;
+	if (target->attnums == NULL ||
+		(change->action != REORDER_BUFFER_CHANGE_INSERT && !target->gives_key))
+	{
+		tide_capture_break(in, watch);
+		return;
+	}
+	old_context = MemoryContextSwitchTo(in->scratch);
+	capture_row(in, target, rel, TIDE_CHANGE_TUPLE(change->data.tp.oldtuple),
+				TIDE_CHANGE_TUPLE(change->data.tp.newtuple));
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(in->scratch);
+}
+
 static void
 capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 			   ReorderBufferChange *change)
 {
 	TideIngest *in = ctx->output_plugin_private;
 	Oid			relid = RelationGetRelid(rel);
-	HeapTuple	old = TIDE_CHANGE_TUPLE(change->data.tp.oldtuple);
-	HeapTuple	new = TIDE_CHANGE_TUPLE(change->data.tp.newtuple);
-	TideWatch  *watch;
-	MemoryContext old_context;
+	List	   *targets;
+	ListCell   *lc;
 
-	if (relid == in->shapes_relid)
-		in->needs_reload = true;
-	else if (relid == in->clients_relid)
-		capture_client(in, rel, new);
-	else
+	if (relid == in->shapes_relid || relid == in->clients_relid)
 	{
-		watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
-		if (watch == NULL || watch->is_broken || copy_has_seen(watch, txn))
-			return;
-		if (!tide_source_matches(watch->shadow->source, rel))
-		{
-			break_source(in, watch);
-			return;
-		}
-		old_context = MemoryContextSwitchTo(in->scratch);
-		capture_row(in, watch, rel, old, new);
-		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(in->scratch);
+		if (relid == in->shapes_relid)
+			in->needs_reload = true;
+		else
+			capture_client(in, rel, TIDE_CHANGE_TUPLE(change->data.tp.newtuple));
+		txn->output_plugin_private = in;
+		return;
 	}
-	txn->output_plugin_private = in;
+	targets = tide_route(in, rel);
+	foreach(lc, targets)
+		capture_target(in, txn, lfirst(lc), rel, change);
+	if (targets == NIL && rbtxn_has_catalog_changes(txn))
+		tide_recheck_stray(in, txn, relid);
 }
 
 static void
@@ -346,20 +420,26 @@ capture_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelati
 				 Relation relations[], ReorderBufferChange *change)
 {
 	TideIngest *in = ctx->output_plugin_private;
+	List	   *relids = NIL;
 
+	for (int i = 0; i < nrelations; i++)
+		relids = lappend_oid(relids, RelationGetRelid(relations[i]));
 	for (int i = 0; i < nrelations; i++)
 	{
 		Oid			relid = RelationGetRelid(relations[i]);
-		TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
-		Datum	   *values;
-		bool	   *nulls;
+		ListCell   *lc;
 
-		if (watch == NULL || watch->is_broken || copy_has_seen(watch, txn))
-			continue;
-		values = palloc0(sizeof(Datum) * watch->spool_desc->natts);
-		nulls = palloc(sizeof(bool) * watch->spool_desc->natts);
-		memset(nulls, true, watch->spool_desc->natts);
-		tide_batch_put(in->batch, watch, TIDE_CHANGE_TRUNCATE, values, nulls);
-		txn->output_plugin_private = in;
+		foreach(lc, tide_route(in, relations[i]))
+		{
+			TideWatch  *watch = ((TideTarget *) lfirst(lc))->watch;
+
+			if (watch->is_broken || tide_capture_has_seen(watch, txn))
+				continue;
+			txn->output_plugin_private = in;
+			if (watch->relid == relid)
+				tide_capture_truncate(in, watch, InvalidOid);
+			else if (!list_member_oid(relids, watch->relid))
+				tide_capture_truncate(in, watch, relid);
+		}
 	}
 }

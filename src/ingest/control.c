@@ -40,6 +40,7 @@
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -129,6 +130,19 @@ default_slot_name(void)
 	return name;
 }
 
+/* that of the last start; unless the database is a copy of another, whose slot it is */
+static char *
+usable_slot_name(const TideState *state)
+{
+	ReplicationSlot *slot = state->slot_name[0] ?
+		SearchNamedReplicationSlot(state->slot_name, true) : NULL;
+
+	if (state->slot_name[0] == '\0' ||
+		(slot != NULL && SlotIsLogical(slot) && slot->data.database != MyDatabaseId))
+		return default_slot_name();
+	return pstrdup(state->slot_name);
+}
+
 /* pid of the process that has the slot acquired, 0 if none, -1 if there is no such slot */
 static int
 slot_holder(const char *slot_name)
@@ -176,14 +190,13 @@ tide_ingest_start(void)
 	require_primary("tide.start()");
 	require_settings();
 	lock_state(&state);
-	slot_name = state.slot_name[0] ? pstrdup(state.slot_name) : default_slot_name();
+	slot_name = usable_slot_name(&state);
 
 	/*
-	 * In a transaction that has written core makes no slot, and where shadows exist
-	 * without their slot they must be gone for good before there is a new one: then the
-	 * worker makes it, once this transaction has committed.
+	 * In a transaction that has written core makes no slot: then the worker makes it, once
+	 * this transaction has committed.
 	 */
-	if (slot_holder(slot_name) < 0 && !tide_ingest_has_history() &&
+	if (slot_holder(slot_name) < 0 &&
 		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		tide_ingest_create_slot(slot_name);
 	if (slot_holder(slot_name) >= 0)
@@ -304,18 +317,27 @@ round_steps(TideIngest *in, int64 max_changes)
 				tide_ingest_apply(in);
 			left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
 		} while (!is_done && !in->needs_reload);
+		while (!in->needs_reload && tide_tree_build_step(in))
+			CHECK_FOR_INTERRUPTS();
 		is_done = is_done && !in->needs_reload;
 	}
 	return in->checkpoint.changes - before;
 }
 
+/* the slot of tide.ingest(), made if it is missing or lost */
 static void
-report_lost_slot(const char *slot_name)
+obtain_slot(TideState *state)
 {
-	ereport(ERROR,
-			(errcode(TIDE_ERRCODE_NOT_RUNNING),
-			 errmsg("replication slot \"%s\" is lost", slot_name),
-			 errhint("Use tide.reset() to rebuild the shapes.")));
+	ReplicationSlot *slot;
+
+	strlcpy(state->slot_name, usable_slot_name(state), NAMEDATALEN);
+	slot = SearchNamedReplicationSlot(state->slot_name, true);
+	if (slot != NULL)
+		require_our_slot(state->slot_name);
+	if (slot != NULL && slot->active_pid == 0 && ReplicationSlotIsLost_compat(slot))
+		ReplicationSlotDrop(state->slot_name, true);
+	if (slot_holder(state->slot_name) < 0)
+		tide_ingest_create_slot(state->slot_name);
 }
 
 int64
@@ -342,18 +364,7 @@ tide_ingest_round(int64 max_changes)
 				(errcode(TIDE_ERRCODE_NOT_RUNNING),
 				 errmsg("the pg_tide worker of this database is active"),
 				 errhint("Use tide.stop() before tide.ingest().")));
-	if (slot_holder(state.slot_name) < 0)
-	{
-		if (tide_ingest_has_history())
-			report_lost_slot(state.slot_name);
-		strlcpy(state.slot_name, default_slot_name(), NAMEDATALEN);
-		if (slot_holder(state.slot_name) < 0)
-			tide_ingest_create_slot(state.slot_name);
-		require_our_slot(state.slot_name);
-	}
-
-	if (ReplicationSlotIsLost_compat(SearchNamedReplicationSlot(state.slot_name, true)))
-		report_lost_slot(state.slot_name);
+	obtain_slot(&state);
 
 	nest_level = tide_settings_push();
 	PG_TRY();
@@ -383,7 +394,7 @@ tide_ingest_round(int64 max_changes)
 	return changes;
 }
 
-/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
+/* whether a shape is still to be built, or its table to be compared; *op_id: that of the checkpoint in the same snapshot */
 static bool
 is_building(int64 *op_id)
 {
@@ -398,6 +409,8 @@ is_building(int64 *op_id)
 		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_BUILDING)
 			building = true;
 	}
+	foreach(lc, tide_catalog_sources())
+		building |= tide_source_is_held(lfirst(lc), checkpoint.lsn);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
 	return building;

@@ -24,11 +24,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "catalog/shape_catalog.h"
 #include "decode/plugin.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
+#include "ingest/resync.h"
 #include "util/compat.h"
 #include "util/guc.h"
 #include "util/meta_table.h"
@@ -48,20 +48,27 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TideIngest *in = palloc0(sizeof(TideIngest));
+	TideState	state;
 
 	in->context = context;
 	in->scratch = AllocSetContextCreate(context, "tide change", ALLOCSET_DEFAULT_SIZES);
 	in->watch_context = AllocSetContextCreate(context, "tide watches",
 											  ALLOCSET_DEFAULT_SIZES);
+	in->route_context = AllocSetContextCreate(context, "tide routes",
+											  ALLOCSET_DEFAULT_SIZES);
 	in->owner = ResourceOwnerCreate(NULL, "tide ingest");
+	in->tree_context = AllocSetContextCreate(context, "tide trees", ALLOCSET_DEFAULT_SIZES);
 	in->batch = tide_batch_create(context, in->owner);
 	in->buckets = tide_buckets_create(context);
 	in->clients_relid = tide_meta_relid("clients");
 	in->shapes_relid = tide_meta_relid("shapes");
 	tide_checkpoint_read(&in->checkpoint);
+	tide_state_read(&state);
+	in->secret = state.secret;
 	tide_ingest_reload(in);
 
 	acquire_slot(slot_name);
+	tide_resync_if_lost(in);
 	tide_decode_override = tide_capture_callbacks;
 	in->decoder = CreateDecodingContext(in->checkpoint.lsn, NIL, false,
 										XL_ROUTINE(.page_read = read_page,
@@ -73,19 +80,6 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	XLogBeginRead(in->decoder->reader, MyReplicationSlot->data.restart_lsn);
 	MemoryContextSwitchTo(old);
 	return in;
-}
-
-bool
-tide_ingest_has_history(void)
-{
-	bool		found = false;
-	ListCell   *lc;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	foreach(lc, tide_catalog_sources())
-		found |= ((TideSource *) lfirst(lc))->live;
-	PopActiveSnapshot();
-	return found;
 }
 
 void

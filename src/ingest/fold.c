@@ -28,7 +28,15 @@ typedef struct Fold
 	TideWatch  *watch;
 	TupleHashTable table;		/* additional: TideDelta * */
 	TupleTableSlot *key_slot;
+	HTAB	   *copies;			/* of CopyCount, of a source without key; NULL: none yet */
 } Fold;
+
+/* how many rows of the same content there are now */
+typedef struct CopyCount
+{
+	pg_uuid_t	row;			/* hash key */
+	int			count;
+} CopyCount;
 
 void
 tide_chunk_init(TideChunk *chunk, TideIngest *in)
@@ -85,6 +93,7 @@ fold_create(TideChunk *chunk, TideWatch *watch)
 	}
 	execTuplesHashPrepare(shadow->nkeys, operators, &functions, &hashes);
 	fold->watch = watch;
+	fold->copies = NULL;
 	fold->key_slot = MakeSingleTupleTableSlot(shadow->key_desc, &TTSOpsVirtual);
 	fold->table = BuildTupleHashTable_compat(shadow->key_desc, shadow->nkeys, attnos,
 											 functions, hashes, collations, 64,
@@ -128,23 +137,77 @@ set_before(TideDelta *delta, TupleTableSlot *slot)
 	delta->after_nulls = memcpy(palloc(nulls_size), delta->before_nulls, nulls_size);
 }
 
-/* the delta of a key, made from its shadow row if this is the first change */
-static TideDelta *
-delta_of_key(TideChunk *chunk, TideWatch *watch, const Datum *key)
+static Fold *
+fold_of_watch(TideChunk *chunk, TideWatch *watch)
 {
-	Fold	   *fold = NULL;
 	ListCell   *lc;
-	TupleHashEntry entry;
-	TideDelta  *delta;
-	bool		is_new;
 
 	foreach(lc, chunk->folds)
 	{
 		if (((Fold *) lfirst(lc))->watch == watch)
-			fold = lfirst(lc);
+			return lfirst(lc);
 	}
-	if (fold == NULL)
-		fold = fold_create(chunk, watch);
+	return fold_create(chunk, watch);
+}
+
+/* how many copies of a row there are, looked up at the first change of one */
+static int *
+copies_of_row(TideChunk *chunk, TideWatch *watch, Datum row)
+{
+	Fold	   *fold = fold_of_watch(chunk, watch);
+	CopyCount  *copies;
+	bool		found;
+
+	if (fold->copies == NULL)
+	{
+		HASHCTL		ctl = {0};
+
+		ctl.keysize = sizeof(pg_uuid_t);
+		ctl.entrysize = sizeof(CopyCount);
+		ctl.hcxt = chunk->context;
+		fold->copies = hash_create("tide copies", 64, &ctl,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	copies = hash_search(fold->copies, DatumGetUUIDP(row), HASH_ENTER, &found);
+	if (!found)
+		copies->count = tide_shadow_count_copies(watch->shadow, row);
+	return &copies->count;
+}
+
+/* of a source without key: the last copy goes, a new one is added behind it */
+static void
+number_copies(TideChunk *chunk, TideWatch *watch, TideChangeKind kind, Datum *old_key,
+			  Datum *columns)
+{
+	const TideShadow *shadow = watch->shadow;
+	int		   *count;
+
+	if (kind != TIDE_CHANGE_PUT)
+	{
+		count = copies_of_row(chunk, watch, old_key[0]);
+		if (*count == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("a changed row of table with OID %u is not in its shadow table",
+							watch->relid),
+					 errhint("Use tide.reset() and tide.start() to rebuild.")));
+		old_key[1] = Int32GetDatum((*count)--);
+	}
+	if (kind != TIDE_CHANGE_DELETE)
+	{
+		count = copies_of_row(chunk, watch, columns[shadow->key_pos[0]]);
+		columns[shadow->key_pos[1]] = Int32GetDatum(++(*count));
+	}
+}
+
+/* the delta of a key, made from its shadow row if this is the first change */
+static TideDelta *
+delta_of_key(TideChunk *chunk, TideWatch *watch, const Datum *key)
+{
+	Fold	   *fold = fold_of_watch(chunk, watch);
+	TupleHashEntry entry;
+	TideDelta  *delta;
+	bool		is_new;
 
 	ExecClearTuple(fold->key_slot);
 	memcpy(fold->key_slot->tts_values, key, sizeof(Datum) * watch->shadow->nkeys);
@@ -222,6 +285,8 @@ tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 	if (!nulls[TIDE_SPOOL_UNCHANGED])
 		unchanged = (const bits8 *)
 			VARDATA_ANY((struct varlena *) DatumGetPointer(values[TIDE_SPOOL_UNCHANGED]));
+	if (shadow->is_keyless)
+		number_copies(chunk, watch, kind, old_key, columns);
 	if (kind != TIDE_CHANGE_PUT)
 	{
 		base = delta_of_key(chunk, watch, old_key);
@@ -237,6 +302,28 @@ tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 	}
 	if (base != NULL && base != delta)
 		base->exists = false;
+	MemoryContextSwitchTo(old);
+}
+
+void
+tide_chunk_add_row(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(chunk->context);
+	TideShadow *shadow = watch->shadow;
+	HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+	Datum	   *values = palloc(sizeof(Datum) * shadow->desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * shadow->desc->natts);
+	Datum		key[INDEX_MAX_KEYS];
+	TideDelta  *delta;
+
+	chunk->nadded++;
+	chunk->unmeasured += tuple->t_len;
+	heap_deform_tuple(tuple, shadow->desc, values, nulls);
+	for (int i = 0; i < shadow->nkeys; i++)
+		key[i] = values[shadow->key_pos[i] + TIDE_SHADOW_FIXED];
+	delta = delta_of_key(chunk, watch, key);
+	delta->seq = ++chunk->seq;
+	set_after(delta, delta, values + TIDE_SHADOW_FIXED, nulls + TIDE_SHADOW_FIXED, NULL);
 	MemoryContextSwitchTo(old);
 }
 

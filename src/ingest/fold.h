@@ -24,6 +24,7 @@ typedef struct TideDelta
 	bool	   *after_nulls;
 	bool	   *changed;		/* by column position; set if existed and exists */
 	bool		key_changed;	/* equal to the index, but other bits */
+	bool		buckets_differ; /* the buckets that hold it are others than before */
 	TideBucket **old_buckets;	/* by eval: where it was, unless _members tells */
 	TideBucket **new_buckets;	/* by eval */
 } TideDelta;
@@ -47,6 +48,9 @@ extern void tide_chunk_reset(TideChunk *chunk);
 
 /* fold one change of the batch in; not for truncates */
 extern void tide_chunk_add(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
+
+/* add a row, in slot in the shadow's layout, as it is to be from now on */
+extern void tide_chunk_add_row(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot);
 
 /* add the deletion of a shadow row that is in slot */
 extern void tide_chunk_add_delete(TideChunk *chunk, TideWatch *watch, TupleTableSlot *slot);

@@ -36,7 +36,10 @@ typedef struct TideWatch
 	int			copy_nxip;
 	TransactionId *copy_xip;	/* sorted */
 
-	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
+	List	   *evals;			/* of TideNodeEval: direct nodes on it */
+	List	   *joined;			/* of TideJoined on it, see tree.h */
+	bool	   *used;			/* by column position: some joined node depends on it; or NULL */
+	struct TideVersions *versions;	/* of its rows in this batch; set with used */
 } TideWatch;
 
 typedef struct TideIngest
@@ -47,6 +50,11 @@ typedef struct TideIngest
 	ResourceOwner owner;		/* of the batch's temporary files */
 	LogicalDecodingContext *decoder;
 	HTAB	   *watches;		/* by relid */
+	MemoryContext route_context;	/* of routes; reset when catalogs change */
+	HTAB	   *routes;			/* route.c; NULL: to be made */
+	uint64		route_version;	/* tide_route_version() they were made at */
+	uint64		checked_version;	/* and that of the last tide_recheck() */
+	pg_uuid_t	secret;			/* for hashes of rows without key */
 	List	   *shapes;			/* of TideShape, not dropped */
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
@@ -54,15 +62,19 @@ typedef struct TideIngest
 	TideBuckets *buckets;
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;
+	List	   *trees;			/* of TideJoined: parents before children */
+	List	   *tree_plans;		/* saved plans of theirs, to be freed on reload */
+	MemoryContext tree_context; /* of versions, until the end of the batch */
+	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
+	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
-	List	   *broken;			/* source_ids to rebuild */
+	List	   *broken;			/* source_ids to copy again or rebuild */
+	List	   *regrown;		/* those of them that only got partitions */
+	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
 	List	   *copied;			/* of TideCopied */
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */
 } TideIngest;
-
-/* whether shadows exist that only the slot they were made with can keep complete */
-extern bool tide_ingest_has_history(void);
 
 /* a persistent slot for the ingest; in a transaction that has not written. Not undone by
  * its rollback. */

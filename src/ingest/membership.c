@@ -13,17 +13,23 @@
 #include "access/attmap.h"
 #include "access/detoast.h"
 #include "access/transam.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "ingest/membership.h"
 #include "util/compat.h"
 
 int			tide_evaluating_shape = 0;
+
+/* the value of TIDE_PARAM_NOW */
+static ParamListInfo now_param = NULL;
 
 static Expr *expr_over_shadow(Node *expr, const TideShadow *shadow);
 static bool calls_user_code(Node *node, void *context);
@@ -42,6 +48,7 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 	eval->shape = shape;
 	eval->node = node;
 	eval->shadow = shadow;
+	eval->in_tree = !tide_shape_is_plain(shape);
 	eval->ncolumns = node->ncolumns;
 	eval->positions = palloc(sizeof(int) * node->ncolumns);
 	for (int c = 0; c < node->ncolumns; c++)
@@ -59,6 +66,7 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 	eval->nkeys = list_length(node->key_parts);
 	eval->keys = palloc(sizeof(Expr *) * Max(eval->nkeys, 1));
 	eval->key_states = palloc0(sizeof(ExprState *) * Max(eval->nkeys, 1));
+	eval->key_is_set = palloc0(sizeof(bool) * Max(eval->nkeys, 1));
 	eval->codecs = palloc(sizeof(TideKeyCodec *) * Max(eval->nkeys, 1));
 	eval->is_builtin = !calls_user_code((Node *) eval->filter, NULL);
 	foreach(lc, node->key_parts)
@@ -66,6 +74,7 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 		TideKeyPart *part = lfirst(lc);
 
 		eval->keys[i] = expr_over_shadow(part->expr, shadow);
+		eval->key_is_set[i] = part->is_set;
 		eval->codecs[i] = tide_key_codec_create(context, part->type);
 		eval->is_builtin &= !calls_user_code((Node *) eval->keys[i], NULL);
 		i++;
@@ -150,15 +159,29 @@ tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame)
 	tide_evaluating_shape = 0;
 }
 
-TideBucket *
-tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *values,
-					  const bool *nulls, int64 *op_id)
+void
+tide_node_eval_set_now(TimestampTz now)
+{
+	if (now_param == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		now_param = makeParamList(TIDE_PARAM_NOW);
+		MemoryContextSwitchTo(old);
+	}
+	now_param->params[TIDE_PARAM_NOW - 1].value = TimestampTzGetDatum(now);
+	now_param->params[TIDE_PARAM_NOW - 1].isnull = false;
+	now_param->params[TIDE_PARAM_NOW - 1].pflags = PARAM_FLAG_CONST;
+	now_param->params[TIDE_PARAM_NOW - 1].ptype = TIMESTAMPTZOID;
+}
+
+/* point the evaluation at a row; whether the filter holds */
+static bool
+row_is_wanted(TideNodeEval *eval, const Datum *values, const bool *nulls)
 {
 	TupleTableSlot *slot = ExecClearTuple(eval->slot);
 	int			natts = eval->shadow->desc->natts;
-	const char *parts[INDEX_MAX_KEYS];
 	bool		isnull;
-	MemoryContext old;
 	Datum		value;
 
 	memcpy(slot->tts_values, values, sizeof(Datum) * natts);
@@ -168,12 +191,24 @@ tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *val
 
 	ResetExprContext(eval->econtext);
 	eval->econtext->ecxt_scantuple = slot;
-	if (eval->filter_state != NULL)
-	{
-		value = ExecEvalExprSwitchContext(eval->filter_state, eval->econtext, &isnull);
-		if (isnull || !DatumGetBool(value))
-			return NULL;
-	}
+	eval->econtext->ecxt_param_list_info = now_param;
+	if (eval->filter_state == NULL)
+		return true;
+	value = ExecEvalExprSwitchContext(eval->filter_state, eval->econtext, &isnull);
+	return !isnull && DatumGetBool(value);
+}
+
+TideBucket *
+tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *values,
+					  const bool *nulls, int64 *op_id)
+{
+	const char *parts[INDEX_MAX_KEYS];
+	bool		isnull;
+	MemoryContext old;
+	Datum		value;
+
+	if (!row_is_wanted(eval, values, nulls))
+		return NULL;
 	old = MemoryContextSwitchTo(eval->econtext->ecxt_per_tuple_memory);
 	for (int i = 0; i < eval->nkeys; i++)
 	{
@@ -187,6 +222,85 @@ tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *val
 	}
 	MemoryContextSwitchTo(old);
 	return tide_bucket_for_key(buckets, eval->shape->shape_id, eval->node->node_id, parts, eval->nkeys, op_id);
+}
+
+/* distinct texts of one key of the row; none if it is null */
+static List *
+key_texts(TideNodeEval *eval, int i)
+{
+	List	   *texts = NIL;
+	bool		isnull;
+	Datum		value;
+	Datum	   *elems;
+	bool	   *elem_nulls;
+	int			n;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	ArrayType  *array;
+
+	value = ExecEvalExprSwitchContext(eval->key_states[i], eval->econtext, &isnull);
+	if (isnull)
+		return NIL;
+	if (!eval->key_is_set[i])
+		return list_make1(tide_key_codec_text(eval->codecs[i], value));
+	array = DatumGetArrayTypeP(value);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &typbyval, &typalign);
+	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, typbyval, typalign, &elems,
+					  &elem_nulls, &n);
+	for (int e = 0; e < n; e++)
+		if (!elem_nulls[e])
+			texts = lappend(texts, tide_key_codec_text(eval->codecs[i], elems[e]));
+	return texts;
+}
+
+/* whether a list of key tuples has one with these texts */
+static bool
+has_tuple(List *tuples, char **tuple, int n)
+{
+	ListCell   *lc;
+
+	foreach(lc, tuples)
+	{
+		char	  **other = lfirst(lc);
+		int			i = 0;
+
+		while (i < n && strcmp(other[i], tuple[i]) == 0)
+			i++;
+		if (i == n)
+			return true;
+	}
+	return false;
+}
+
+List *
+tide_node_eval_keys(TideNodeEval *eval, const Datum *values, const bool *nulls)
+{
+	List	   *tuples = NIL;
+
+	if (!row_is_wanted(eval, values, nulls))
+		return NIL;
+	tuples = list_make1(palloc0(sizeof(char *) * Max(eval->nkeys, 1)));
+	for (int i = 0; i < eval->nkeys; i++)
+	{
+		List	   *texts = key_texts(eval, i);
+		List	   *longer = NIL;
+		ListCell   *lc;
+		ListCell   *lc2;
+
+		foreach(lc, tuples)
+			foreach(lc2, texts)
+		{
+			char	  **tuple = palloc(sizeof(char *) * eval->nkeys);
+
+			memcpy(tuple, lfirst(lc), sizeof(char *) * eval->nkeys);
+			tuple[i] = lfirst(lc2);
+			if (!has_tuple(longer, tuple, i + 1))
+				longer = lappend(longer, tuple);
+		}
+		tuples = longer;
+	}
+	return tuples;
 }
 
 /* of one column's content: the same for any way the value is stored */

@@ -23,6 +23,8 @@ typedef struct TideNodeEval
 	Expr	   *filter;			/* over shadow attnums, or NULL */
 	Expr	  **keys;
 	TideKeyCodec **codecs;
+	bool	   *key_is_set;		/* by key: an array, each of whose elements is a key */
+	bool		in_tree;		/* of a shape that is not plain: _members tells all */
 	bool		is_builtin;		/* calls no user code: may run as anybody */
 
 	/* while evaluating; kept for good if is_builtin */
@@ -42,10 +44,19 @@ extern TideNodeEval *tide_node_eval_create(MemoryContext context, TideShape *sha
 extern void tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame);
 extern void tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame);
 
+/* now() of all evaluations until it is set again */
+extern void tide_node_eval_set_now(TimestampTz now);
+
 /* bucket of the row (values in shadow layout), or NULL; made if it is the first row in it */
 extern TideBucket *tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets,
 										 const Datum *values, const bool *nulls,
 										 int64 *op_id);
+
+/*
+ * Key tuples of the row in the current context: several if a key is a set, none if the
+ * filter does not hold or a key is null. Each is an array of eval->nkeys texts.
+ */
+extern List *tide_node_eval_keys(TideNodeEval *eval, const Datum *values, const bool *nulls);
 
 /*
  * Hash of the columns shown: the sum of a hash per column, so that a change can be

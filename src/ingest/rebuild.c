@@ -19,6 +19,7 @@
 #include "catalog/shape_catalog.h"
 #include "ingest/apply.h"
 #include "ingest/rebuild.h"
+#include "ingest/resync.h"
 #include "store/shadow.h"
 #include "shape/compile.h"
 #include "util/spi.h"
@@ -71,13 +72,15 @@ run_for(const char *sql, int id)
 static void
 unbuild_shapes(int source_id)
 {
-	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_nodes n"
+	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
 	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL"
-				   " FROM tide_internal.shape_nodes n WHERE n.source_id = $1"
+				   " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
 				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
 				   source_id);
-	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_nodes n"
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
+	(void) run_for("DELETE FROM tide_internal.shape_sources d USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
 	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
@@ -90,14 +93,19 @@ rebuild_broken(TideIngest *in, bool *later)
 	foreach(lc, in->broken)
 	{
 		int			source_id = lfirst_int(lc);
+		TideResyncResult result = tide_resync(in, source_id);
 
-		if (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))
+		if (result == TIDE_RESYNC_LATER ||
+			(result == TIDE_RESYNC_NOT &&
+			 (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))))
 		{
 			*later = true;
 			continue;
 		}
-		unbuild_shapes(source_id);
+		if (result == TIDE_RESYNC_NOT)
+			unbuild_shapes(source_id);
 		in->broken = foreach_delete_current(in->broken, lc);
+		in->regrown = list_delete_int(in->regrown, source_id);
 		return true;
 	}
 	return false;
@@ -228,9 +236,9 @@ drop_unused_sources(TideIngest *in, bool *later)
 		 * second look sees one that committed just before we got our lock.
 		 */
 		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
-					" AND NOT EXISTS (SELECT FROM tide_internal.shape_nodes n"
+					" AND NOT EXISTS (SELECT FROM tide_internal.shape_sources n"
 					" WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
-			run_for("SELECT FROM tide_internal.shape_nodes n WHERE n.source_id = $1",
+			run_for("SELECT FROM tide_internal.shape_sources n WHERE n.source_id = $1",
 					source_id) > 0)
 			continue;
 		if (!tide_shadow_drop(source_id))
@@ -261,6 +269,7 @@ tide_rebuild_all(void)
 		unbuild_shapes(source_id);
 	}
 	(void) run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
+	(void) run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
 	(void) run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
 				   " WHERE $1 = 0", 0);
 }

@@ -16,8 +16,10 @@
 #include "ingest/build.h"
 #include "ingest/ingest.h"
 #include "ingest/membership.h"
+#include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
+static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
@@ -29,7 +31,10 @@ tide_ingest_reload(TideIngest *in)
 	ListCell   *lc;
 
 	InvalidateSystemCaches();
+	in->routes = NULL;
 	tide_buckets_reset(in->buckets);
+	tide_tree_build_forget(in);
+	tide_tree_unload(in);
 	MemoryContextReset(in->watch_context);
 	old = MemoryContextSwitchTo(in->watch_context);
 
@@ -46,8 +51,11 @@ tide_ingest_reload(TideIngest *in)
 
 		if (source->broken)
 			tide_ingest_break(in, source->source_id);
-		if (source->live && !list_member_int(in->broken, source->source_id))
-			add_watch(in, source);
+		if (source->live)
+			add_watch(in, source)->is_broken =
+				list_member_int(in->broken, source->source_id);
+		if (source->live && source->snapshot_lsn > in->checkpoint.lsn)
+			add_copied(in, 0, 0, source->snapshot_lsn);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
@@ -62,6 +70,17 @@ tide_ingest_break(TideIngest *in, int source_id)
 
 	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
+}
+
+static void
+add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn)
+{
+	TideCopied *copied = palloc(sizeof(TideCopied));
+
+	copied->shape_id = shape_id;
+	copied->built_op_id = built_op_id;
+	copied->lsn = lsn;
+	in->copied = lappend(in->copied, copied);
 }
 
 static TideWatch *
@@ -120,6 +139,31 @@ tide_watch_of_source(TideIngest *in, int source_id)
 	return NULL;
 }
 
+/* whether all tables of a shape are watched: none is missing, or about to be rebuilt */
+static bool
+has_watches(TideIngest *in, const TideShape *shape)
+{
+	ListCell   *lc;
+
+	if (shape->nodes == NIL)
+		return false;
+	foreach(lc, tide_shape_relids(shape))
+	{
+		Oid			relid = lfirst_oid(lc);
+
+		if (hash_search(in->watches, &relid, HASH_FIND, NULL) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static void
+add_tree(TideIngest *in, TideShape *shape)
+{
+	if (has_watches(in, shape))
+		tide_tree_load(in, shape);
+}
+
 /* a shape's nodes take part once its initial entries are written */
 static void
 add_nodes(TideIngest *in, TideShape *shape)
@@ -128,6 +172,11 @@ add_nodes(TideIngest *in, TideShape *shape)
 
 	if (shape->state == TIDE_SHAPE_FAILED || shape->built_op_id == 0)
 		return;
+	if (!tide_shape_is_plain(shape))
+	{
+		add_tree(in, shape);
+		return;
+	}
 	foreach(lc, shape->nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
@@ -140,12 +189,8 @@ add_nodes(TideIngest *in, TideShape *shape)
 													 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING)
 		{
-			TideCopied *copied = palloc(sizeof(TideCopied));
-
-			copied->shape_id = shape->shape_id;
-			copied->built_op_id = shape->built_op_id;
-			copied->lsn = watch->shadow->source->snapshot_lsn;
-			in->copied = lappend(in->copied, copied);
+			add_copied(in, shape->shape_id, shape->built_op_id,
+					   watch->shadow->source->snapshot_lsn);
 		}
 	}
 }

@@ -42,23 +42,29 @@
 #include "ingest/build.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
+#include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
 
 #define RESTART_SECONDS		1
 #define IDLE_MS				1000	/* the net under lost wake-ups */
 #define RETRY_MS			20		/* something was locked or in doubt */
+#define IDLE_CHECKPOINT_BYTES	(256 * 1024)	/* of WAL without anything for us, */
+#define IDLE_CHECKPOINT_MS	1000	/* or so long after the last checkpoint */
 #define POLL_MIN_MS			1		/* without preload: look at the WAL */
 #define POLL_MAX_MS			10
 
 static bool worker_start(TideIngest **in);
 static void worker_loop(TideIngest *in);
 static bool worker_build(TideIngest *in);
+static bool worker_slice(TideIngest *in);
 static void worker_store(TideIngest *in);
-static void worker_wait(bool retry, bool found);
+static void worker_wait(const TideIngest *in, bool retry, bool found);
+static bool is_time_for_tick(const TideIngest *in);
 static void worker_failed(void);
 static void note_drop(Datum arg, Oid relid);
 static void note_stop(SIGNAL_ARGS);
@@ -209,21 +215,10 @@ drop_orphan_slots(void)
 	}
 }
 
-/*
- * The slot is missing: never made, or lost. What was built with a lost one has a gap, so
- * it is taken apart, for good, before there is a new slot.
- */
+/* the slot is missing: never made, or lost; what was missed is found out by tide_ingest_open() */
 static void
 make_slot(const char *slot_name)
 {
-	if (tide_ingest_has_history())
-	{
-		ereport(LOG,
-				(errmsg("replication slot \"%s\" is lost, rebuilding all shapes", slot_name)));
-		tide_apply_begin();
-		tide_rebuild_all();
-		tide_apply_end();
-	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	StartTransactionCommand();
@@ -353,7 +348,7 @@ worker_loop(TideIngest *in)
 
 		tide_shared_worker_state(TIDE_WORKER_READING);
 		at_end = tide_ingest_read(in, 0);
-		if (tide_build_is_waiting(in, in->batch->lsn))
+		if (tide_build_is_waiting(in, in->batch->lsn) || is_time_for_tick(in))
 			in->batch->is_asked_for = true;
 		if (check_extension)
 			exit_if_dropped();
@@ -361,17 +356,45 @@ worker_loop(TideIngest *in)
 		worker_store(in);
 		if (in->needs_reload || retry)
 			retry = worker_build(in);
+		if (worker_slice(in))
+			continue;
 		if (at_end && !found && tide_shared_target() <= tide_ingest_position(in))
-			worker_wait(retry, found);
+			worker_wait(in, retry, found);
 		else if (at_end && !tide_shared_available())
-			worker_wait(retry, true);
+			worker_wait(in, retry, true);
 	}
+}
+
+/*
+ * The slot is never ahead of the checkpoint row, so that one that is was not left so by us.
+ * Hence where there is WAL but nothing for us the row has to move now and then.
+ */
+static bool
+idle_checkpoint_is_due(const TideIngest *in)
+{
+	XLogRecPtr	position = tide_ingest_position((TideIngest *) in);
+
+	if (position <= in->checkpoint.lsn || position <= XactLastCommitEnd)
+		return false;
+	return position - in->checkpoint.lsn > IDLE_CHECKPOINT_BYTES ||
+		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+								   IDLE_CHECKPOINT_MS);
+}
+
+/* whether rows may enter or leave by time alone, and the last checkpoint is long ago */
+static bool
+is_time_for_tick(const TideIngest *in)
+{
+	return tide_tree_has_windows(in) &&
+		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+								   tide_tick_interval);
 }
 
 /* apply the batch, if any, and let go of the WAL behind it */
 static void
 worker_store(TideIngest *in)
 {
+	in->batch->is_asked_for |= idle_checkpoint_is_due(in);
 	if (!tide_batch_is_empty(in->batch))
 	{
 		tide_shared_worker_state(TIDE_WORKER_APPLYING);
@@ -382,7 +405,23 @@ worker_store(TideIngest *in)
 		pgstat_report_stat(false);
 	}
 	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
-	tide_ingest_confirm(in, tide_ingest_position(in));
+	tide_ingest_confirm(in, in->checkpoint.lsn);
+}
+
+/* one slice of a build; true if there is more to do at once */
+static bool
+worker_slice(TideIngest *in)
+{
+	bool		done;
+
+	if (!tide_tree_is_building(in) || in->needs_reload)
+		return in->needs_reload;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	done = tide_tree_build_step(in);
+	CommitTransactionCommand();
+	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
+	return done;
 }
 
 /* build whatever waits for it; true if something has to be tried again soon */
@@ -413,7 +452,7 @@ worker_build(TideIngest *in)
 }
 
 static void
-worker_wait(bool retry, bool found)
+worker_wait(const TideIngest *in, bool retry, bool found)
 {
 	static long poll_ms = POLL_MIN_MS;
 	long		timeout = IDLE_MS;
@@ -426,6 +465,8 @@ worker_wait(bool retry, bool found)
 	}
 	if (retry)
 		timeout = Min(timeout, RETRY_MS);
+	if (tide_tree_has_windows(in))
+		timeout = Min(timeout, tide_tick_interval);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 tide_wait_event_compat("TideIngestMain"));
 }

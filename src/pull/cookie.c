@@ -19,6 +19,7 @@
 
 #include "pull/cookie.h"
 #include "pull/request.h"
+#include "store/checkpoint.h"
 #include "util/json_text.h"
 
 #define COOKIE_VERSION	1
@@ -136,21 +137,28 @@ read_first(TideCookie *cookie, JsonbContainer *first)
 	return true;
 }
 
+/* whether it is of this history; a former epoch's is, up to *last_op_id */
 static bool
-is_current(JsonbContainer *root, const pg_uuid_t *epoch)
+is_current(JsonbContainer *root, const pg_uuid_t *epoch, int64 *last_op_id)
 {
-	char	   *expected = DatumGetCString(DirectFunctionCall1(uuid_out,
-															   UUIDPGetDatum(epoch)));
 	JsonbValue	value;
 	int64		version;
+	pg_uuid_t	uuid;
+	char	   *text;
+
+	*last_op_id = PG_INT64_MAX;
 
 	if (getKeyJsonValueFromContainer(root, "v", 1, &value) == NULL ||
 		!tide_jsonb_int64(&value, &version) || version != COOKIE_VERSION)
 		return false;
-	return getKeyJsonValueFromContainer(root, "epoch", 5, &value) != NULL &&
-		value.type == jbvString &&
-		value.val.string.len == strlen(expected) &&
-		memcmp(value.val.string.val, expected, value.val.string.len) == 0;
+	if (getKeyJsonValueFromContainer(root, "epoch", 5, &value) == NULL ||
+		value.type != jbvString)
+		return false;
+	text = pnstrdup(value.val.string.val, value.val.string.len);
+	if (!tide_looks_like_uuid(text))
+		return false;
+	uuid = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+	return memcmp(&uuid, epoch, sizeof(uuid)) == 0 || tide_epoch_find(&uuid, last_op_id);
 }
 
 /* reads on after a fault: the buckets named are to be dropped */
@@ -160,14 +168,16 @@ read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_t *epoch)
 	JsonbContainer *at = array_member(root, "at");
 	JsonbContainer *first = array_member(root, "first");
 	JsonbContainer *mutations = array_member(root, "mutations");
-	bool		ok = is_current(root, epoch) && at != NULL && first != NULL &&
+	int64		last_op_id;
+	bool		ok = is_current(root, epoch, &last_op_id) && at != NULL && first != NULL &&
 		mutations != NULL;
 
 	for (uint32 i = 0; at != NULL && i < JsonContainerSize(at); i++)
 		ok &= read_group(cookie, array_element(at, i));
 	for (uint32 i = 0; first != NULL && i < JsonContainerSize(first); i++)
 		ok &= read_first(cookie, array_element(first, i));
-	return ok && int_element(mutations, 0, &cookie->last_mutation_id) &&
+	return ok && cookie->newest <= last_op_id &&
+		int_element(mutations, 0, &cookie->last_mutation_id) &&
 		int_element(mutations, 1, &cookie->reported);
 }
 

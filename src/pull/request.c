@@ -105,9 +105,8 @@ tide_jsonb_int64(const JsonbValue *value, int64 *result)
 	return errno == 0 && end != text && *end == '\0';
 }
 
-/* text that uuid_in() takes, so that it needs no error of its own */
-static bool
-looks_like_uuid(const char *text)
+bool
+tide_looks_like_uuid(const char *text)
 {
 	int			digits = 0;
 
@@ -134,7 +133,7 @@ read_client(TidePullRequest *request, const JsonbValue *value)
 	if (value->type != jbvString)
 		bad_field("client", "a uuid");
 	text = pnstrdup(value->val.string.val, value->val.string.len);
-	if (!looks_like_uuid(text))
+	if (!tide_looks_like_uuid(text))
 		bad_field("client", "a uuid");
 	request->client = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
 	request->has_client = true;

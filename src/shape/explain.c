@@ -16,6 +16,7 @@
 #include "utils/ruleutils.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
 #include "shape/explain.h"
 #include "shape/table_check.h"
 #include "util/spi.h"
@@ -152,7 +153,7 @@ explain_columns(Explain *explain)
 	begin_line(explain, "columns");
 	for (int i = 0; i < node->ncolumns; i++)
 	{
-		char	   *name = get_attname(node->relid, node->columns[i], true);
+		char	   *name = tide_column_name(node->relid, node->columns[i]);
 
 		appendStringInfo(explain->out, "%s%s", i > 0 ? ", " : "",
 						 name ? quote_identifier(name) : "(dropped)");

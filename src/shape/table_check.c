@@ -2,8 +2,8 @@
  * table_check.c
  *	  Which tables a shape can be made of, and by whom.
  *
- * A shape's rows are told apart by the primary key and come from the WAL, so a
- * table needs both; and its rows must be its own (no partitions, no inheritance).
+ * A shape's rows are told apart by a key (catalog/table_key.h) and come from the WAL, so a
+ * table needs both; and its rows must be its own or its partitions'.
  */
 #include "postgres.h"
 
@@ -25,6 +25,7 @@
 #include "utils/typcache.h"
 #include "utils/varlena.h"
 
+#include "catalog/table_key.h"
 #include "shape/table_check.h"
 
 static const char *const own_schemas[] = {"tide", "tide_internal", "tide_shadow"};
@@ -47,6 +48,7 @@ check_kind(Relation rel)
 	switch (rel->rd_rel->relkind)
 	{
 		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
 			break;
 		case RELKIND_VIEW:
 		case RELKIND_MATVIEW:
@@ -57,25 +59,18 @@ check_kind(Relation rel)
 		case RELKIND_FOREIGN_TABLE:
 			refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
 						 "It is a foreign table: its changes are not in this server's WAL.",
-						 NULL);
-			break;
-		case RELKIND_PARTITIONED_TABLE:
-			refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
-						 "It is partitioned, which is not supported.",
-						 NULL);
+						 "Run pg_tide where the table is, or replicate it into a table of this database.");
 			break;
 		default:
 			refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-						 "It is not a table.", NULL);
+						 "It is not a table.",
+						 "A shape is made of ordinary and partitioned tables.");
 	}
-	if (rel->rd_rel->relispartition)
-		refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
-					 "It is a partition, which is not supported.", NULL);
-	if (has_superclass(RelationGetRelid(rel)) ||
+	if (rel->rd_rel->relkind == RELKIND_RELATION &&
 		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL)
 		refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
-					 "It takes part in table inheritance, which is not supported.",
-					 NULL);
+					 "Other tables inherit from it, so that it shows rows that are not its own.",
+					 "Make shapes of the tables that inherit, or a partitioned table of them all.");
 }
 
 static void
@@ -85,14 +80,16 @@ check_place(Relation rel)
 
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-					 "It is temporary: its changes are not in the WAL.", NULL);
+					 "It is temporary: its changes are not in the WAL.",
+					 "Use a permanent table.");
 	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
 					 "It is unlogged: its changes are not in the WAL.",
 					 "Run ALTER TABLE ... SET LOGGED.");
 	if (IsSystemRelation(rel))
 		refuse_table(rel, ERRCODE_WRONG_OBJECT_TYPE,
-					 "It is a system catalog.", NULL);
+					 "It is a system catalog.",
+					 "Keep what clients are to see in a table of your own.");
 	for (int i = 0; i < lengthof(own_schemas); i++)
 	{
 		if (strcmp(schema, own_schemas[i]) == 0)
@@ -101,28 +98,21 @@ check_place(Relation rel)
 	}
 }
 
-/* Oid of the primary key's index, deferrable or not; InvalidOid if there is none */
-static Oid
-primary_key_index(Relation rel, bool *is_immediate)
+/* whether there is a primary key at all, deferrable or not */
+static bool
+has_primary_key(Relation rel)
 {
-	List	   *indexes = RelationGetIndexList(rel);
+	bool		result = false;
 	ListCell   *lc;
-	Oid			result = InvalidOid;
 
-	foreach(lc, indexes)
+	foreach(lc, RelationGetIndexList(rel))
 	{
 		HeapTuple	tuple = SearchSysCache1(INDEXRELID,
 											ObjectIdGetDatum(lfirst_oid(lc)));
-		Form_pg_index index;
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		index = (Form_pg_index) GETSTRUCT(tuple);
-		if (index->indisprimary && index->indisunique && index->indisvalid)
-		{
-			result = index->indexrelid;
-			*is_immediate = index->indimmediate;
-		}
+		result |= ((Form_pg_index) GETSTRUCT(tuple))->indisprimary;
 		ReleaseSysCache(tuple);
 	}
 	return result;
@@ -131,30 +121,55 @@ primary_key_index(Relation rel, bool *is_immediate)
 Bitmapset *
 tide_shape_table_key(Relation rel)
 {
-	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	int			n = tide_table_key(rel, attnums);
+	Bitmapset  *key = NULL;
+
+	for (int i = 0; i < n; i++)
+		key = bms_add_member(key, attnums[i] - FirstLowInvalidHeapAttributeNumber);
+	return key;
+}
+
+/* rows told apart by their content: see catalog/table_key.h */
+static void
+check_row_key(Relation rel)
+{
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		if (!att->attisdropped &&
+			(strcmp(NameStr(att->attname), tide_own_column_name(TIDE_ATTNUM_ROW)) == 0 ||
+			 strcmp(NameStr(att->attname), tide_own_column_name(TIDE_ATTNUM_COPY)) == 0))
+			refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
+						 psprintf("It has no primary key, and a column \"%s\": that is what pg_tide calls the key it makes up.",
+								  NameStr(att->attname)),
+						 "Rename the column, or run ALTER TABLE ... ADD PRIMARY KEY.");
+	}
 }
 
 static void
-check_primary_key(Relation rel)
+check_key(Relation rel)
 {
-	Bitmapset  *key;
-	bool		is_immediate = false;
-	int			i = -1;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	int			n = tide_table_key(rel, attnums);
 
-	if (!OidIsValid(primary_key_index(rel, &is_immediate)))
-		refuse_table(rel, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					 "It has no primary key to tell its rows apart.",
-					 "Run ALTER TABLE ... ADD PRIMARY KEY.");
-	if (!is_immediate)
+	if (n == 0 && has_primary_key(rel))
 		refuse_table(rel, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					 "Its primary key is deferrable, so that two rows may have the same key for a while.",
-					 "Create the primary key as NOT DEFERRABLE.");
-
-	key = tide_shape_table_key(rel);
-	while ((i = bms_next_member(key, i)) >= 0)
+					 "Create the primary key as NOT DEFERRABLE, or run ALTER TABLE ... REPLICA IDENTITY FULL.");
+	if (n == 0)
+		refuse_table(rel, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					 "It has no primary key to tell its rows apart.",
+					 "Run ALTER TABLE ... ADD PRIMARY KEY, or ALTER TABLE ... REPLICA IDENTITY FULL.");
+	if (TIDE_ATTNUM_IS_OWN(attnums[0]))
 	{
-		AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+		check_row_key(rel);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), attnums[i] - 1);
 		TypeCacheEntry *type = lookup_type_cache(att->atttypid,
 												 TYPECACHE_EQ_OPR |
 												 TYPECACHE_CMP_PROC |
@@ -163,36 +178,82 @@ check_primary_key(Relation rel)
 		if (!OidIsValid(type->eq_opr) || !OidIsValid(type->cmp_proc) ||
 			!OidIsValid(type->hash_proc))
 			refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
-						 psprintf("Column \"%s\" of its primary key is of type %s, which has no default ordering or hashing.",
+						 psprintf("Column \"%s\" of its key is of type %s, which has no default ordering or hashing.",
 								  NameStr(att->attname),
 								  format_type_be(att->atttypid)),
-						 NULL);
+						 "Use a key of another type, or none and REPLICA IDENTITY FULL.");
+	}
+}
+
+/*
+ * The kinds of change of which the WAL does not tell which row they concern are made up for
+ * by copying and comparing the table, which takes its time: say so.
+ */
+static void
+warn_of_identity(Relation rel, Relation root)
+{
+	Bitmapset  *columns;
+	AttrNumber	key[INDEX_MAX_KEYS];
+	int			n = tide_table_key(root, key);
+	bool		all;
+
+	columns = tide_table_identity(rel, &all);
+	for (int i = 0; i < n && !all; i++)
+	{
+		AttrNumber	attnum = key[i];
+
+		if (!TIDE_ATTNUM_IS_OWN(attnum) && rel != root)
+			attnum = get_attnum(RelationGetRelid(rel),
+								get_attname(RelationGetRelid(root), attnum, false));
+		if (bms_is_member(attnum, columns))
+			continue;
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("replica identity of table \"%s\" does not tell which row an update or a delete concerns",
+						RelationGetRelationName(rel)),
+				 errdetail("Inserts are taken in as usual; after an update or a delete all of table \"%s\" is read and compared.",
+						   RelationGetRelationName(root)),
+				 errhint("Run ALTER TABLE ... REPLICA IDENTITY DEFAULT or FULL, unless rows are only ever inserted.")));
+		return;
 	}
 }
 
 static void
-check_replica_identity(Relation rel)
+check_storage(Relation rel, Relation root)
 {
-	Bitmapset  *identity;
+	if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		refuse_table(root, ERRCODE_WRONG_OBJECT_TYPE,
+					 psprintf("Its partition \"%s\" is a foreign table: its changes are not in this server's WAL.",
+							  RelationGetRelationName(rel)),
+					 "Detach it, or make shapes of the other partitions.");
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		refuse_table(root, ERRCODE_WRONG_OBJECT_TYPE,
+					 psprintf("Its partition \"%s\" is unlogged: its changes are not in the WAL.",
+							  RelationGetRelationName(rel)),
+					 "Run ALTER TABLE ... SET LOGGED.");
+}
 
-	switch (rel->rd_rel->relreplident)
+/* what holds the rows: the table itself, or its partitions */
+static void
+check_partitions(Relation rel)
+{
+	ListCell   *lc;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 	{
-		case REPLICA_IDENTITY_NOTHING:
-			refuse_table(rel, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-						 "Its replica identity is NOTHING, so the WAL does not tell which row an update or a delete concerns.",
-						 "Run ALTER TABLE ... REPLICA IDENTITY DEFAULT.");
-			break;
-		case REPLICA_IDENTITY_INDEX:
-			identity = RelationGetIndexAttrBitmap(rel,
-												  INDEX_ATTR_BITMAP_IDENTITY_KEY);
-			if (!bms_equal(identity, tide_shape_table_key(rel)))
-				refuse_table(rel, ERRCODE_FEATURE_NOT_SUPPORTED,
-							 "Its replica identity is an index on other columns than the primary key's.",
-							 "Run ALTER TABLE ... REPLICA IDENTITY DEFAULT.");
-			break;
-		case REPLICA_IDENTITY_DEFAULT:
-		case REPLICA_IDENTITY_FULL:
-			break;
+		warn_of_identity(rel, rel);
+		return;
+	}
+	foreach(lc, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
+	{
+		Relation	part = relation_open(lfirst_oid(lc), NoLock);
+
+		if (part->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		{
+			check_storage(part, rel);
+			warn_of_identity(part, rel);
+		}
+		relation_close(part, NoLock);
 	}
 }
 
@@ -201,8 +262,8 @@ tide_shape_check_table(Relation rel)
 {
 	check_kind(rel);
 	check_place(rel);
-	check_primary_key(rel);
-	check_replica_identity(rel);
+	check_key(rel);
+	check_partitions(rel);
 }
 
 Relation
@@ -230,6 +291,8 @@ tide_shape_check_rights(Relation rel, Bitmapset *columns)
 		{
 			AttrNumber	attnum = i + FirstLowInvalidHeapAttributeNumber;
 
+			if (TIDE_ATTNUM_IS_OWN(attnum))
+				continue;
 			if (pg_attribute_aclcheck(relid, attnum, user,
 									  ACL_SELECT) != ACLCHECK_OK)
 				ereport(ERROR,

@@ -10,15 +10,16 @@
 
 /*
  * Look a table up by its (qualified) name in the current search_path and check that
- * it can be replicated: ordinary, permanent, with a usable primary key. Returns
- * it open; the AccessShareLock is to be kept until the transaction ends.
+ * it can be replicated: an ordinary or partitioned permanent table with a usable key.
+ * WARNING if its replica identity leaves something out. Returns it open; the
+ * AccessShareLock is to be kept until the transaction ends.
  */
 extern Relation tide_shape_open_table(const char *name);
 
 /* the same check for a table that is open */
 extern void tide_shape_check_table(Relation rel);
 
-/* attnums of the primary key, offset by FirstLowInvalidHeapAttributeNumber */
+/* attnums of the key (catalog/table_key.h), offset by FirstLowInvalidHeapAttributeNumber */
 extern Bitmapset *tide_shape_table_key(Relation rel);
 
 /*

@@ -16,6 +16,7 @@
 #include "catalog/indexing.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -132,15 +133,37 @@ tide_state_read(TideState *state)
 {
 	Relation	rel = tide_meta_open("state", AccessShareLock);
 	HeapTuple	tuple = only_row(rel, GetActiveSnapshot());
-	Datum		values[6];
-	bool		nulls[6];
+	Datum		values[7];
+	bool		nulls[7];
 
-	Assert(RelationGetDescr(rel)->natts == 6);
+	Assert(RelationGetDescr(rel)->natts == lengthof(values));
 	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 	state->enabled = DatumGetBool(values[1]);
 	strlcpy(state->slot_name, nulls[2] ? "" : NameStr(*DatumGetName(values[2])),
 			NAMEDATALEN);
 	state->epoch = *DatumGetUUIDP(values[3]);
+	state->secret = *DatumGetUUIDP(values[6]);
 	heap_freetuple(tuple);
 	table_close(rel, AccessShareLock);
+}
+
+bool
+tide_epoch_find(const pg_uuid_t *epoch, int64 *last_op_id)
+{
+	Relation	rel = tide_meta_open("epochs", AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(epoch));
+	scan = systable_beginscan(rel, tide_meta_relid("epochs_pkey"), true, GetActiveSnapshot(),
+							  1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		*last_op_id = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
+	isnull = !HeapTupleIsValid(tuple);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return !isnull;
 }

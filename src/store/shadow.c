@@ -18,17 +18,20 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/table_key.h"
 #include "store/shadow.h"
 #include "util/compat.h"
 
 static void shadow_load_columns(TideShadow *shadow);
 static void shadow_load_key(TideShadow *shadow);
+static void open_extra_indexes(TideShadow *shadow);
 static void shadow_index_row(TideShadow *shadow, TupleTableSlot *slot);
 
 Oid
@@ -90,7 +93,14 @@ shadow_load_columns(TideShadow *shadow)
 	for (int i = 0; i < shadow->natts_source; i++)
 		shadow->attnum_pos[i] = -1;
 	for (int i = 0; i < shadow->ncolumns; i++)
+	{
 		shadow->attnum_pos[source->columns[i]] = i;
+		shadow->nown += TIDE_ATTNUM_IS_OWN(source->columns[i]);
+	}
+	shadow->leaf_pos = shadow->natts_source > TIDE_ATTNUM_LEAF ?
+		shadow->attnum_pos[TIDE_ATTNUM_LEAF] : -1;
+	shadow->is_keyless = source->keys[0] == TIDE_ATTNUM_ROW;
+	shadow->nhashed = shadow->ncolumns - (shadow->is_keyless ? 2 : 0);
 }
 
 static void
@@ -150,8 +160,42 @@ tide_shadow_open(TideShadow *shadow, bool with_indexes)
 	shadow->log_index = index_open(shadow->log_index_oid, RowExclusiveLock);
 	shadow->key_info = BuildIndexInfo(shadow->key_index);
 	shadow->log_info = BuildIndexInfo(shadow->log_index);
+	open_extra_indexes(shadow);
 	if (shadow->key_scan == NULL)
 		shadow_init_scan(shadow);
+}
+
+/* indexes that joined nodes have asked for */
+static void
+open_extra_indexes(TideShadow *shadow)
+{
+	List	   *indexes = RelationGetIndexList(shadow->heap);
+	ListCell   *lc;
+
+	shadow->nextra = 0;
+	if (list_length(indexes) < 2)
+		return;
+	shadow->extra = palloc(sizeof(Relation) * list_length(indexes));
+	shadow->extra_infos = palloc(sizeof(IndexInfo *) * list_length(indexes));
+	shadow->estate = CreateExecutorState();
+	foreach(lc, indexes)
+	{
+		if (lfirst_oid(lc) == shadow->key_oid)
+			continue;
+		shadow->extra[shadow->nextra] = index_open(lfirst_oid(lc), RowExclusiveLock);
+		shadow->extra_infos[shadow->nextra] = BuildIndexInfo(shadow->extra[shadow->nextra]);
+		shadow->nextra++;
+	}
+}
+
+static void
+close_extra_indexes(TideShadow *shadow)
+{
+	for (int i = 0; i < shadow->nextra; i++)
+		index_close(shadow->extra[i], NoLock);
+	if (shadow->nextra > 0)
+		FreeExecutorState(shadow->estate);
+	shadow->nextra = 0;
 }
 
 void
@@ -173,6 +217,7 @@ tide_shadow_close(TideShadow *shadow)
 		index_close(shadow->key_index, NoLock);
 		index_close(shadow->log_index, NoLock);
 	}
+	close_extra_indexes(shadow);
 	table_close(shadow->heap, NoLock);
 	table_close(shadow->log, NoLock);
 	shadow->heap = shadow->log = shadow->key_index = shadow->log_index = NULL;
@@ -193,6 +238,26 @@ tide_shadow_fetch(TideShadow *shadow, const Datum *key)
 		shadow->key_scan[i].sk_argument = key[i];
 	index_rescan(shadow->scan, shadow->key_scan, shadow->nkeys, NULL, 0);
 	return index_getnext_slot(shadow->scan, ForwardScanDirection, shadow->fetched);
+}
+
+int
+tide_shadow_count_copies(TideShadow *shadow, Datum row)
+{
+	IndexScanDesc scan = index_beginscan_compat(shadow->heap, shadow->key_index,
+												SnapshotSelf, 1, 0);
+	TupleTableSlot *slot = table_slot_create(shadow->heap, NULL);
+	int			count = 0;
+	bool		isnull;
+
+	/* they are numbered from 1 without a gap: the last one's number */
+	shadow->key_scan[0].sk_argument = row;
+	index_rescan(scan, shadow->key_scan, 1, NULL, 0);
+	if (index_getnext_slot(scan, BackwardScanDirection, slot))
+		count = DatumGetInt32(slot_getattr(slot, shadow->key_pos[1] + 1 + TIDE_SHADOW_FIXED,
+										   &isnull));
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	return count;
 }
 
 void
@@ -224,7 +289,24 @@ tide_shadow_slot(TideShadow *shadow, int i)
 	return ExecClearTuple(shadow->slots[i]);
 }
 
-/* entry in the key index for a row just written */
+/* entries in the indexes for joins */
+static void
+shadow_index_extra(TideShadow *shadow, TupleTableSlot *slot)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	GetPerTupleExprContext(shadow->estate)->ecxt_scantuple = slot;
+	for (int i = 0; i < shadow->nextra; i++)
+	{
+		FormIndexDatum(shadow->extra_infos[i], slot, shadow->estate, values, nulls);
+		index_insert(shadow->extra[i], values, nulls, &slot->tts_tid, shadow->heap,
+					 UNIQUE_CHECK_NO, false, shadow->extra_infos[i]);
+	}
+	ResetPerTupleExprContext(shadow->estate);
+}
+
+/* entries in the indexes for a row just written */
 static void
 shadow_index_row(TideShadow *shadow, TupleTableSlot *slot)
 {
@@ -238,6 +320,8 @@ shadow_index_row(TideShadow *shadow, TupleTableSlot *slot)
 								 &nulls[i]);
 	index_insert(shadow->key_index, values, nulls, &slot->tts_tid, shadow->heap,
 				 UNIQUE_CHECK_YES, false, shadow->key_info);
+	if (shadow->nextra > 0)
+		shadow_index_extra(shadow, slot);
 }
 
 void

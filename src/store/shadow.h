@@ -56,6 +56,10 @@ typedef struct TideShadow
 	int			ncolumns;
 	int			nkeys;
 	int		   *key_pos;		/* positions of the key columns */
+	int			nown;			/* of them at the end: not the table's own, see table_key.h */
+	bool		is_keyless;		/* the key is TIDE_ATTNUM_ROW and _COPY, the last columns */
+	int			nhashed;		/* first columns that make up the former */
+	int			leaf_pos;		/* of TIDE_ATTNUM_LEAF or -1 */
 	int			natts_source;	/* highest attnum + 1, for attnum_pos */
 	int		   *attnum_pos;		/* by source attnum: position or -1 */
 	struct ScanKeyData *key_scan;	/* equality on each key column, argument open */
@@ -68,6 +72,10 @@ typedef struct TideShadow
 	Relation	log_index;
 	struct IndexInfo *key_info;
 	struct IndexInfo *log_info;
+	int			nextra;			/* further indexes of the shadow table, for joins */
+	Relation   *extra;
+	struct IndexInfo **extra_infos;
+	struct EState *estate;		/* for their expressions */
 	TupleTableSlot *fetched;
 	struct IndexScanDescData *scan; /* kept from fetch to fetch */
 	struct BulkInsertStateData *heap_bulk;
@@ -93,6 +101,10 @@ typedef struct TideLogEntry
 extern void tide_shadow_create(const TideSource *source);
 extern void tide_shadow_create_indexes(const TideSource *source);
 
+/* a further index on the shadow table, unless there is one of that name; a column list as text */
+extern void tide_shadow_add_index(const TideSource *source, const char *name,
+								  const char *columns);
+
 /* false if a reader is at work on it: try again later */
 extern bool tide_shadow_drop(int source_id);
 
@@ -110,6 +122,9 @@ extern void tide_shadow_close(TideShadow *shadow);
  */
 extern bool tide_shadow_fetch(TideShadow *shadow, const Datum *key);
 extern void tide_shadow_end_fetch(TideShadow *shadow);
+
+/* of a keyless source: how many copies of a row there are, as of now */
+extern int	tide_shadow_count_copies(TideShadow *shadow, Datum row);
 
 /* slot to fill for the i-th row of a multi-insert, cleared */
 extern TupleTableSlot *tide_shadow_slot(TideShadow *shadow, int i);

@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "catalog/table_key.h"
 #include "store/shadow.h"
 #include "util/spi.h"
 
@@ -34,8 +35,15 @@ static const char *const table_names[] = {"t%d", "log%d"};
 static void
 append_column_type(StringInfo sql, TupleDesc desc, AttrNumber attnum)
 {
-	Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
+	Form_pg_attribute att;
 
+	if (TIDE_ATTNUM_IS_OWN(attnum))
+	{
+		appendStringInfoString(sql, format_type_extended(tide_own_column_type(attnum), -1,
+														 FORMAT_TYPE_FORCE_QUALIFY));
+		return;
+	}
+	att = TupleDescAttr(desc, attnum - 1);
 	appendStringInfoString(sql, format_type_extended(att->atttypid, att->atttypmod,
 													 FORMAT_TYPE_TYPEMOD_GIVEN |
 													 FORMAT_TYPE_FORCE_QUALIFY));
@@ -110,6 +118,14 @@ tide_shadow_create_indexes(const TideSource *source)
 	run_ddl(psprintf("CREATE INDEX log%d_bucket ON tide_shadow.log%d (bucket_id, op_id)",
 					 id, id));
 	pfree(sql.data);
+}
+
+void
+tide_shadow_add_index(const TideSource *source, const char *name, const char *columns)
+{
+	if (!OidIsValid(get_relname_relid(name, get_namespace_oid("tide_shadow", false))))
+		run_ddl(psprintf("CREATE INDEX %s ON tide_shadow.t%d (%s)", name, source->source_id,
+						 columns));
 }
 
 /* undo ALTER EXTENSION ADD TABLE: from 17 (e5bc9454e) on the types of the table are members too */

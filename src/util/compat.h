@@ -129,6 +129,24 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_NORETURN	pg_attribute_noreturn()
 #endif
 
+/* 16 (c60c9bada "Convert json_in and jsonb_in to report errors softly"): actions have a result */
+#if PG_VERSION_NUM >= 160000
+#define TIDE_JSON_ACTION_RESULT	JsonParseErrorType
+#define TIDE_JSON_ACTION_RETURN	return JSON_SUCCESS
+#else
+#define TIDE_JSON_ACTION_RESULT	void
+#define TIDE_JSON_ACTION_RETURN	return
+#endif
+
+/* 17 (1c99cde2f "Improve JsonLexContext's freeability"); names and strings are wanted */
+#if PG_VERSION_NUM >= 170000
+#define tide_json_lexer_compat(json, len) \
+	makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true)
+#else
+#define tide_json_lexer_compat(json, len) \
+	makeJsonLexContextCstringLen(json, len, GetDatabaseEncoding(), true)
+#endif
+
 /*
  * 18 (508a97ee4 "Replace PGPROC.isBackgroundWorker with isRegularBackend"): that one is
  * false for a walsender as well, but the type of a process is known (61171a632).
@@ -139,6 +157,22 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 	(pgstat_get_backend_type_by_proc_number(GetNumberFromPGProc(proc)) == B_BG_WORKER)
 #else
 #define tide_is_background_worker_compat(proc) ((proc)->isBackgroundWorker)
+#endif
+
+/* 18 (80feb727c "Add OLD/NEW support to RETURNING") */
+#if PG_VERSION_NUM >= 180000
+#define expandRTE_compat(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, VAR_RETURNING_DEFAULT, -1, false, names, vars)
+#else
+#define expandRTE_compat(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, -1, false, names, vars)
+#endif
+
+/* 16 (a61b1f748 "Rework query relation permission checking") */
+#if PG_VERSION_NUM >= 160000
+#define clear_rteperminfos_compat(query) ((query)->rteperminfos = NIL)
+#else
+#define clear_rteperminfos_compat(query) ((void) (query))
 #endif
 
 /* 16 (a61b1f748 "Rework query relation permission checking"); on 15 infos is not evaluated */

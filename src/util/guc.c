@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "utils/guc.h"
 
 #include "util/guc.h"
@@ -25,6 +27,8 @@ int			tide_max_buckets_per_pull = 10000;
 int			tide_batch_size = 10000;
 int			tide_spool_memory = 16384;
 int			tide_apply_memory = 16384;
+int			tide_tick_interval = 10000;
+char	   *tide_clock = NULL;
 
 static const IntSetting int_settings[] = {
 	{"tide.max_page_size",
@@ -47,6 +51,10 @@ static const IntSetting int_settings[] = {
 		"Sets the memory for the rows that the ingest stores at a time.",
 		&tide_apply_memory, 16384, 64, 1024 * 1024,
 	PGC_SIGHUP, GUC_UNIT_KB},
+	{"tide.tick_interval",
+		"Sets the time after which rows leave and enter shapes with now() without any write.",
+		&tide_tick_interval, 10000, 10, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_MS},
 };
 
 void
@@ -60,5 +68,9 @@ tide_guc_init(void)
 								s->boot, s->min, s->max, s->context, s->flags,
 								NULL, NULL, NULL);
 	}
+	DefineCustomStringVariable("tide.clock",
+							   "Sets the time that the ingest takes for now, for tests of time windows.",
+							   "Empty: the system's clock.", &tide_clock, "", PGC_SUSET,
+							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tide");
 }

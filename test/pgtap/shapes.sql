@@ -88,10 +88,11 @@ SELECT tap.refused(condition, code) FROM (VALUES
 
 CREATE TABLE tap.no_key (id int);
 CREATE VIEW tap.a_view AS SELECT * FROM tap.t;
-CREATE TABLE tap.parted (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE tap.parted (id int PRIMARY KEY);
+CREATE TABLE tap.parted_child () INHERITS (tap.parted);
 SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.no_key"}') $$, '55000', NULL, '55000: no primary key');
 SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.a_view"}') $$, '42809', NULL, '42809: a view');
-SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.parted"}') $$, '0A000', NULL, '0A000: a partitioned table');
+SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.parted"}') $$, '0A000', NULL, '0A000: a table that others inherit from');
 SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.absent"}') $$, '42P01', NULL, '42P01: no such table');
 SELECT throws_ok($$ SELECT tide.create_shape('plain', '{"table": "tap.t"}') $$, '42710', NULL, '42710: name taken');
 SELECT throws_ok($$ SELECT tide.drop_shape('r') $$, '42704', NULL, '42704: no such shape');
