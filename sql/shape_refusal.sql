@@ -196,6 +196,8 @@ CALL try_where('created > date_trunc(''day'', now())');
 CALL try_where('created > CURRENT_TIMESTAMP(0)');
 CALL try_where('now() > ''2030-01-01 00:00+00''');
 CALL try_where('(created > now()) = params.x');
+CREATE FUNCTION later(timestamptz) RETURNS timestamptz LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1; END';
+CALL try_where('later(created) > now()');
 CALL try_where('ctid = ''(0,1)''');
 CALL try_where('tableoid = 1');
 CALL try_where('issues IS NOT NULL');
@@ -294,6 +296,9 @@ CALL try_where('spell IN (SELECT p.id * interval ''1 day'' FROM people p WHERE p
 CALL try_where('price IN (SELECT p.id FROM people p WHERE p.name = params.x) = true');
 CALL try_where('EXISTS (SELECT FROM members m WHERE same(m.team, claims.sub) AND m.team = issues.team)');
 CALL try_where('EXISTS (SELECT FROM members m WHERE same(m.team, claims.sub))');
+CREATE TYPE smalls AS (s small);
+CALL try_where('id IN (SELECT p.id FROM people p WHERE p.boss = params.x::small)');
+CALL try_where('5 = ANY (params.x::small[]) OR (params.y::smalls).s = 1');
 
 -- values are checked where the text is
 CALL try_where(E'status = ''a'' AND\n  team = ''x''');

@@ -365,11 +365,11 @@ key_parts_of(List *exprs, JsonbContainer *key_args, JsonbContainer *details)
 
 		part->expr = lfirst(lc);
 		part->is_set = is_in_array(sets, foreach_current_index(lc));
-		part->type = exprType(part->expr);
+		part->type = getBaseType(exprType(part->expr));
 		part->typmod = exprTypmod(part->expr);
 		if (part->is_set)
 		{
-			part->type = get_element_type(getBaseType(part->type));
+			part->type = getBaseType(get_element_type(part->type));
 			part->typmod = -1;
 		}
 		part->collation = exprCollation(part->expr);

@@ -336,7 +336,7 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 	explain_columns(&explain);
 	explain_conditions(&explain);
 	begin_line(&explain, "strategy");
-	appendStringInfoString(out, parent == NULL && node->subfilter == NULL && node->row_limit == 0 ?
+	appendStringInfoString(out, tide_node_is_direct(node) ?
 						   "direct, evaluated per row by the ingest, no SQL generated\n" :
 						   "joined, by SQL over the shadow tables at the end of a batch\n");
 }

@@ -62,6 +62,7 @@ windows_of(TideExpr *expr, Node *condition)
 					 errdetail("All rows would enter or leave the shape at one moment."),
 					 errhint("Leave the condition out, and replace the shape when its time has come."),
 					 parser_errposition(expr->pstate, exprLocation(tide_first_now(window->bound)))));
+		tide_expr_check_sql(expr, window->expr, "a comparison with now()");
 		window->expr = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->expr, NULL));
 		window->bound = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->bound, NULL));
 	}
