@@ -312,6 +312,21 @@ explain_conditions(Explain *explain)
 		explain_order(explain);
 }
 
+static void
+explain_indexes(Explain *explain, const TideShape *shape)
+{
+	List	   *indexes = tide_explain_indexes(shape, explain->node);
+	ListCell   *lc;
+
+	if (indexes == NIL)
+		return;
+	begin_line(explain, "indexes");
+	foreach(lc, indexes)
+		appendStringInfo(explain->out, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 (char *) lfirst(lc));
+	appendStringInfoChar(explain->out, '\n');
+}
+
 /* fields of a node, indented; shape->nodes has its parent */
 static void
 explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
@@ -335,6 +350,7 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 		explain_join(&explain, parent);
 	explain_columns(&explain);
 	explain_conditions(&explain);
+	explain_indexes(&explain, shape);
 	begin_line(&explain, "strategy");
 	appendStringInfoString(out, tide_node_is_direct(node) ?
 						   "direct, evaluated per row by the ingest, no SQL generated\n" :
