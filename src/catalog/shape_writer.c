@@ -56,18 +56,6 @@ result_int(void)
 }
 
 static Datum
-attnums_datum(const AttrNumber *attnums, int count)
-{
-	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int16GetDatum(attnums[i]);
-	return PointerGetDatum(construct_array(elements, count, INT2OID,
-										   sizeof(int16), true,
-										   TYPALIGN_SHORT));
-}
-
-static Datum
 oids_datum(const Oid *oids, int count)
 {
 	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
@@ -91,7 +79,7 @@ table_key_datum(Oid relid)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has no key", RelationGetRelationName(rel))));
 	table_close(rel, NoLock);
-	return attnums_datum(attnums, n);
+	return tide_attnums_datum(attnums, n);
 }
 
 /*
@@ -261,7 +249,7 @@ tide_catalog_set_source_live(const TideSource *source)
 		names[i] = NameGetDatum(name);
 	}
 	values[0] = Int32GetDatum(source->source_id);
-	values[1] = attnums_datum(source->columns, source->ncolumns);
+	values[1] = tide_attnums_datum(source->columns, source->ncolumns);
 	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
 	values[3] = oids_datum(source->column_types, source->ncolumns);
