@@ -27,6 +27,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -184,6 +185,10 @@ bind_shape(TideBoundShape *bound, TideShape *shape, const TideDecodeOptions *opt
 
 	if (list_length(shape->nodes) > 1)
 		report_not_streamable(shape->name, "It has rows of several tables.");
+	if (shape->nodes != NIL &&
+		get_rel_relkind(((TideShapeNode *) linitial(shape->nodes))->relid) ==
+		RELKIND_PARTITIONED_TABLE)
+		report_not_streamable(shape->name, "Its table is partitioned.");
 	if (params != NULL && shape->nodes != NIL)
 		params = params_of_shape(params, linitial(shape->nodes), used);
 
