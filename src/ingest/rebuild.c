@@ -97,6 +97,8 @@ rebuild_broken(TideIngest *in, bool *later)
 			(result == TIDE_RESYNC_NOT &&
 			 (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))))
 		{
+			/* what it loses until then nobody knows */
+			in->regrown = list_delete_int(in->regrown, source_id);
 			*later = true;
 			continue;
 		}

@@ -54,6 +54,11 @@ sql(q{UPDATE docs SET body = 'new' WHERE id = 1; UPDATE docs SET id = -id WHERE 
 in_sync('docs', 'USING INDEX: key columns, others and unchanged TOAST', changes => 8);
 like((keys %{ $state{docs}{rows}{ (keys %{ $state{docs}{rows} })[0] } })[0], qr/^public\.docs \{"Tenant": \d+, "the no": "/,
 	'the index columns are the key');
+sql("SELECT tide.allow_writes('docs')");
+like(sql(q{SELECT tide.push('{"client": "10550000-0000-4000-8000-000000000009", "claims": {}, "mutations": [
+	{"id": 1, "op": "update", "table": "docs", "key": {"Tenant": 2, "the no": "no 50"}, "values": {"body": "pushed"}}]}')}),
+	qr/"applied"/, 'clients name rows by it as well');
+in_sync('docs', 'USING INDEX: pushed', changes => 1);
 
 # ---- identity changed at run time
 sql('ALTER TABLE docs REPLICA IDENTITY FULL; UPDATE docs SET body = body WHERE id = 300; UPDATE docs SET id = 1000 WHERE id = 5');
