@@ -26,6 +26,7 @@
 
 #include "decode/plugin.h"
 #include "ingest/batch.h"
+#include "ingest/build.h"
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
 #include "ingest/resync.h"
@@ -190,6 +191,9 @@ tide_ingest_read(TideIngest *in, int64 max_changes)
 		CurrentResourceOwner = old_owner;
 		MemoryContextSwitchTo(old);
 
+		/* where a copy was made the shadow is of one moment with the checkpoint again */
+		if (tide_build_is_waiting(in, reader->EndRecPtr))
+			in->batch->is_asked_for = true;
 		if (in->needs_reload || in->batch->is_asked_for)
 			break;
 		if (tide_batch_is_empty(in->batch))

@@ -421,8 +421,6 @@ worker_loop(TideIngest *in)
 
 		tide_shared_worker_state(TIDE_WORKER_READING);
 		at_end = tide_ingest_read(in, 0);
-		if (tide_build_is_waiting(in, in->batch->lsn))
-			in->batch->is_asked_for = true;
 		if (check_extension)
 			exit_if_dropped();
 		found = !tide_batch_is_empty(in->batch);
