@@ -80,8 +80,6 @@ tide_ingest_apply(TideIngest *in)
 		tide_catalog_set_source_live(lfirst(lc));
 	list_free(in->regrouped);
 	in->regrouped = NIL;
-	foreach(lc, in->broken)
-		tide_catalog_set_source_broken(lfirst_int(lc));
 
 	checkpoint->lsn = batch->lsn;
 	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
@@ -90,6 +88,8 @@ tide_ingest_apply(TideIngest *in)
 	checkpoint->transactions += batch->ntransactions;
 	checkpoint->batches++;
 	tide_build_finish(in);
+	foreach(lc, in->broken)
+		tide_catalog_set_source_broken(lfirst_int(lc));
 	tide_checkpoint_store(in);
 	tide_apply_end();
 	tide_batch_reset(batch);

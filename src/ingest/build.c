@@ -31,6 +31,7 @@
 
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
@@ -164,13 +165,13 @@ add_own_column(TideSource *source, AttrNumber attnum)
 	source->column_types[n] = tide_own_column_type(attnum);
 }
 
-/* the source's columns as they are now */
-static void
-describe_source(TideSource *source, Relation rel)
+void
+tide_build_describe(TideSource *source, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			max = desc->natts + 3;
 
+	source->table_name = tide_altered_table_name(source->relid);
 	source->ncolumns = 0;
 	source->columns = palloc(sizeof(AttrNumber) * max);
 	source->column_names = palloc(sizeof(char *) * max);
@@ -225,7 +226,7 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 		return true;
 	}
 	tide_apply_begin();
-	describe_source(source, rel);
+	tide_build_describe(source, rel);
 	table_close(rel, NoLock);
 
 	tide_shadow_create(source);
@@ -432,9 +433,8 @@ tide_build_finish(TideIngest *in)
 
 		if (copied->lsn > in->checkpoint.lsn)
 			continue;
-		if (copied->shape_id != 0)
-			tide_catalog_set_shape_state(copied->shape_id, TIDE_SHAPE_LIVE,
-										 copied->built_op_id, NULL);
+		tide_catalog_set_shape_state(copied->shape_id, TIDE_SHAPE_LIVE,
+									 copied->built_op_id, NULL);
 		in->copied = foreach_delete_current(in->copied, lc);
 		in->checkpoint.op_id++; /* wakes those who wait for it */
 	}

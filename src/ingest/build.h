@@ -10,13 +10,12 @@
 #include "ingest/ingest.h"
 
 /*
- * A shape whose entries are written but whose source was copied at a later moment than
- * the checkpoint's: live with the first checkpoint at lsn or beyond. Or, without a shape,
- * a source that was copied again: pulls wait for that checkpoint.
+ * A shape whose entries are written but whose source was copied, or compared, at a later
+ * moment than the checkpoint's: live with the first checkpoint at lsn or beyond.
  */
 typedef struct TideCopied
 {
-	int			shape_id;		/* or 0 */
+	int			shape_id;
 	int64		built_op_id;
 	XLogRecPtr	lsn;
 } TideCopied;
@@ -26,6 +25,9 @@ extern void tide_build_finish(TideIngest *in);
 
 /* whether a copied shape could become live with a checkpoint at this position */
 extern bool tide_build_is_waiting(const TideIngest *in, XLogRecPtr position);
+
+/* for a copy: the source's name and columns as they are now; its leaves are known */
+extern void tide_build_describe(TideSource *source, Relation rel);
 
 extern char *tide_snapshot_text(Snapshot snapshot);
 extern TideWatch *tide_watch_of_source(TideIngest *in, int source_id);

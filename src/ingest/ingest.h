@@ -37,6 +37,8 @@ typedef struct TideWatch
 	TransactionId *copy_xip;	/* sorted */
 
 	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
+	bool	   *used;			/* by column position: some shape shows or uses it */
+	bool		uses_all;		/* some shape shows columns to come as well */
 } TideWatch;
 
 typedef struct TideIngest
@@ -60,6 +62,8 @@ typedef struct TideIngest
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;
 	bool		needs_reload;	/* shapes changed, or a source broke */
+	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */

@@ -2,24 +2,31 @@
  * rebuild.c
  *	  Taking shapes and sources apart, and compiling shapes anew.
  *
- * A source whose definition changed loses its shadow table, its change log and the buckets
- * of all shapes on it; the shapes are compiled again from their definitions, as
- * their owners, and built like new ones. Clients are told to drop the old buckets, since
- * bucket ids are never used again.
+ * The shapes on a source whose table was altered are compiled again from their definitions, as
+ * their owners. If the table and its key are the same, it is copied anew under the
+ * buckets there are (carry.c). Else shadow table, change log and buckets go, and the shapes
+ * are built like new ones; clients are told to drop the old buckets, since bucket ids are
+ * never used again. A shape that does not compile fails, and is tried again after DDL.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
+#include "ingest/build.h"
+#include "ingest/carry.h"
+#include "ingest/follow.h"
 #include "ingest/rebuild.h"
 #include "ingest/resync.h"
+#include "ingest/source_scan.h"
 #include "store/shadow.h"
 #include "shape/compile.h"
 #include "util/spi.h"
@@ -35,7 +42,12 @@ typedef struct Recompile
 } Recompile;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
+static bool follow_table(TideIngest *in, TideSource *source);
+static bool can_carry(const TideSource *source, List *shapes);
+static bool carry(TideIngest *in, TideSource *source, List *shapes);
+static TideShape *recompile(TideShape *shape);
 static bool recompile_shapes(TideIngest *in, bool *later);
+static bool retry_failed(TideIngest *in, bool *later);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
 
@@ -45,8 +57,8 @@ tide_rebuild_step(TideIngest *in, bool *later)
 	bool		done;
 
 	tide_apply_begin();
-	done = rebuild_broken(in, later) || recompile_shapes(in, later) || clean_dropped() ||
-		drop_unused_sources(in, later);
+	done = rebuild_broken(in, later) || recompile_shapes(in, later) ||
+		retry_failed(in, later) || clean_dropped() || drop_unused_sources(in, later);
 	tide_apply_end();
 	return done;
 }
@@ -83,6 +95,32 @@ unbuild_shapes(int source_id)
 	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
 
+static TideSource *
+find_source(const TideIngest *in, int source_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (source->source_id == source_id)
+			return source;
+	}
+	return NULL;
+}
+
+static bool
+uses_source(const TideShape *shape, int source_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, shape->nodes)
+		if (((TideShapeNode *) lfirst(lc))->source_id == source_id)
+			return true;
+	return false;
+}
+
 static bool
 rebuild_broken(TideIngest *in, bool *later)
 {
@@ -91,24 +129,126 @@ rebuild_broken(TideIngest *in, bool *later)
 	foreach(lc, in->broken)
 	{
 		int			source_id = lfirst_int(lc);
+		TideSource *source = find_source(in, source_id);
 		TideResyncResult result = tide_resync(in, source_id);
+		List	   *shapes = NIL;
+		ListCell   *lc2;
 
-		if (result == TIDE_RESYNC_LATER ||
-			(result == TIDE_RESYNC_NOT &&
-			 (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))))
+		if (result == TIDE_RESYNC_DONE)
 		{
-			/* what it loses until then nobody knows */
+			in->broken = foreach_delete_current(in->broken, lc);
 			in->regrown = list_delete_int(in->regrown, source_id);
+			return true;
+		}
+		/* what is lost until it can be done nobody knows */
+		in->regrown = list_delete_int(in->regrown, source_id);
+		if (result == TIDE_RESYNC_LATER ||
+			!tide_catalog_try_lock() || !tide_shadow_try_lock(source_id) ||
+			(source != NULL && !follow_table(in, source)))
+		{
 			*later = true;
 			continue;
 		}
-		if (result == TIDE_RESYNC_NOT)
+		foreach(lc2, in->shapes)
+			if (uses_source(lfirst(lc2), source_id))
+				shapes = lappend(shapes, lfirst(lc2));
+		if (source == NULL || !can_carry(source, shapes))
+		{
+			(void) tide_shadow_drop(source_id);
 			unbuild_shapes(source_id);
+		}
+		else if (!carry(in, source, shapes))
+		{
+			*later = true;
+			continue;
+		}
 		in->broken = foreach_delete_current(in->broken, lc);
-		in->regrown = list_delete_int(in->regrown, source_id);
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Lock the source's table if it is still there, and have definitions follow its new
+ * names. False if somebody is altering it.
+ */
+static bool
+follow_table(TideIngest *in, TideSource *source)
+{
+	ListCell   *lc;
+
+	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
+		return false;
+	foreach(lc, in->shapes)
+		if (uses_source(lfirst(lc), source->source_id))
+			tide_definition_follow(lfirst(lc), source);
+	return true;
+}
+
+/*
+ * Whether the shapes can keep their buckets: the table, its name, its key and the key's
+ * types are the same. Shapes of several tables are built anew.
+ */
+static bool
+can_carry(const TideSource *source, List *shapes)
+{
+	char	   *name = tide_altered_table_name(source->relid);
+	ListCell   *lc;
+
+	if (!source->live || name == NULL || source->table_name == NULL ||
+		strcmp(name, source->table_name) != 0 || !tide_altered_has_key(source))
+		return false;
+	foreach(lc, shapes)
+		if (list_length(((TideShape *) lfirst(lc))->nodes) != 1)
+			return false;
+	return true;
+}
+
+/*
+ * Copy the source anew under its shapes, compiled anew. Those that do not compile fail, and
+ * those that are of another table by now are built there. False, with nothing done, if it
+ * has to wait.
+ */
+static bool
+carry(TideIngest *in, TideSource *source, List *shapes)
+{
+	TideSource	is = *source;
+	Snapshot	snapshot = tide_source_snapshot(&is);
+	int			new_id;
+	List	   *carried = NIL;
+	ListCell   *lc;
+
+	if (snapshot == NULL)
+		return false;
+	*source = is;
+	new_id = tide_carry_begin(source);
+	foreach(lc, shapes)
+	{
+		TideShape  *was = lfirst(lc);
+		TideShape  *is;
+		TideCarried *pair;
+
+		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					   was->shape_id);
+		if (was->state == TIDE_SHAPE_FAILED)
+			continue;
+		is = recompile(was);
+		if (is != NULL && was->built_op_id != 0 &&
+			((TideShapeNode *) linitial(is->nodes))->source_id == new_id)
+		{
+			is->shape_id = was->shape_id;
+			is->built_op_id = was->built_op_id;
+			pair = palloc(sizeof(TideCarried));
+			pair->was = was;
+			pair->is = is;
+			carried = lappend(carried, pair);
+		}
+		else
+			(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
+						   was->shape_id);
+	}
+	tide_carry_source(in, source, new_id, snapshot, carried);
+	return true;
 }
 
 /* as the shape's owner, in a subtransaction */
@@ -155,6 +295,24 @@ read_definition(Recompile *work)
 	tide_spi_end(&frame);
 }
 
+/*
+ * A shape without nodes compiled from its definition, state "building"; if that is an error,
+ * NULL and state "failed". The catalog is locked.
+ */
+static TideShape *
+recompile(TideShape *shape)
+{
+	Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
+	ErrorData  *error;
+
+	read_definition(&work);
+	error = tide_subxact_run(recompile_body, &work);
+	tide_catalog_set_shape_state(shape->shape_id,
+								 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
+								 error ? error->message : NULL);
+	return error ? NULL : work.compiled;
+}
+
 /* shapes that have no compiled nodes: after a rebuild, after pg_restore */
 static bool
 recompile_shapes(TideIngest *in, bool *later)
@@ -164,8 +322,6 @@ recompile_shapes(TideIngest *in, bool *later)
 	foreach(lc, in->shapes)
 	{
 		TideShape  *shape = lfirst(lc);
-		Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
-		ErrorData  *error;
 
 		if (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED)
 			continue;
@@ -174,16 +330,37 @@ recompile_shapes(TideIngest *in, bool *later)
 			*later = true;
 			return false;
 		}
-		read_definition(&work);
 		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
 					   shape->shape_id);
-		error = tide_subxact_run(recompile_body, &work);
-		tide_catalog_set_shape_state(shape->shape_id,
-									 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
-									 error ? error->message : NULL);
+		(void) recompile(shape);
 		return true;
 	}
 	return false;
+}
+
+/* after DDL: failed shapes without nodes, whose tables or columns may be there again */
+static bool
+retry_failed(TideIngest *in, bool *later)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	if (!in->retry_failed)
+		return false;
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	in->retry_failed = false;
+	foreach(lc, in->shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		if (shape->state == TIDE_SHAPE_FAILED && shape->nodes == NIL)
+			any |= recompile(shape) != NULL;
+	}
+	return any;
 }
 
 /* buckets and entries of shapes that were dropped, then the shapes themselves */

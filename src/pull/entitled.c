@@ -126,7 +126,7 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	if (shape->shape->nodes != NIL)
 		keys = tide_bucket_keys_resolve(shape->shape, params, resolver->claims);
 	count_keys(resolver, Max(list_length(keys), 1));
-	foreach(lc, shape->live ? keys : NIL)
+	foreach(lc, keys)
 	{
 		TideBucketInfo info;
 		TideServedBucket *bucket;

@@ -22,7 +22,6 @@ typedef struct TideServedShape
 {
 	TideShape  *shape;
 	bool		live;
-	bool		held;			/* its tables are being compared: later */
 	struct TideChangeWriter *writer;	/* made when first needed */
 } TideServedShape;
 

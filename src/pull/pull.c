@@ -172,30 +172,6 @@ compare_buckets(const ListCell *a, const ListCell *b)
 	return (x->info.bucket_id > y->info.bucket_id) - (x->info.bucket_id < y->info.bucket_id);
 }
 
-/* shapes with a table that is not of one moment with the checkpoint */
-static void
-hold_shapes(Pull *pull)
-{
-	ListCell   *lc;
-
-	pull->sources = tide_catalog_sources();
-	foreach(lc, pull->entitled->shapes)
-	{
-		TideServedShape *served = lfirst(lc);
-		ListCell   *node;
-		ListCell   *source;
-
-		foreach(node, served->shape->nodes)
-			foreach(source, pull->sources)
-				if (((TideSource *) lfirst(source))->source_id ==
-					((TideShapeNode *) lfirst(node))->source_id)
-					served->held |= served->live &&
-						tide_source_is_held(lfirst(source), pull->checkpoint.lsn);
-		if (served->held)
-			pull->at_checkpoint = false;
-	}
-}
-
 static bool
 page_is_full(const Pull *pull)
 {
@@ -220,6 +196,8 @@ shape_writer(Pull *pull, TideServedShape *shape)
 
 	if (shape->writer != NULL)
 		return shape->writer;
+	if (pull->sources == NIL)
+		pull->sources = tide_catalog_sources();
 	foreach(lc, pull->sources)
 	{
 		const TideSource *source = lfirst(lc);
@@ -284,15 +262,15 @@ serve_buckets(Pull *pull)
 	ListCell   *lc;
 
 	pull->at_checkpoint = true;
-	hold_shapes(pull);
 	list_sort(pull->entitled->buckets, compare_buckets);
 	foreach(lc, pull->entitled->buckets)
 	{
 		TideServedBucket *bucket = lfirst(lc);
 
-		if (bucket->shape->held)
+		if (!bucket->shape->live)
 		{
-			pull->remaining++;
+			/* what the client has of it waits where it is */
+			pull->at_checkpoint &= !bucket->has_position;
 			continue;
 		}
 		if (is_pending(bucket) && !page_is_full(pull))

@@ -323,7 +323,6 @@ static List *
 check_shape(TideShape *shape, List *keys, bool by_key)
 {
 	Check		check = {0};
-	const TideShapeNode *root = linitial(shape->nodes);
 	TideBucketInfo info;
 	ListCell   *lc;
 
@@ -331,7 +330,7 @@ check_shape(TideShape *shape, List *keys, bool by_key)
 	check.source = find_source(shape);
 	check.snapshot = GetActiveSnapshot();
 	check.buckets = tide_bucket_reader_open(check.snapshot);
-	check.table = tide_change_table_name(root->relid);
+	check.table = check.source->table_name;
 	if (by_key)
 		foreach(lc, keys)
 		{

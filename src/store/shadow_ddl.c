@@ -137,6 +137,21 @@ leave_extension(Oid relid)
 }
 
 bool
+tide_shadow_try_lock(int source_id)
+{
+	Oid			nspid = get_namespace_oid("tide_shadow", false);
+
+	for (int i = 0; i < lengthof(table_names); i++)
+	{
+		Oid			relid = get_relname_relid(psprintf(table_names[i], source_id), nspid);
+
+		if (OidIsValid(relid) && !ConditionalLockRelationOid(relid, AccessExclusiveLock))
+			return false;
+	}
+	return true;
+}
+
+bool
 tide_shadow_drop(int source_id)
 {
 	Oid			nspid = get_namespace_oid("tide_shadow", false);

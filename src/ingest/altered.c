@@ -1,0 +1,166 @@
+/*
+ * altered.c
+ *	  Whether a source's table is still what the shapes on it were compiled for.
+ *
+ * The shadow has all columns the table had when it was copied. What shapes do not use of
+ * it need not be kept true: a column may come, go, be renamed or change its type without
+ * anybody noticing. A new shape that wants such a column finds that the table is not as
+ * copied (build.c), and has it copied anew.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog/table_key.h"
+#include "ingest/altered.h"
+#include "ingest/capture.h"
+#include "ingest/membership.h"
+#include "ingest/route.h"
+#include "util/compat.h"
+
+static void note_node(TideWatch *watch, const TideShapeNode *node);
+
+void
+tide_altered_note_use(TideWatch *watch)
+{
+	const TideSource *source = watch->shadow->source;
+	ListCell   *lc;
+
+	watch->used = palloc0(sizeof(bool) * Max(source->ncolumns, 1));
+	/* without a key the whole row tells it apart */
+	watch->uses_all = watch->shadow->is_keyless;
+	if (watch->uses_all)
+		memset(watch->used, true, source->ncolumns);
+	for (int i = 0; i < source->nkeys; i++)
+		watch->used[watch->shadow->key_pos[i]] = true;
+	foreach(lc, watch->evals)
+	{
+		const TideNodeEval *eval = lfirst(lc);
+
+		/* a shape of several tables may need more than its nodes say */
+		if (list_length(eval->shape->nodes) > 1)
+			memset(watch->used, true, source->ncolumns);
+		watch->uses_all |= eval->shape->shows_all || list_length(eval->shape->nodes) > 1;
+		note_node(watch, eval->node);
+	}
+}
+
+static void
+note_node(TideWatch *watch, const TideShapeNode *node)
+{
+	Bitmapset  *attnums = NULL;
+	int			a = -1;
+	ListCell   *lc;
+
+	for (int i = 0; i < node->ncolumns; i++)
+		attnums = bms_add_member(attnums, node->columns[i] -
+								 FirstLowInvalidHeapAttributeNumber);
+	pull_varattnos(node->filter, 1, &attnums);
+	foreach(lc, node->key_parts)
+		pull_varattnos(((TideKeyPart *) lfirst(lc))->expr, 1, &attnums);
+	while ((a = bms_next_member(attnums, a)) >= 0)
+	{
+		int			attnum = a + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum > 0 && attnum < watch->shadow->natts_source &&
+			watch->shadow->attnum_pos[attnum] >= 0)
+			watch->used[watch->shadow->attnum_pos[attnum]] = true;
+	}
+}
+
+bool
+tide_altered_is_lost(const TideWatch *watch, Relation rel, int column)
+{
+	const TideSource *source = watch->shadow->source;
+	AttrNumber	attnum = source->columns[column];
+	Form_pg_attribute att;
+
+	if (TIDE_ATTNUM_IS_OWN(attnum))
+		return false;
+	if (attnum > RelationGetNumberOfAttributes(rel))
+		return true;
+	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	return att->attisdropped || att->atttypid != source->column_types[column];
+}
+
+bool
+tide_altered_fits(const TideWatch *watch, Relation rel)
+{
+	const TideSource *source = watch->shadow->source;
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			n = 0;
+
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		Form_pg_attribute att;
+
+		if (!watch->used[i] || TIDE_ATTNUM_IS_OWN(source->columns[i]))
+			continue;
+		if (tide_altered_is_lost(watch, rel, i))
+			return false;
+		att = TupleDescAttr(desc, source->columns[i] - 1);
+		if (strcmp(source->column_names[i], NameStr(att->attname)) != 0 ||
+			att->attcollation != TupleDescAttr(watch->shadow->desc,
+											   i + TIDE_SHADOW_FIXED)->attcollation)
+			return false;
+	}
+	for (int i = 0; watch->uses_all && i < desc->natts; i++)
+		n += tide_source_keeps(TupleDescAttr(desc, i));
+	return !watch->uses_all || n == source->ncolumns - watch->shadow->nown;
+}
+
+bool
+tide_altered_has_key(const TideSource *source)
+{
+	Relation	rel = RelationIdGetRelation(source->relid);
+	bool		result;
+
+	if (!RelationIsValid(rel))
+		return false;
+	result = tide_route_is_same(source, rel);
+	for (int i = 0; result && i < source->nkeys; i++)
+	{
+		Form_pg_attribute att;
+
+		if (TIDE_ATTNUM_IS_OWN(source->keys[i]))
+			continue;
+		att = TupleDescAttr(RelationGetDescr(rel), source->keys[i] - 1);
+		for (int c = 0; c < source->ncolumns; c++)
+			if (source->columns[c] == source->keys[i])
+				result &= source->column_types[c] == att->atttypid;
+	}
+	RelationClose(rel);
+	return result;
+}
+
+char *
+tide_altered_table_name(Oid relid)
+{
+	char	   *name = get_rel_name(relid);
+	char	   *schema = name ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	return schema ? quote_qualified_identifier(schema, name) : NULL;
+}
+
+bool
+tide_altered_still_serves(const TideWatch *watch)
+{
+	const TideSource *source = watch->shadow->source;
+	Relation	rel = RelationIdGetRelation(source->relid);
+	char	   *name;
+	bool		result;
+
+	if (!RelationIsValid(rel))
+		return false;
+	name = tide_altered_table_name(source->relid);
+	result = name != NULL && source->table_name != NULL &&
+		strcmp(name, source->table_name) == 0 &&
+		tide_route_is_same(source, rel) && tide_altered_fits(watch, rel);
+	RelationClose(rel);
+	return result;
+}
