@@ -260,21 +260,24 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 {
 	const TideShadow *shadow = target->watch->shadow;
 	TupleDesc	desc = RelationGetDescr(rel);
+	Datum	   *row = palloc(sizeof(Datum) * desc->natts);
+	bool	   *row_nulls = palloc(sizeof(bool) * desc->natts);
 	bool		any = false;
 
+	heap_deform_tuple(tuple, desc, row, row_nulls);
 	for (int i = 0; i < shadow->ncolumns - shadow->nown; i++)
 	{
-		AttrNumber	attnum = target->attnums[i];
+		int			a = target->attnums[i] - 1;
 
-		/* nobody uses it any more, and it stays NULL */
-		if (attnum == 0)
+		nulls[i] = a < 0 || row_nulls[a];	/* without attnum: nobody uses it, NULL will do */
+		if (nulls[i])
 			continue;
-		values[i] = heap_getattr(tuple, attnum, desc, &nulls[i]);
-		if (nulls[i] || flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
+		values[i] = row[a];
+		if (flat_value(TupleDescAttr(desc, a), &values[i]))
 			continue;
 		if (full_old != NULL)
-			values[i] = heap_getattr(full_old, attnum, desc, &nulls[i]);
-		if (full_old == NULL || !flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
+			values[i] = heap_getattr(full_old, a + 1, desc, &nulls[i]);
+		if (full_old == NULL || !flat_value(TupleDescAttr(desc, a), &values[i]))
 		{
 			unchanged[i / 8] |= 1 << (i % 8);
 			nulls[i] = any = true;

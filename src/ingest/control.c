@@ -394,7 +394,7 @@ tide_ingest_round(int64 max_changes)
 	return changes;
 }
 
-/* whether a shape is still to be built, or its table to be compared; *op_id: that of the checkpoint in the same snapshot */
+/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
 static bool
 is_building(int64 *op_id)
 {
@@ -409,8 +409,6 @@ is_building(int64 *op_id)
 		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_BUILDING)
 			building = true;
 	}
-	foreach(lc, tide_catalog_sources())
-		building |= tide_source_is_held(lfirst(lc), checkpoint.lsn);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
 	return building;

@@ -71,11 +71,11 @@ typedef struct TideIngest
 	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
 	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
+	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
-	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
-	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *copied;			/* of TideCopied */
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */

@@ -139,6 +139,8 @@ rebuild_broken(TideIngest *in, bool *later)
 			  (source != NULL && !ConditionalLockRelationOid(source->relid, AccessShareLock)) ||
 			  !rebuild_source(in, source_id, source))))
 		{
+			/* what it loses until then nobody knows */
+			in->regrown = list_delete_int(in->regrown, source_id);
 			*later = true;
 			continue;
 		}

@@ -20,7 +20,6 @@
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
-static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
@@ -57,8 +56,6 @@ tide_ingest_reload(TideIngest *in)
 		if (source->live)
 			add_watch(in, source)->is_broken =
 				list_member_int(in->broken, source->source_id);
-		if (source->live && source->snapshot_lsn > in->checkpoint.lsn)
-			add_copied(in, 0, 0, source->snapshot_lsn);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
@@ -76,17 +73,6 @@ tide_ingest_break(TideIngest *in, int source_id)
 
 	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
-}
-
-static void
-add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn)
-{
-	TideCopied *copied = palloc(sizeof(TideCopied));
-
-	copied->shape_id = shape_id;
-	copied->built_op_id = built_op_id;
-	copied->lsn = lsn;
-	in->copied = lappend(in->copied, copied);
 }
 
 static TideWatch *
@@ -193,10 +179,14 @@ add_nodes(TideIngest *in, TideShape *shape)
 		watch->evals = lappend(watch->evals,
 							   tide_node_eval_create(in->watch_context, shape, node,
 													 watch->shadow));
-		if (shape->state == TIDE_SHAPE_BUILDING)
+		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
 		{
-			add_copied(in, shape->shape_id, shape->built_op_id,
-					   watch->shadow->source->snapshot_lsn);
+			TideCopied *copied = palloc(sizeof(TideCopied));
+
+			copied->shape_id = shape->shape_id;
+			copied->built_op_id = shape->built_op_id;
+			copied->lsn = watch->shadow->source->snapshot_lsn;
+			in->copied = lappend(in->copied, copied);
 		}
 	}
 }
