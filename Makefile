@@ -99,6 +99,10 @@ pgtap:
 sanitize:
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
+## fuzz: fuzz the output plugin's options under ASan and UBSan, TIDE_FUZZ_SECONDS (120)
+fuzz:
+	@TIDE_SANITIZE_STAGES=fuzz TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
+
 ## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
 bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
@@ -137,6 +141,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo setup lint pgtap sanitize bench typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo setup lint pgtap sanitize fuzz bench typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
 .DEFAULT_GOAL := all

@@ -120,6 +120,54 @@ INSERT INTO parts VALUES (1);
 UPDATE parts SET id = 11;
 SELECT * FROM lines();
 
+-- partitions by their root: its name, its order of columns, whatever is dropped where
+CREATE TABLE roots (id int, gone int, twice int GENERATED ALWAYS AS (id * 2) STORED, t text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+ALTER TABLE roots DROP gone;
+CREATE TABLE leaves_low (t text, id int NOT NULL, junk int, twice int GENERATED ALWAYS AS (id * 2) STORED);
+ALTER TABLE leaves_low DROP junk, ALTER t SET STORAGE external;
+ALTER TABLE roots ATTACH PARTITION leaves_low FOR VALUES FROM (0) TO (10);
+CREATE TABLE branches PARTITION OF roots FOR VALUES FROM (10) TO (30) PARTITION BY RANGE (id);
+CREATE TABLE leaves_mid PARTITION OF branches FOR VALUES FROM (10) TO (20);
+CREATE TABLE leaves_high PARTITION OF branches FOR VALUES FROM (20) TO (30);
+INSERT INTO roots VALUES (1, DEFAULT, repeat('t', 9000)), (11, DEFAULT, 'b'), (21, DEFAULT, 'c');
+UPDATE roots SET id = id + 1;
+UPDATE roots SET id = 13 WHERE id = 22;
+ALTER TABLE roots RENAME TO trees;
+ALTER TABLE trees RENAME t TO leaf;
+UPDATE trees SET leaf = 'renamed' WHERE id = 13;
+ALTER TABLE leaves_low REPLICA IDENTITY FULL;
+UPDATE trees SET id = 3 WHERE id < 10;
+TRUNCATE trees;
+TRUNCATE branches, renamed, leaves_low;
+ALTER TABLE trees DETACH PARTITION leaves_low;
+INSERT INTO leaves_low VALUES ('on its own', 5);
+CREATE TEMP TABLE asked (n int, options text[]);
+INSERT INTO asked VALUES (1, '{}'), (2, '{partitions,root,include-types,on}'), (3, '{partitions,root,tables,stream.roots}'), (4, '{tables,stream.leaves_*}');
+SELECT n, regexp_replace(data, '(.)\1{100,}', '\1...', 'g') AS line
+	FROM asked, LATERAL pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL,
+		VARIADIC '{include-lsn,false,include-xid,false,actions,"insert,update,delete"}' || options) WITH ORDINALITY
+	WHERE data NOT SIMILAR TO '%"(begin|commit)"%' ORDER BY n, ordinality;
+SELECT n, data AS line
+	FROM asked, LATERAL pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL,
+		VARIADIC '{include-lsn,false,include-xid,false,actions,truncate}' || options) WITH ORDINALITY
+	WHERE n <= 2 AND data NOT SIMILAR TO '%"(begin|commit)"%' ORDER BY n, ordinality;
+SELECT count(*) > 0 AS any FROM lines();
+
+-- DDL, as pg_tide's event triggers tell of it; what others write under that prefix stays a message
+SELECT 1 AS sent FROM pg_logical_emit_message(false, 'tide.ddl', '{"not": "transactional"}');
+SELECT count(pg_logical_emit_message(true, 'tide.ddl', content)) FROM unnest(ARRAY[
+	'{"command": "ALTER TABLE", "object_type": "table", "identity": "public.issues"}',
+	E'{"a":\n[{"type": "nested"}, "b\\n}"]}', '{}', E' {"last": "}"}\n',
+	'{"type": "insert", "table": "forged"}', '{"ty\u0070e": "insert"}', '{"xid": 1}',
+	'["insert"]', '"insert"', '', '{', '{"a": 1}, {"b": 2}', '{"a": "\u0000"}', '{"a": 1e999999}',
+	repeat('{"a":', 20000) || '1' || repeat('}', 20000)]) content;
+SELECT 1 AS sent FROM pg_logical_emit_message(true, 'tide.ddl', '\xff'::bytea);
+SELECT data FROM pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off', 'ddl', 'true');
+SELECT regexp_replace(data, '(\{\\"a\\":){100,}1\}+', '...') AS line
+	FROM pg_logical_slot_peek_changes('tide_stream_lines', NULL, NULL, 'include-lsn', 'off', 'include-xid', 'off', 'ddl', 'true', 'messages', 'tide.ddl')
+	WHERE data NOT LIKE '{"type":"ddl"%';
+SELECT * FROM lines();
+
 -- a temporary or unlogged table says nothing; so do pg_tide's own
 CREATE TEMP TABLE hidden (a int);
 CREATE UNLOGGED TABLE unlogged (a int);

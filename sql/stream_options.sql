@@ -82,6 +82,10 @@ SELECT * FROM bare('tables', 'a.b.c');
 SELECT * FROM bare('tables', '"a.b');
 SELECT * FROM bare('params', '{"a": 1}');
 SELECT * FROM bare('shapes', 'x', 'params', '[1]');
+SELECT * FROM bare('partitions', 'branch');
+SELECT * FROM lines('streaming', 'true', 'format', 'transaction');
+SELECT * FROM lines('streaming', 'true', 'include-xid', 'false');
+SELECT * FROM bare('two-phase', 'maybe');
 \set SHOW_CONTEXT always
 SELECT * FROM bare('shapes', 'x', 'params', '{"a"');
 \set SHOW_CONTEXT never

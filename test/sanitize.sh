@@ -6,6 +6,8 @@
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
 # into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
 #   PG_CONFIG              the PostgreSQL to copy
+#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz
+#   TIDE_FUZZ_SECONDS      how long to fuzz (8)
 #   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
 #   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
 set -u
@@ -35,12 +37,14 @@ trap 'exit 143' TERM
 stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, in the copy
   local name=$1 status
   shift
+  case " ${TIDE_SANITIZE_STAGES:-$name} " in *" $name "*) ;; *) return ;; esac
   SECONDS=0
   (cd "$work/tree" && HOME=$work/home TMPDIR=$work/home timeout -k 10 "$limit" "${as_user[@]}" "$@") >"$work/$name.out" 2>&1 </dev/null
   status=$?
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
     echo "$name: passed (${SECONDS}s)"
+    [ "$name" != fuzz ] || cat "$work/$name.out"
   else
     failed=$((failed + 1))
     tail -n 40 "$work/$name.out"
@@ -108,7 +112,7 @@ timeout -k 5 30 env $TIDE_SERVER_ENV "$("$PG_CONFIG" --bindir)/postgres" -V || {
   echo "sanitize: the server does not start with the sanitizers" >&2
   exit 1
 }
-tide_cluster_start tide.spool_memory=64kB || exit 1
+tide_cluster_start tide.spool_memory=64kB logical_decoding_work_mem=64kB max_prepared_transactions=5 || exit 1
 grep -q libasan "/proc/$(head -n 1 "$TIDE_CLUSTER/data/postmaster.pid")/maps" || {
   echo "sanitize: the server runs without libasan" >&2
   exit 1
@@ -119,6 +123,7 @@ stage isolation "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-isolation
 # shellcheck disable=SC2046
 stage pgtap test/pgtap.sh $(cd "$work/tree" && "$make" -s --no-print-directory PG_CONFIG="$PG_CONFIG" list-PGTAP_FILES)
 stage workload test/sanitize_workload.sh
+stage fuzz env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/decode_options.pl
 
 sleep 1                         # for reports still on their way to the log
 pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal'

@@ -20,7 +20,7 @@ SELECT tide.create_shape('open', '{"table": "issues", "where": "state = ''open''
 SELECT tide.create_shape('notes', '{"table": "notes", "where": "issue = params.issue AND score > 0.5"}');
 SELECT tide.start();
 SELECT tide.sync();
-SELECT pg_create_logical_replication_slot('workload', 'pg_tide');
+SELECT pg_create_logical_replication_slot('workload', 'pg_tide'), pg_create_logical_replication_slot('prepared', 'pg_tide', false, true);
 SQL
 
 pull() { # pull COOKIE: prints the next cookie
@@ -87,11 +87,54 @@ done
 [ "$(sql -c "SELECT count(*) FROM tide.shapes WHERE state <> 'live'")" = 0 ]
 [ "$(sql -c "SELECT last_mutation_id FROM tide.mutation_log, LATERAL (SELECT mutation_id AS last_mutation_id) l ORDER BY 1 DESC LIMIT 1")" = 5 ]
 
+sql >/dev/null <<'SQL'
+-- partitions that differ from their root
+CREATE TABLE parts (id int PRIMARY KEY, gone int, body text) PARTITION BY RANGE (id);
+ALTER TABLE parts DROP gone;
+CREATE TABLE parts_low (body text, id int NOT NULL);
+ALTER TABLE parts ATTACH PARTITION parts_low FOR VALUES FROM (0) TO (100);
+CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (100) TO (1000);
+INSERT INTO parts SELECT i, repeat('p', i * 20) FROM generate_series(0, 200) i;
+UPDATE parts SET id = id + 300 WHERE id IN (5, 15, 25);
+TRUNCATE parts_low;
+TRUNCATE parts;
+-- large enough to be streamed, in part rolled back, prepared
+BEGIN;
+INSERT INTO notes SELECT i, 's', 1, true, NULL, NULL FROM generate_series(5000, 6000) i;
+SAVEPOINT a;
+INSERT INTO notes SELECT i, 't', 1, true, NULL, NULL FROM generate_series(5000, 6000) i;
+SELECT pg_logical_emit_message(true, 'tide.ddl', '{"command": "nothing", "in": ["a", {}]}'), pg_logical_emit_message(true, 'tide.ddl', '{"a":');
+ROLLBACK TO a;
+TRUNCATE parts;
+COMMIT;
+BEGIN;
+UPDATE notes SET flag = false;
+ROLLBACK;
+BEGIN;
+INSERT INTO parts VALUES (1, 'one');
+PREPARE TRANSACTION 'small';
+BEGIN;
+INSERT INTO notes SELECT i, 'u', 1, true, NULL, NULL FROM generate_series(5000, 7000) i;
+PREPARE TRANSACTION 'large';
+COMMIT PREPARED 'small';
+ROLLBACK PREPARED 'large';
+SQL
 end=$(sql -c 'SELECT pg_current_wal_flush_lsn()')
-for options in "-o tables=*.* -o include-types=true -o include-old=true" "-o shapes=late" "-o format=transaction -o numbers=string"; do
-  # shellcheck disable=SC2086
-  timeout 60 pg_recvlogical -d "$PGDATABASE" -S workload --start --endpos "$end" -f - $options >/dev/null || true
+stream() { # stream SLOT OPTION...: into nothing
+  local slot=$1 option args=()
+  shift
+  for option in "$@"; do args+=(-o "$option"); done
+  timeout 60 pg_recvlogical -d "$PGDATABASE" -S "$slot" --start --endpos "$end" -s 0 -f - "${args[@]}" >/dev/null || true
+}
+calls="'include-types', 'on', 'ddl', 'on', 'partitions', 'root', 'streaming', 'on'"
+for slot in workload prepared; do
+  sql -c "SELECT count(*) FROM pg_logical_slot_peek_changes('$slot', NULL, NULL, $calls)" \
+    -c "SELECT count(*) FROM pg_logical_slot_peek_changes('$slot', NULL, NULL, 'format', 'transaction', 'numbers', 'string')" >/dev/null
 done
+stream prepared streaming ddl partitions=root
+stream workload 'tables=*.*' streaming two-phase include-types=true include-old=true
+stream workload shapes=late streaming
+stream workload format=transaction numbers=string
 
 # the same without a worker
 sql >/dev/null <<'SQL'
@@ -100,7 +143,7 @@ UPDATE issues SET title = 'by hand' WHERE id % 5 = 0;
 SELECT tide.ingest(10);
 SELECT tide.ingest();
 SELECT tide.client_schema('{team,late}', d) FROM unnest('{postgres,sqlite}'::text[]) d;
-SELECT pg_drop_replication_slot('workload');
+SELECT pg_drop_replication_slot('workload'), pg_drop_replication_slot('prepared');
 SELECT tide.reset();
 DROP EXTENSION pg_tide CASCADE;
 SQL

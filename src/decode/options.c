@@ -48,6 +48,8 @@ static void parse_numbers(TideDecodeOptions *options, void *field,
 						  const char *name, const char *value);
 static void parse_format(TideDecodeOptions *options, void *field,
 						 const char *name, const char *value);
+static void parse_partitions(TideDecodeOptions *options, void *field,
+							 const char *name, const char *value);
 
 #define FIELD(name) offsetof(TideDecodeOptions, name)
 
@@ -55,6 +57,7 @@ static void parse_format(TideDecodeOptions *options, void *field,
 static const OptionKind option_kinds[] = {
 	{"actions", parse_actions, FIELD(actions)},
 	{"claims", parse_object, FIELD(claims)},
+	{"ddl", parse_switch, FIELD(ddl)},
 	{"format", parse_format, FIELD(whole_transactions)},
 	{"include-key", parse_switch, FIELD(include_key)},
 	{"include-lsn", parse_switch, FIELD(include_lsn)},
@@ -66,8 +69,11 @@ static const OptionKind option_kinds[] = {
 	{"numbers", parse_numbers, FIELD(numbers_as_strings)},
 	{"origin", parse_origin, FIELD(local_origin_only)},
 	{"params", parse_object, FIELD(params)},
+	{"partitions", parse_partitions, FIELD(partitions_as_root)},
 	{"shapes", parse_names, FIELD(shapes)},
+	{"streaming", parse_switch, FIELD(streaming)},
 	{"tables", parse_tables, FIELD(tables)},
+	{"two-phase", parse_switch, FIELD(two_phase)},
 };
 
 static void
@@ -115,6 +121,28 @@ report_option(void *arg)
 	errcontext("option \"%s\"", element->defname);
 }
 
+/* options that make no sense together */
+static void
+check_conflicts(const TideDecodeOptions *options)
+{
+	if (options->shapes == NIL && (options->params || options->claims))
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("option \"%s\" needs option \"%s\"",
+						options->params ? "params" : "claims", "shapes")));
+	if (options->streaming && options->whole_transactions)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("option \"%s\" cannot be used with format \"%s\"",
+						"streaming", "transaction"),
+				 errhint("Use format \"%s\".", "lines")));
+	if (options->streaming && !options->include_xid)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("option \"%s\" needs option \"%s\"", "streaming", "include-xid"),
+				 errdetail("Without it nobody could tell the lines of a subtransaction that is rolled back.")));
+}
+
 void
 tide_decode_options_parse(TideDecodeOptions *options, List *given)
 {
@@ -142,12 +170,7 @@ tide_decode_options_parse(TideDecodeOptions *options, List *given)
 		kind->parse(options, (char *) options + kind->offset, kind->name, value);
 		error_context_stack = context.previous;
 	}
-
-	if (options->shapes == NIL && (options->params || options->claims))
-		ereport(ERROR,
-				(errcode(TIDE_ERRCODE_BAD_REQUEST),
-				 errmsg("option \"%s\" needs option \"%s\"",
-						options->params ? "params" : "claims", "shapes")));
+	check_conflicts(options);
 }
 
 TIDE_NORETURN static void
@@ -195,6 +218,12 @@ static void
 parse_format(TideDecodeOptions *options, void *field, const char *name, const char *value)
 {
 	*(bool *) field = parse_choice(name, value, "lines", "transaction");
+}
+
+static void
+parse_partitions(TideDecodeOptions *options, void *field, const char *name, const char *value)
+{
+	*(bool *) field = parse_choice(name, value, "leaf", "root");
 }
 
 /* names separated by commas, without the blanks around them; none is empty */

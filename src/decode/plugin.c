@@ -9,11 +9,13 @@
  *
  * Life of a stream: startup (options, shapes checked) - per transaction begin,
  * changes, commit - shutdown. Shapes are bound by the state of the metadata as of
- * the transaction: they are read at the first transaction, and again after one that
- * changed the metadata.
+ * the change: they are read at the first one, and again whenever the historic snapshot shows
+ * another state of the catalogs, be it later or (in a transaction that began
+ * before) earlier.
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "replication/logical.h"
@@ -24,14 +26,19 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "decode/ddl_line.h"
 #include "decode/plugin.h"
 #include "decode/relation_cache.h"
+#include "decode/transaction.h"
 #include "decode/writer_json.h"
 #include "util/compat.h"
 #include "util/spi.h"
 
 /* so many changes without a line, and the client is told that we are alive */
 #define PROGRESS_INTERVAL		1000
+
+/* values together as long as this may be why a line could not be written */
+#define LARGE_ROW				(100 * 1024 * 1024)
 
 /* messages of pg_tide's own have prefixes that begin so */
 #define OWN_MESSAGE_PREFIX		"tide."
@@ -42,14 +49,6 @@ TideDecodeOverride tide_decode_override = NULL;
 static void stream_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options,
 						   bool is_init);
 static void stream_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
-static void stream_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-						  Relation relation, ReorderBufferChange *change);
-static void stream_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-							int nrelations, Relation relations[],
-							ReorderBufferChange *change);
-static void stream_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-						   XLogRecPtr lsn, bool transactional, const char *prefix,
-						   Size size, const char *content);
 static void stream_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 						  XLogRecPtr commit_lsn);
 static bool stream_filter_origin(LogicalDecodingContext *ctx, RepOriginId origin_id);
@@ -64,11 +63,12 @@ _PG_output_plugin_init(OutputPluginCallbacks *cb)
 	}
 	cb->startup_cb = stream_startup;
 	cb->begin_cb = stream_begin;
-	cb->change_cb = stream_change;
-	cb->truncate_cb = stream_truncate;
-	cb->message_cb = stream_message;
+	cb->change_cb = tide_transaction_change;
+	cb->truncate_cb = tide_transaction_truncate;
+	cb->message_cb = tide_transaction_message;
 	cb->commit_cb = stream_commit;
 	cb->filter_by_origin_cb = stream_filter_origin;
+	tide_in_progress_callbacks(cb);
 }
 
 /*
@@ -95,6 +95,17 @@ check_shapes(TideStream *stream)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Decode ahead of commits only if asked to. Two-phase stays on for a slot
+ * that was created so, or had the option once.
+ */
+static void
+set_modes(LogicalDecodingContext *ctx, const TideDecodeOptions *options, bool is_init)
+{
+	ctx->streaming &= options->streaming && !is_init;
+	ctx->twophase_opt_given = options->two_phase && !is_init;
+}
+
 static void
 stream_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool is_init)
 {
@@ -106,6 +117,7 @@ stream_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool i
 	ctx->output_plugin_private = stream;
 
 	tide_decode_options_parse(&stream->options, ctx->output_plugin_options);
+	set_modes(ctx, &stream->options, is_init);
 	stream->change_context = AllocSetContextCreate(ctx->context, "tide decoded change",
 												   ALLOCSET_DEFAULT_SIZES);
 	stream->shapes_context = AllocSetContextCreate(ctx->context, "tide bound shapes",
@@ -117,40 +129,81 @@ stream_startup(LogicalDecodingContext *ctx, OutputPluginOptions *options, bool i
 	stream->to_client = ctx->update_progress != NULL;
 	if (stream->to_client && !IsTransactionState() && !is_init)
 		tide_settings_set();
-	stream->shapes_stale = stream->options.shapes != NIL;
-	if (stream->shapes_stale && !is_init)
+	if (stream->options.shapes != NIL && !is_init)
 		check_shapes(stream);
 	MemoryContextSwitchTo(old);
 }
 
-/* bind the shapes as of the current transaction */
+/* which state of the catalogs the historic snapshot shows, to a transaction */
 static void
-refresh_shapes(TideStream *stream)
+mark_catalogs(TideCatalogMark *mark, ReorderBufferTXN *txn)
+{
+	/* the snapshot for catalogs is the historic one while we decode */
+	Snapshot	snapshot = GetCatalogSnapshot(InvalidOid);
+
+	memset(mark, 0, sizeof(*mark));
+	mark->xmin = snapshot->xmin;
+	mark->xmax = snapshot->xmax;
+	mark->ncommitted = snapshot->xcnt;
+	if (snapshot->curcid > FirstCommandId)
+	{
+		mark->own = txn->xid;
+		mark->nsubxacts = snapshot->subxcnt;
+		mark->command = snapshot->curcid;
+	}
+}
+
+/*
+ * Bind the shapes as of a change of relation, if they may be others than before. Between
+ * the changes that make a definition it is not whole.
+ */
+static void
+refresh_shapes(TideStream *stream, ReorderBufferTXN *txn, Relation relation)
 {
 	MemoryContext old;
+	TideCatalogMark mark;
 
+	mark_catalogs(&mark, txn);
+	if (likely(memcmp(&mark, &stream->shapes_mark, sizeof(mark)) == 0) ||
+		tide_is_own_table(relation))
+		return;
+	memset(&stream->shapes_mark, 0, sizeof(mark));
 	MemoryContextReset(stream->shapes_context);
 	old = MemoryContextSwitchTo(stream->shapes_context);
 	stream->shapes = tide_bound_shapes_load(&stream->options, true);
 	MemoryContextSwitchTo(old);
 	tide_relation_cache_clear(stream->relations);
-	stream->shapes_stale = false;
+	stream->shapes_mark = mark;
+}
+
+void
+tide_transaction_enter(TideStream *stream, ReorderBufferTXN *txn, TideTransactionKind kind)
+{
+	stream->kind = kind;
+	stream->has_begun = false;
+	stream->line_xid = txn->xid;
+
+	/*
+	 * A walsender has the settings for good. Elsewhere they last until the
+	 * subtransaction that decoding runs in is rolled back, if not until its end.
+	 */
+	stream->settings_level = stream->to_client ? 0 : tide_settings_push();
+	stream->settings_subxact = GetCurrentSubTransactionId();
+}
+
+void
+tide_transaction_leave(TideStream *stream)
+{
+	if (stream->settings_level != 0 &&
+		stream->settings_subxact == GetCurrentSubTransactionId())
+		tide_settings_pop(stream->settings_level);
+	stream->settings_level = 0;
 }
 
 static void
 stream_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
-	TideStream *stream = ctx->output_plugin_private;
-
-	stream->has_begun = false;
-
-	/*
-	 * A walsender has the settings for good. Elsewhere they last until the
-	 * transaction that decoding runs in is rolled back, if not until commit.
-	 */
-	stream->settings_level = stream->to_client ? 0 : tide_settings_push();
-	if (stream->shapes_stale)
-		refresh_shapes(stream);
+	tide_transaction_enter(ctx->output_plugin_private, txn, TIDE_TRANSACTION_COMMITTED);
 }
 
 /*
@@ -244,13 +297,74 @@ write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relati
 	}
 }
 
-/* error context: which table, beside what core says of slot, callback and LSN */
-static void
-report_table(void *arg)
+/* the change at hand, for the error context */
+typedef struct CurrentChange
 {
-	Relation	relation = arg;
+	TideStream *stream;
+	Relation	relation;
+	ReorderBufferChange *change;
+} CurrentChange;
 
-	errcontext("change of table \"%s\"", RelationGetRelationName(relation));
+/* bytes of the values of a row that are not in the row itself, once expanded */
+static Size
+external_size(Relation relation, HeapTuple tuple)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	Size		size = 0;
+
+	if (tuple == NULL || !HeapTupleHasExternal(tuple))
+		return 0;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool		isnull;
+		Datum		value;
+
+		if (attribute->attisdropped || attribute->attlen != -1)
+			continue;
+		value = heap_getattr(tuple, i + 1, desc, &isnull);
+		if (!isnull && VARATT_IS_EXTERNAL_INDIRECT(DatumGetPointer(value)))
+			size += toast_raw_datum_size(value);
+	}
+	return size;
+}
+
+/* say what core could not know when it ran into its limit of 1 GB */
+static void
+report_size(CurrentChange *current, Size size)
+{
+	const char *table = RelationGetRelationName(current->relation);
+
+	errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED);
+	errmsg("row of table \"%s\" is too large for one line", table);
+	errdetail("Its long values have %zu MB; the JSON of a change must be shorter than 1 GB.",
+			  size / (1024 * 1024));
+	errhint("Leave the table out by option \"%s\", or the values by the columns of a shape.",
+			"tables");
+}
+
+/*
+ * Error context: which table, beside what core says of slot, callback and LSN. Where
+ * values are that large, it is their size that output functions, buffers or the
+ * connection failed at.
+ */
+static void
+report_change(void *arg)
+{
+	CurrentChange *current = arg;
+	int			code = geterrcode();
+	Size		size;
+
+	if (code == ERRCODE_PROGRAM_LIMIT_EXCEEDED || code == ERRCODE_INTERNAL_ERROR)
+	{
+		size = external_size(current->relation,
+							 TIDE_CHANGE_TUPLE(current->change->data.tp.oldtuple)) +
+			external_size(current->relation,
+						  TIDE_CHANGE_TUPLE(current->change->data.tp.newtuple));
+		if (size > LARGE_ROW)
+			report_size(current, size);
+	}
+	errcontext("change of table \"%s\"", RelationGetRelationName(current->relation));
 }
 
 /* core tells waiting clients only about transactions, not within one (before 16) */
@@ -263,45 +377,74 @@ report_progress(LogicalDecodingContext *ctx, TideStream *stream)
 	OutputPluginUpdateProgress(ctx, false);
 }
 
-static void
-stream_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation,
-			  ReorderBufferChange *change)
+void
+tide_transaction_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						Relation relation, ReorderBufferChange *change)
 {
 	TideStream *stream = ctx->output_plugin_private;
-	ErrorContextCallback context = {error_context_stack, report_table, relation};
+	CurrentChange current = {stream, relation, change};
+	ErrorContextCallback context = {error_context_stack, report_change, &current};
 	MemoryContext old;
 	TideDecodeRelation *entry;
 
 	error_context_stack = &context;
 	old = MemoryContextSwitchTo(stream->change_context);
+	if (stream->options.shapes != NIL)
+		refresh_shapes(stream, txn, relation);
 	entry = tide_decode_relation(stream, relation);
 	if (entry->ntargets > 0)
 		write_change(ctx, txn, relation, entry, change);
-	else if (entry->defines_shapes && stream->options.shapes != NIL)
-		stream->shapes_stale = true;
 	report_progress(ctx, stream);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(stream->change_context);
 	error_context_stack = context.previous;
 }
 
-static void
-stream_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations,
-				Relation relations[], ReorderBufferChange *change)
+/*
+ * Whether the TRUNCATE of a table has a line of its own. The log names a partitioned table and
+ * all its partitions: one of both sides tells it all. Where partitions go by their root,
+ * those truncated without it do have a line.
+ */
+static bool
+shows_truncate(const TideStream *stream, Relation relation, Oid root, int nrelations,
+			   Relation relations[])
 {
-	TideStream *stream = ctx->output_plugin_private;
-	MemoryContext old = MemoryContextSwitchTo(stream->change_context);
+	bool		is_partitioned = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
 
+	if (!stream->options.partitions_as_root)
+		return !is_partitioned;
+	if (!OidIsValid(root))
+		return true;
 	for (int i = 0; i < nrelations; i++)
 	{
-		TideDecodeRelation *entry = tide_decode_relation(stream, relations[i]);
+		if (RelationGetRelid(relations[i]) == root)
+			return false;
+	}
+	return !is_partitioned;
+}
 
-		if (entry->defines_shapes && stream->options.shapes != NIL)
-			stream->shapes_stale = true;
-		if ((stream->options.actions & TIDE_ACTION(TIDE_LINE_TRUNCATE)) == 0)
+void
+tide_transaction_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						  int nrelations, Relation relations[],
+						  ReorderBufferChange *change)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	MemoryContext old;
+
+	if ((stream->options.actions & TIDE_ACTION(TIDE_LINE_TRUNCATE)) == 0)
+		return;
+	old = MemoryContextSwitchTo(stream->change_context);
+	for (int i = 0; i < nrelations; i++)
+	{
+		TideDecodeRelation *entry;
+
+		if (stream->options.shapes != NIL)
+			refresh_shapes(stream, txn, relations[i]);
+		entry = tide_decode_relation(stream, relations[i]);
+		if (!shows_truncate(stream, relations[i], entry->root, nrelations, relations))
 			continue;
 		for (int j = 0; j < entry->ntargets; j++)
-			tide_write_truncate(ctx, txn, change, &entry->targets[j]);
+			tide_write_truncate(ctx, txn, change, &entry->targets[j], entry->partition);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(stream->change_context);
@@ -324,17 +467,36 @@ wants_message(const TideDecodeOptions *options, const char *prefix)
 	return false;
 }
 
-static void
-stream_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
-			   bool transactional, const char *prefix, Size size, const char *content)
+/* true if the message is one of DDL and was written as such */
+static bool
+write_ddl(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+		  const char *content, Size size)
+{
+	StringInfoData members;
+
+	initStringInfo(&members);
+	if (!tide_ddl_members(&members, content, size))
+		return false;
+	tide_write_ddl(ctx, txn, lsn, &members);
+	return true;
+}
+
+void
+tide_transaction_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						 XLogRecPtr lsn, bool transactional, const char *prefix,
+						 Size size, const char *content)
 {
 	TideStream *stream = ctx->output_plugin_private;
+	bool		is_ddl = stream->options.ddl && transactional &&
+		strcmp(prefix, TIDE_DDL_PREFIX) == 0;
 	MemoryContext old;
 
-	if (!wants_message(&stream->options, prefix))
+	if (!is_ddl && !wants_message(&stream->options, prefix))
 		return;
 	old = MemoryContextSwitchTo(stream->change_context);
-	tide_write_message(ctx, transactional ? txn : NULL, lsn, prefix, content, size);
+	if (!(is_ddl && write_ddl(ctx, txn, lsn, content, size)) &&
+		wants_message(&stream->options, prefix))
+		tide_write_message(ctx, transactional ? txn : NULL, lsn, prefix, content, size);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(stream->change_context);
 }
@@ -347,8 +509,7 @@ stream_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr com
 
 	OutputPluginUpdateProgress(ctx, !stream->has_begun);
 	tide_write_commit(ctx, txn, commit_lsn);
-	if (stream->settings_level != 0)
-		tide_settings_pop(stream->settings_level);
+	tide_transaction_leave(stream);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(stream->change_context);
 }

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "catalog/partition.h"
 #include "catalog/pg_attribute.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
@@ -29,6 +30,7 @@ struct TideRelationCache
 	MemoryContext context;
 	HTAB	   *entries;
 	TideDecodeRelation *last;	/* most changes concern the table of the change before */
+	bool		has_roots;		/* an entry goes by another table's name */
 	MemoryContextCallback on_reset; /* an ERROR ends a stream without shutdown */
 };
 
@@ -44,7 +46,7 @@ invalidate_relation(Datum arg, Oid relid)
 
 	if (live_cache == NULL)
 		return;
-	if (OidIsValid(relid))
+	if (OidIsValid(relid) && !live_cache->has_roots)
 	{
 		entry = hash_search(live_cache->entries, &relid, HASH_FIND, NULL);
 		if (entry != NULL)
@@ -53,7 +55,10 @@ invalidate_relation(Datum arg, Oid relid)
 	}
 	hash_seq_init(&status, live_cache->entries);
 	while ((entry = hash_seq_search(&status)) != NULL)
-		entry->is_valid = false;
+	{
+		if (!OidIsValid(relid) || entry->relid == relid || entry->root == relid)
+			entry->is_valid = false;
+	}
 }
 
 /* schemas and types are named in lines */
@@ -125,6 +130,19 @@ make_head(TideLineType type, const char *shape, const char *table)
 	tide_json_literal(&head, ",\"table\":");
 	tide_json_cstring(&head, table);
 	return (TideFragment) {head.data, head.len};
+}
+
+/* ,"partition":"public.parts_low" */
+static TideFragment
+make_partition(Relation relation)
+{
+	StringInfoData text;
+	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
+
+	initStringInfo(&text);
+	tide_json_literal(&text, ",\"partition\":");
+	tide_json_cstring(&text, quote_qualified_identifier(schema, RelationGetRelationName(relation)));
+	return (TideFragment) {text.data, text.len};
 }
 
 /* ,"types":{"id":"integer",…} */
@@ -206,34 +224,93 @@ init_row_access(TideDecodeRelation *entry, TupleDesc desc)
 	}
 }
 
+/* the topmost table a partition belongs to, or InvalidOid */
+static Oid
+root_of(Relation relation)
+{
+	List	   *ancestors;
+
+	if (!relation->rd_rel->relispartition)
+		return InvalidOid;
+	ancestors = get_partition_ancestors(RelationGetRelid(relation));
+	return ancestors == NIL ? InvalidOid : llast_oid(ancestors);
+}
+
+/* the streamed columns of a partition in the order its root has them */
+static AttrNumber *
+columns_by_root(Relation relation, Oid root, int *count)
+{
+	Relation	table = RelationIdGetRelation(root);
+	AttrNumber *attnums;
+
+	if (!RelationIsValid(table))
+		elog(ERROR, "could not open relation with OID %u", root);
+	attnums = tide_streamed_columns(RelationGetDescr(table), count);
+	for (int i = 0; i < *count; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(table), attnums[i] - 1);
+
+		attnums[i] = get_attnum(RelationGetRelid(relation), NameStr(attribute->attname));
+		if (attnums[i] == InvalidAttrNumber)
+			elog(ERROR, "partition \"%s\" has no column \"%s\"",
+				 RelationGetRelationName(relation), NameStr(attribute->attname));
+	}
+	RelationClose(table);
+	return attnums;
+}
+
+/* the table itself as a target, or its root if partitions go by that, if it is wanted */
+static void
+add_plain_target(TideDecodeRelation *entry, TideStream *stream, Relation relation)
+{
+	const TideDecodeOptions *options = &stream->options;
+	Oid			root = options->partitions_as_root ? root_of(relation) : InvalidOid;
+	Oid			named = OidIsValid(root) ? root : RelationGetRelid(relation);
+	char	   *schema = get_namespace_name(get_rel_namespace(named));
+	char	   *name = get_rel_name(named);
+	AttrNumber *attnums;
+	int			count;
+
+	entry->root = root;
+	stream->relations->has_roots |= OidIsValid(root);
+	if (options->tables != NIL ?
+		!tide_table_patterns_match(options->tables, schema, name) :
+		options->shapes != NIL)
+		return;
+	if (OidIsValid(root))
+	{
+		entry->partition = make_partition(relation);
+		attnums = columns_by_root(relation, root, &count);
+	}
+	else
+		attnums = tide_streamed_columns(RelationGetDescr(relation), &count);
+	init_target(&entry->targets[entry->ntargets++], stream, entry,
+				RelationGetDescr(relation), quote_qualified_identifier(schema, name),
+				NULL, attnums, count);
+}
+
+bool
+tide_is_own_table(Relation relation)
+{
+	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
+
+	return strcmp(schema, "tide_internal") == 0 || strcmp(schema, "tide_shadow") == 0;
+}
+
 static void
 build_entry(TideDecodeRelation *entry, TideStream *stream, Relation relation)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 	char	   *schema = get_namespace_name(RelationGetNamespace(relation));
-	char	   *name = RelationGetRelationName(relation);
-	char	   *table = quote_qualified_identifier(schema, name);
-	const TideDecodeOptions *options = &stream->options;
+	char	   *table = quote_qualified_identifier(schema, RelationGetRelationName(relation));
 	ListCell   *cell;
 
-	if (strcmp(schema, "tide_internal") == 0 || strcmp(schema, "tide_shadow") == 0)
-	{
-		entry->defines_shapes = strcmp(name, "shapes") == 0 ||
-			strcmp(name, "shape_nodes") == 0;
+	if (tide_is_own_table(relation))
 		return;
-	}
 
 	tide_identity_init(&entry->identity, relation);
 	entry->targets = palloc0(sizeof(TideTarget) * (list_length(stream->shapes) + 1));
-	if (options->tables == NIL ? options->shapes == NIL :
-		tide_table_patterns_match(options->tables, schema, name))
-	{
-		int			count;
-		AttrNumber *attnums = tide_streamed_columns(desc, &count);
-
-		init_target(&entry->targets[entry->ntargets++], stream, entry, desc, table,
-					NULL, attnums, count);
-	}
+	add_plain_target(entry, stream, relation);
 	foreach(cell, stream->shapes)
 	{
 		TideBoundShape *bound = lfirst(cell);
@@ -270,8 +347,9 @@ tide_decode_relation(TideStream *stream, Relation relation)
 		memset(entry, 0, sizeof(*entry));
 		entry->relid = relid;
 	}
-	if (!entry->is_valid)
+	if (!entry->is_valid || !entry->is_built)
 	{
+		cache->last = NULL;
 		if (entry->context != NULL)
 			MemoryContextDelete(entry->context);
 		memset(entry, 0, sizeof(*entry));
@@ -282,6 +360,7 @@ tide_decode_relation(TideStream *stream, Relation relation)
 		/* before the build: an invalidation meanwhile must not get lost */
 		entry->is_valid = true;
 		build_entry(entry, stream, relation);
+		entry->is_built = true;
 		MemoryContextSwitchTo(old);
 	}
 	cache->last = entry;

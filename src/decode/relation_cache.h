@@ -32,14 +32,16 @@ typedef struct TideTarget
 	TideRowWriter *key;			/* NULL: rows have no name */
 } TideTarget;
 
-/* everything but relid and is_valid lives in context and goes with it */
+/* everything but the first three lives in context and goes with it */
 typedef struct TideDecodeRelation
 {
 	Oid			relid;			/* hash key */
 	bool		is_valid;		/* cleared by invalidations */
+	bool		is_built;		/* an ERROR that core swallows may end building early */
 	MemoryContext context;
 
-	bool		defines_shapes; /* a metadata table: its changes make shapes stale */
+	Oid			root;			/* the table that partitions go by, with partitions = root */
+	TideFragment partition;		/* then ,"partition":… */
 	int			ntargets;
 	TideTarget *targets;
 
@@ -56,6 +58,9 @@ extern TideRelationCache *tide_relation_cache_create(MemoryContext context);
 
 /* build every entry anew at its next use: the shapes changed */
 extern void tide_relation_cache_clear(TideRelationCache *cache);
+
+/* whether the table is one of pg_tide's, which are never streamed */
+extern bool tide_is_own_table(Relation relation);
 
 /* The entry of a table, built or rebuilt if need be; valid until the next call. */
 extern TideDecodeRelation *tide_decode_relation(TideStream *stream, Relation relation);

@@ -19,41 +19,57 @@
 
 #include "decode/writer_json.h"
 
-/* a message is sent once it has this many bytes */
-#define MESSAGE_SIZE			8000
+/*
+ * A message is sent once it has this many bytes. With a last line of usual length and
+ * the protocol's headers it then fits into the 8 kB that the server sends at once.
+ */
+#define MESSAGE_SIZE			7600
 /* a buffer one long line has blown up beyond this is given back */
 #define BUFFER_KEEP_SIZE		(1024 * 1024)
 /* a StringInfo ends at 1 GB; format transaction stops in time to say so */
 #define TRANSACTION_MAX_SIZE	(1000 * 1024 * 1024)
 
+/* what output_plugin_private of a streamed transaction points at once it has a line */
+static const bool has_lines = true;
+
 static void begin_line(LogicalDecodingContext *ctx, ReorderBufferTXN *txn);
 static void end_line(LogicalDecodingContext *ctx);
 static void send_buffer(LogicalDecodingContext *ctx, bool last);
+
+/* write the number's hexadecimal digits before end; returns where they begin */
+static char *
+write_hex(char *end, uint32 number)
+{
+	do
+	{
+		*--end = "0123456789ABCDEF"[number & 15];
+		number >>= 4;
+	} while (number != 0);
+	return end;
+}
 
 /* ,"name":"0/16B3748" */
 static void
 write_lsn(StringInfo out, const char *name, XLogRecPtr lsn)
 {
-	char		hex[2 * sizeof(XLogRecPtr) + 1];
-	int			i = sizeof(hex);
-	uint32		part = (uint32) lsn;
+	char		text[2 * sizeof(XLogRecPtr) + 2];
+	char	   *end = text + sizeof(text);
+	char	   *start = end;
 
-	do
-	{
-		hex[--i] = "0123456789ABCDEF"[part & 15];
-		part >>= 4;
-	} while (part != 0);
-	hex[--i] = '/';
-	part = (uint32) (lsn >> 32);
-	do
-	{
-		hex[--i] = "0123456789ABCDEF"[part & 15];
-		part >>= 4;
-	} while (part != 0);
+	*--start = '"';
+	start = write_hex(start, (uint32) lsn);
+	*--start = '/';
+	start = write_hex(start, (uint32) (lsn >> 32));
 
 	tide_json_raw(out, name, (int) strlen(name));
-	tide_json_raw(out, hex + i, (int) sizeof(hex) - i);
-	tide_json_char(out, '"');
+	tide_json_raw(out, start, (int) (end - start));
+}
+
+static void
+write_xid(StringInfo out, const char *name, TransactionId xid)
+{
+	tide_json_raw(out, name, (int) strlen(name));
+	tide_json_int64(out, xid);
 }
 
 /* lsn and xid of a line, as asked for, and its end */
@@ -66,11 +82,15 @@ write_tail(TideStream *stream, XLogRecPtr lsn, ReorderBufferTXN *txn)
 	if (stream->options.include_lsn)
 		write_lsn(out, ",\"lsn\":\"", lsn);
 	if (stream->options.include_xid && txn != NULL && !stream->options.whole_transactions)
-	{
-		tide_json_literal(out, ",\"xid\":");
-		tide_json_int64(out, txn->xid);
-	}
+		write_xid(out, ",\"xid\":", stream->line_xid);
 	tide_json_char(out, '}');
+}
+
+static void
+write_gid(StringInfo out, ReorderBufferTXN *txn)
+{
+	tide_json_literal(out, ",\"gid\":");
+	tide_json_cstring(out, txn->gid);
 }
 
 /* what begin, commit and transaction say of the transaction */
@@ -87,15 +107,28 @@ write_transaction_facts(TideStream *stream, ReorderBufferTXN *txn, XLogRecPtr ls
 			write_lsn(out, ",\"end_lsn\":\"", txn->end_lsn);
 	}
 	if (stream->options.include_xid)
-	{
-		tide_json_literal(out, ",\"xid\":");
-		tide_json_int64(out, txn->xid);
-	}
+		write_xid(out, ",\"xid\":", txn->xid);
 	if (stream->options.include_timestamp)
 	{
 		tide_json_literal(out, ",\"at\":");
 		tide_json_timestamptz(out, txn->xact_time.commit_time);
 	}
+}
+
+/* the begin line of a block; the first block's says so */
+static void
+write_stream_start(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	tide_json_literal(out, "{\"type\":\"stream_start\"");
+	write_xid(out, ",\"xid\":", txn->xid);
+	if (txn->output_plugin_private == NULL)
+		tide_json_literal(out, ",\"first\":true");
+	txn->output_plugin_private = unconstify(bool *, &has_lines);
+	tide_json_char(out, '}');
+	end_line(ctx);
 }
 
 static void
@@ -105,16 +138,25 @@ write_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 	StringInfo	out = &stream->buffer;
 
 	stream->has_begun = true;
-	if (stream->options.whole_transactions)
+	if (stream->kind == TIDE_TRANSACTION_STREAMED)
 	{
-		tide_json_literal(out, "{\"type\":\"transaction\"");
-		write_transaction_facts(stream, txn, txn->final_lsn, true);
-		tide_json_literal(out, ",\"changes\":[");
+		write_stream_start(ctx, txn);
 		return;
 	}
-	tide_json_literal(out, "{\"type\":\"begin\"");
-	write_transaction_facts(stream, txn, txn->final_lsn, false);
-	tide_json_char(out, '}');
+	if (!stream->options.whole_transactions)
+		tide_json_literal(out, "{\"type\":\"begin\"");
+	else if (stream->kind == TIDE_TRANSACTION_PREPARED)
+		tide_json_literal(out, "{\"type\":\"prepare\"");
+	else
+		tide_json_literal(out, "{\"type\":\"transaction\"");
+	if (stream->kind == TIDE_TRANSACTION_PREPARED)
+		write_gid(out, txn);
+	write_transaction_facts(stream, txn, txn->final_lsn,
+							stream->options.whole_transactions);
+	if (stream->options.whole_transactions)
+		tide_json_literal(out, ",\"changes\":[");
+	else
+		tide_json_char(out, '}');
 	end_line(ctx);
 }
 
@@ -141,6 +183,7 @@ end_line(LogicalDecodingContext *ctx)
 {
 	TideStream *stream = ctx->output_plugin_private;
 
+	stream->complete = stream->buffer.len;
 	if (stream->options.whole_transactions)
 	{
 		if (stream->buffer.len > TRANSACTION_MAX_SIZE)
@@ -185,6 +228,7 @@ send_buffer(LogicalDecodingContext *ctx, bool last)
 
 	if (own_transaction)
 		CommitTransactionCommand();
+	stream->complete = 0;
 	if (buffer->maxlen > BUFFER_KEEP_SIZE)
 	{
 		MemoryContext old = MemoryContextSwitchTo(ctx->context);
@@ -307,7 +351,8 @@ tide_write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr
 
 void
 tide_write_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-					ReorderBufferChange *change, TideTarget *target)
+					ReorderBufferChange *change, TideTarget *target,
+					TideFragment partition)
 {
 	TideStream *stream = ctx->output_plugin_private;
 	StringInfo	out = &stream->buffer;
@@ -315,6 +360,8 @@ tide_write_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 
 	begin_line(ctx, txn);
 	tide_json_raw(out, head->data, head->len);
+	if (partition.len > 0)
+		tide_json_raw(out, partition.data, partition.len);
 	if (change->data.truncate.cascade)
 		tide_json_literal(out, ",\"cascade\":true");
 	if (change->data.truncate.restart_seqs)
@@ -371,22 +418,121 @@ tide_write_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPt
 }
 
 void
-tide_write_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
-				  XLogRecPtr commit_lsn)
+tide_write_ddl(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn,
+			   StringInfo members)
 {
 	TideStream *stream = ctx->output_plugin_private;
 	StringInfo	out = &stream->buffer;
 
+	begin_line(ctx, txn);
+	tide_json_literal(out, "{\"type\":\"ddl\"");
+	tide_json_raw(out, members->data, members->len);
+	write_tail(stream, lsn, txn);
+	end_line(ctx);
+}
+
+/* ---------- ends of transactions ---------- */
+
+/* forget what is left of a line that an ERROR got in between of */
+static void
+drop_incomplete_line(TideStream *stream)
+{
+	stream->buffer.len = stream->complete;
+	stream->buffer.data[stream->complete] = '\0';
+}
+
+void
+tide_write_outcome(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				   const char *type, XLogRecPtr lsn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	begin_line(ctx, NULL);
+	tide_json_literal(out, "{\"type\":");
+	tide_json_cstring(out, type);
+	if (txn->gid != NULL)
+		write_gid(out, txn);
+	write_transaction_facts(stream, txn, lsn, true);
+	tide_json_char(out, '}');
+	send_buffer(ctx, true);
+}
+
+void
+tide_write_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+				  XLogRecPtr commit_lsn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+
 	if (!stream->has_begun)
 		return;
-	if (stream->options.whole_transactions)
-		tide_json_literal(out, "]}");
-	else
+	if (!stream->options.whole_transactions)
 	{
-		begin_line(ctx, txn);
-		tide_json_literal(out, "{\"type\":\"commit\"");
-		write_transaction_facts(stream, txn, commit_lsn, true);
-		tide_json_char(out, '}');
+		tide_write_outcome(ctx, txn, "commit", commit_lsn);
+		return;
 	}
+	tide_json_literal(&stream->buffer, "]}");
 	send_buffer(ctx, true);
+}
+
+void
+tide_write_prepare(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr lsn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+
+	drop_incomplete_line(stream);
+	if (!stream->has_begun)
+		write_begin(ctx, txn);
+	if (!stream->options.whole_transactions)
+	{
+		tide_write_outcome(ctx, txn, "prepare", lsn);
+		return;
+	}
+	tide_json_literal(&stream->buffer, "]}");
+	send_buffer(ctx, true);
+}
+
+void
+tide_write_stream_stop(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+
+	drop_incomplete_line(stream);
+	if (!stream->has_begun)
+		return;
+	begin_line(ctx, NULL);
+	tide_json_literal(out, "{\"type\":\"stream_stop\"");
+	write_xid(out, ",\"xid\":", txn->xid);
+	tide_json_char(out, '}');
+	send_buffer(ctx, true);
+}
+
+void
+tide_write_stream_abort(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						XLogRecPtr lsn)
+{
+	TideStream *stream = ctx->output_plugin_private;
+	StringInfo	out = &stream->buffer;
+	ReorderBufferTXN *top = txn->toptxn ? txn->toptxn : txn;
+
+	if (top->output_plugin_private == NULL)
+		return;
+	begin_line(ctx, NULL);
+	tide_json_literal(out, "{\"type\":\"stream_abort\"");
+	if (stream->options.include_lsn)
+		write_lsn(out, ",\"lsn\":\"", lsn);
+	write_xid(out, ",\"xid\":", top->xid);
+	if (txn != top)
+		write_xid(out, ",\"subxid\":", txn->xid);
+	tide_json_char(out, '}');
+	send_buffer(ctx, true);
+}
+
+void
+tide_write_stream_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
+						 XLogRecPtr lsn)
+{
+	if (txn->output_plugin_private != NULL)
+		tide_write_outcome(ctx, txn, "stream_commit", lsn);
 }

@@ -129,6 +129,24 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_NORETURN	pg_attribute_noreturn()
 #endif
 
+/* 16 (c60c9bada "Convert json_in and jsonb_in to report errors softly"): actions have a result */
+#if PG_VERSION_NUM >= 160000
+#define TIDE_JSON_ACTION_RESULT	JsonParseErrorType
+#define TIDE_JSON_ACTION_RETURN	return JSON_SUCCESS
+#else
+#define TIDE_JSON_ACTION_RESULT	void
+#define TIDE_JSON_ACTION_RETURN	return
+#endif
+
+/* 17 (1c99cde2f "Improve JsonLexContext's freeability"); names and strings are wanted */
+#if PG_VERSION_NUM >= 170000
+#define tide_json_lexer_compat(json, len) \
+	makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true)
+#else
+#define tide_json_lexer_compat(json, len) \
+	makeJsonLexContextCstringLen(json, len, GetDatabaseEncoding(), true)
+#endif
+
 /*
  * 18 (508a97ee4 "Replace PGPROC.isBackgroundWorker with isRegularBackend"): that one is
  * false for a walsender as well, but the type of a process is known (61171a632).

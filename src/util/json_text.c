@@ -2,13 +2,17 @@
  * json_text.c
  *	  JSON's scalars appended to a StringInfo.
  *
- * Strings are scanned eight bytes at a time; what needs no escape is
- * copied as it is scanned. Every function leaves the StringInfo terminated.
+ * Strings are scanned sixteen bytes at a time, eight where there is no SSE2; what needs
+ * no escape is copied as it is scanned. Every function leaves the StringInfo terminated.
  */
 #include "postgres.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <math.h>
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
@@ -24,6 +28,11 @@
 #define STRING_CHUNK		1024
 /* the longest escape is \u00XX */
 #define MAX_ESCAPE			6
+/* so many bytes may be written behind the last one that counts */
+#define SCAN_SIZE			16
+
+/* so many bytes of other encodings are converted at a time */
+#define CONVERSION_CHUNK	2048
 
 #define WORD_OF(byte)		(UINT64CONST(0x0101010101010101) * (byte))
 
@@ -81,10 +90,50 @@ write_escape(char *dst, unsigned char c)
 	return dst + 2;
 }
 
-/* copy src..end with escapes to dst, which has room for the worst case and 8 bytes */
+#ifdef __SSE2__
+/*
+ * Copy clean runs from *src on, with escapes between them, as long as there are sixteen
+ * bytes; *src is then what is left. Returns the end of what was written.
+ */
+static inline char *
+write_escaped_blocks(char *dst, const char **src, const char *end)
+{
+	const char *from = *src;
+
+	while (end - from >= SCAN_SIZE)
+	{
+		__m128i		block = _mm_loadu_si128((const __m128i *) from);
+		__m128i		control = _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(0x1f)), block);
+		__m128i		quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+		__m128i		backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+		int			mask = _mm_movemask_epi8(_mm_or_si128(control, _mm_or_si128(quote, backslash)));
+
+		_mm_storeu_si128((__m128i *) dst, block);
+		if (likely(mask == 0))
+		{
+			from += SCAN_SIZE;
+			dst += SCAN_SIZE;
+		}
+		else
+		{
+			int			clean = pg_rightmost_one_pos32((uint32) mask);
+
+			from += clean;
+			dst = write_escape(dst + clean, (unsigned char) *from++);
+		}
+	}
+	*src = from;
+	return dst;
+}
+#endif
+
+/* copy src..end with escapes to dst, which has room for the worst case and SCAN_SIZE more */
 static char *
 write_escaped(char *dst, const char *src, const char *end)
 {
+#ifdef __SSE2__
+	dst = write_escaped_blocks(dst, &src, end);
+#endif
 	while (end - src >= (int) sizeof(uint64))
 	{
 		uint64		word;
@@ -136,17 +185,17 @@ tide_json_string(StringInfo out, const char *text, int len)
 	const char *end = text + len;
 
 	tide_json_char(out, '"');
-	while (text < end)
+	do
 	{
 		const char *stop = Min(end, text + STRING_CHUNK);
-		int			room = (int) (stop - text) * MAX_ESCAPE + (int) sizeof(uint64);
 
-		if (unlikely(out->maxlen - out->len <= room))
-			enlargeStringInfo(out, room);
+		/* the quote at the end included */
+		tide_json_reserve(out, (int) (stop - text) * MAX_ESCAPE + SCAN_SIZE + 1);
 		out->len = (int) (write_escaped(out->data + out->len, text, stop) - out->data);
 		text = stop;
-	}
-	tide_json_char(out, '"');
+	} while (text < end);
+	out->data[out->len++] = '"';
+	out->data[out->len] = '\0';
 }
 
 void
@@ -158,7 +207,7 @@ tide_json_cstring(StringInfo out, const char *text)
 void
 tide_json_int64(StringInfo out, int64 value)
 {
-	enlargeStringInfo(out, MAXINT8LEN + 1);
+	tide_json_reserve(out, MAXINT8LEN + 1);
 	out->len += pg_lltoa(value, out->data + out->len);
 }
 
@@ -247,11 +296,47 @@ replace_invalid_utf8(const char *text, int *len)
 	return fixed.data;
 }
 
+/* other encodings: whatever has no equivalent becomes U+FFFD, character by character */
+static char *
+convert_to_utf8(const char *text, int *len)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			proc = FindDefaultConversionProc(encoding, PG_UTF8);
+	unsigned char chunk[CONVERSION_CHUNK * MAX_CONVERSION_GROWTH + 1];
+	const char *end = text + *len;
+	StringInfoData utf8;
+
+	if (!OidIsValid(proc))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("default conversion function for encoding \"%s\" to \"%s\" does not exist",
+						pg_encoding_to_char(encoding), "UTF8")));
+	initStringInfo(&utf8);
+	while (text < end)
+	{
+		int			done = pg_do_encoding_conversion_buf(proc, encoding, PG_UTF8,
+														 (unsigned char *) text,
+														 (int) (end - text),
+														 chunk, sizeof(chunk), true);
+
+		if (done == 0)
+		{
+			int			width = pg_encoding_verifymbchar(encoding, text, (int) (end - text));
+
+			tide_json_literal(&utf8, "\xEF\xBF\xBD");
+			text += Max(width, 1);
+			continue;
+		}
+		tide_json_raw(&utf8, (char *) chunk, (int) strlen((char *) chunk));
+		text += done;
+	}
+	*len = utf8.len;
+	return utf8.data;
+}
+
 char *
 tide_json_to_utf8(char *text, int *len)
 {
-	char	   *converted;
-
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return text;
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
@@ -260,8 +345,5 @@ tide_json_to_utf8(char *text, int *len)
 			return text;
 		return replace_invalid_utf8(text, len);
 	}
-	converted = pg_server_to_any(text, *len, PG_UTF8);
-	if (converted != text)
-		*len = (int) strlen(converted);
-	return converted;
+	return convert_to_utf8(text, len);
 }

@@ -21,12 +21,19 @@ extern void tide_json_uuid(StringInfo out, const unsigned char *data);
 /* timestamptz as ISO 8601 in UTC with its quotes: "2026-11-21T09:00:00.123456+00:00" */
 extern void tide_json_timestamptz(StringInfo out, int64 at);
 
+/* enlargeStringInfo(), inline as long as there is room */
+static inline void
+tide_json_reserve(StringInfo out, int len)
+{
+	if (unlikely(out->maxlen - out->len <= len))
+		enlargeStringInfo(out, len);
+}
+
 /* appendBinaryStringInfo() and appendStringInfoChar(), inline */
 static inline void
 tide_json_raw(StringInfo out, const char *bytes, int len)
 {
-	if (unlikely(out->maxlen - out->len <= len))
-		enlargeStringInfo(out, len);
+	tide_json_reserve(out, len);
 	memcpy(out->data + out->len, bytes, len);
 	out->len += len;
 	out->data[out->len] = '\0';
@@ -35,8 +42,7 @@ tide_json_raw(StringInfo out, const char *bytes, int len)
 static inline void
 tide_json_char(StringInfo out, char c)
 {
-	if (unlikely(out->maxlen - out->len <= 1))
-		enlargeStringInfo(out, 1);
+	tide_json_reserve(out, 1);
 	out->data[out->len++] = c;
 	out->data[out->len] = '\0';
 }
@@ -46,7 +52,8 @@ tide_json_char(StringInfo out, char c)
 
 /*
  * Text of the server encoding as UTF-8: either text itself (len unchanged) or a
- * palloc'd copy. Bytes of a SQL_ASCII database that are no UTF-8 become U+FFFD.
+ * palloc'd copy. Bytes of a SQL_ASCII database that are no UTF-8, and characters that have
+ * no equivalent in Unicode, become U+FFFD.
  * Other encodings need a transaction, for the conversion's catalog lookup.
  */
 extern char *tide_json_to_utf8(char *text, int *len);

@@ -174,11 +174,11 @@ tide_value_write(TideValueWriter *writer, StringInfo out, Datum value)
 				tide_json_literal(out, "false");
 			break;
 		case TIDE_JSON_INT2:
-			enlargeStringInfo(out, 8);
+			tide_json_reserve(out, 8);
 			out->len += pg_itoa(DatumGetInt16(value), out->data + out->len);
 			break;
 		case TIDE_JSON_INT4:
-			enlargeStringInfo(out, 12);
+			tide_json_reserve(out, 12);
 			out->len += pg_ltoa(DatumGetInt32(value), out->data + out->len);
 			break;
 		case TIDE_JSON_INT8:
