@@ -1,6 +1,6 @@
 /*
  * shape_catalog.h
- *	  Reader and writer of tide_internal.shapes, shape_nodes and sources.
+ *	  Reader and writer of tide_internal.shapes, shape_nodes, shape_sources and sources.
  *	  Readers use the active snapshot and need no rights of the caller.
  */
 #ifndef TIDE_SHAPE_CATALOG_H
@@ -47,6 +47,9 @@ extern TideShape *tide_catalog_shape_by_id(int shape_id);
 extern List *tide_catalog_shapes(bool include_dropped);
 extern List *tide_catalog_sources(void);
 
+/* Oids of all tables a shape needs, those of subqueries included; in order of their first use */
+extern List *tide_shape_relids(const TideShape *shape);
+
 /*
  * Take the lock that adding and dropping shapes take, until the transaction ends; false
  * if somebody has it. For who waits for nobody.
@@ -59,7 +62,10 @@ extern bool tide_catalog_try_lock(void);
  */
 extern int	tide_catalog_insert_shape(TideShape *shape, Jsonb *definition, const char *search_path);
 
-/* the nodes of a shape that has none, adding sources as needed; sets their source_id */
+/*
+ * The nodes of a shape that has none, and its shape_sources, adding sources as needed; sets
+ * the nodes' source_id.
+ */
 extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
 
 /* columns and snapshot of a source that was just copied */

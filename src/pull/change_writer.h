@@ -13,8 +13,8 @@
 
 typedef struct TideChangeWriter TideChangeWriter;
 
-/* for all buckets of one shape; reads under snapshot; in the current context */
-extern TideChangeWriter *tide_change_writer_create(const TideShape *shape,
+/* for all buckets of one node; reads under snapshot; in the current context */
+extern TideChangeWriter *tide_change_writer_create(const TideShapeNode *node,
 												   const TideSource *source,
 												   Snapshot snapshot);
 extern void tide_change_writer_close(TideChangeWriter *writer);

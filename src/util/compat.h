@@ -175,4 +175,19 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define clear_rteperminfos_compat(query) ((void) (query))
 #endif
 
+/* 16 (a61b1f748 "Rework query relation permission checking"); on 15 infos is not evaluated */
+#if PG_VERSION_NUM >= 160000
+#define tide_selected_columns_compat(infos, rte) \
+	(getRTEPermissionInfo(infos, rte)->selectedCols)
+#else
+#define tide_selected_columns_compat(infos, rte) ((rte)->selectedCols)
+#endif
+
+/* 16 (2489d76c4 "Make Vars be outer-join-aware") added the planner's root */
+#if PG_VERSION_NUM >= 160000
+#define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(NULL, query, node)
+#else
+#define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(query, node)
+#endif
+
 #endif							/* TIDE_COMPAT_H */
