@@ -184,7 +184,8 @@ sub key_condition
 		return { cond => "$v = ANY ($x)", keys => [], elements => [ { expr => $x, cond => "= $v" } ] } if $kind == 0;
 		return { cond => pick("$x && $v", "$v && $x"), keys => [], elements => [ { expr => $x, cond => "= ANY ($v)" } ] } if $kind == 1;
 		my $w = request_value($c->{domain}{elem});
-		return { cond => "$x \@> ARRAY[$v, $w]", keys => [], elements => [ { expr => $x, cond => "= $v" }, { expr => $x, cond => "= $w" } ] };
+		my $type = $c->{domain}{elem}{type};
+		return { cond => "$x \@> ARRAY[$v" . "::$type, $w" . "::$type]", keys => [], elements => [ { expr => $x, cond => "= $v" }, { expr => $x, cond => "= $w" } ] };
 	}
 	my ($x, $domain) = @{ pick(key_expressions($table, $a)) };
 	my $v = request_value($domain);
@@ -405,7 +406,7 @@ sub node
 {
 	my ($parent, $name, $join, $depth) = @_;
 	my $table = $parent ? $join->{table} : pick(@{ $world->{tables} });
-	my $node = { table => $table, parent => $parent, name => $name, number => scalar @{ $shape->{nodes} }, path => '' };
+	my $node = { table => $table, parent => $parent, name => $name, number => scalar @{ $shape->{nodes} }, path => '', level => $parent ? $parent->{level} + 1 : 0 };
 	push @{ $shape->{nodes} }, $node;
 	$node->{path} = join '.', grep { $_ ne '' } $parent->{path}, $name if $parent;
 	if ($parent)
@@ -430,9 +431,10 @@ sub node
 		next if !@joins;
 		my $join = pick(@joins);
 		# a name that is the parent table's would be ambiguous
-		my $child = chance(0.2) && $join->{table} != $table && $join->{table}{name} =~ /^\w+$/ ? lc $join->{table}{name} : "i$i";
+		my $plain = qw(a b c d e)[ $node->{level} ] . $i;
+		my $child = chance(0.2) && $join->{table} != $table && $join->{table}{name} =~ /^\w+$/ ? lc $join->{table}{name} : $plain;
 		next if grep { $_->{name} eq $child } @{ $node->{includes} };
-		$child = "i$i" if grep { lc $_->{table}{name} eq $child } $node, $parent // ();
+		$child = $plain if grep { lc $_->{table}{name} eq $child } $node, $parent // ();
 		push @{ $node->{includes} }, node($node, $child, $join, $depth - 1);
 	}
 	return $node;

@@ -64,7 +64,7 @@ for my $n ($first .. $first + $worlds - 1)
 {
 	last if @problems >= ($ENV{TIDE_SHAPE_PROBLEMS} || 1);
 	$is_real = $n > $first + $worlds / 2;
-	seed_random($seed + $n);
+	seed_random($seed * 1000 + $n);
 	set_clock();
 	new_world($n);
 	my $todo = int($transactions / $worlds / $checkpoints) + 1;
@@ -129,7 +129,7 @@ sub new_world
 	my ($n) = @_;
 	$world = world_new($n, unit => $is_real ? 'second' : 'minute', now => $clock);
 	my (undef, $errors) = $main->try_query(world_sql($world));
-	push @problems, "world $n: $1" if $errors =~ /(ERROR: +(?!23).*)/;
+	push @problems, "world $n: $1" if $errors =~ /(ERROR: ++(?!23).*)/;
 	$_->query("SET search_path = $world->{schema}, public") for @writers;
 	%shapes = ();
 	%clients = map { $_ => { name => $_, claims => world_claims($world), params => {}, state => new_state() } } qw(A B C);
@@ -239,7 +239,7 @@ sub run_transactions
 	for my $writer (@writers)
 	{
 		my (undef, $errors) = $writer->wait_query;
-		push @problems, "transaction: $1" if $errors =~ /(ERROR: +(?!23|25P02|40|P0001).*)/ || $errors =~ /(lost|FATAL.*)/;
+		push @problems, "transaction: $1" if $errors =~ /(ERROR: ++(?!23|25P02|40|P0001).*)/ || $errors =~ /(lost|FATAL.*)/;
 	}
 	pass_time() if chance(0.1);
 	return $n;
