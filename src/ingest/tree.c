@@ -599,6 +599,14 @@ finish_row(Pass *pass)
 	tide_tree_write(pass->in, pass->joined, &pass->tid, &pass->counts, pass->absolute);
 	tide_node_eval_end(pass->joined->eval, &frame);
 	tide_evaluating_shape = pass->joined->shape->shape_id;
+
+	/* at its new place it is still one that is done */
+	if (pass->absolute)
+	{
+		TideTreeRow *row = hash_search(pass->joined->rows, &pass->tid, HASH_ENTER, NULL);
+
+		row->holds = true;
+	}
 	MemoryContextSwitchTo(old);
 	ItemPointerSetInvalid(&pass->tid);
 	if (tide_buckets_are_many(pass->in->buckets))

@@ -24,6 +24,7 @@ typedef struct RowWrite
 {
 	TideIngest *in;
 	TideJoined *joined;
+	ItemPointer tid;			/* set to where it is then */
 	TupleTableSlot *slot;
 	TideMember *members;		/* those to be */
 	int			n;
@@ -281,6 +282,7 @@ store_row(RowWrite *w)
 							  new->tts_values, new->tts_isnull);
 	}
 	tide_shadow_update(shadow, &w->slot->tts_tid, new);
+	*w->tid = new->tts_tid;
 	for (int i = 0; i < w->nentries; i++)
 		w->entries[i].tid = new->tts_tid;
 	tide_log_append(shadow, w->entries, w->nentries, 0);
@@ -291,7 +293,7 @@ void
 tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 				const TideTreeCounts *counts, bool absolute)
 {
-	RowWrite	w = {.in = in, .joined = joined};
+	RowWrite	w = {.in = in, .joined = joined, .tid = tid};
 
 	w.slot = tide_tree_fetch(joined, tid);
 	read_members(&w, counts->n + list_length(joined->watch->evals));
