@@ -121,65 +121,82 @@ rivals_text(Maker *m)
 					" SELECT z.* FROM tide_rows r JOIN %s z ON z.ctid = r.tid)", m->table);
 }
 
-/* a limited root: windows are of its keys */
-static void
-make_root_limit(Maker *m)
+/* windows are of the node's keys: ", k0, k1" as select list, its names, and " AND k0 = d.k0 …" */
+typedef struct KeyTexts
 {
-	TideShapeNode *node = m->joined->node;
-	StringInfoData keys;
+	StringInfoData exprs;
 	StringInfoData names;
 	StringInfoData match;
+} KeyTexts;
+
+static void
+make_key_texts(Maker *m, KeyTexts *texts)
+{
 	ListCell   *lc;
 
-	initStringInfo(&keys);
-	initStringInfo(&names);
-	initStringInfo(&match);
-	foreach(lc, node->key_parts)
+	initStringInfo(&texts->exprs);
+	initStringInfo(&texts->names);
+	initStringInfo(&texts->match);
+	foreach(lc, m->joined->node->key_parts)
 	{
 		TideKeyPart *part = lfirst(lc);
 		int			i = foreach_current_index(lc);
 		char	   *expr = row_text(m, part->expr);
 
-		appendStringInfo(&keys, "%s AS k%d, ", expr, i);
-		appendStringInfo(&names, "%sk%d", i > 0 ? ", " : "", i);
-		appendStringInfo(&match, " AND %s %s d.k%d", expr, equality_name(part->type), i);
+		appendStringInfo(&texts->exprs, ", %s AS k%d", expr, i);
+		appendStringInfo(&texts->names, ", k%d", i);
+		appendStringInfo(&texts->match, " AND %s %s d.k%d", expr, equality_name(part->type), i);
 	}
-	m->joined->limit_sql =
-		psprintf("SELECT y.tid FROM (SELECT %spg_catalog.count(*) AS n FROM %s z%s%s) d"
-				 " CROSS JOIN LATERAL (SELECT z.ctid AS tid FROM %s z WHERE true%s%s"
-				 " ORDER BY %s LIMIT " INT64_FORMAT " + d.n) y",
-				 keys.data, rivals_text(m), names.len > 0 ? " GROUP BY " : "", names.data,
-				 m->table, match.data, m->conditions, m->order, node->row_limit);
-	m->joined->recompute_sql =
-		psprintf("SELECT y.tid FROM (SELECT DISTINCT %strue AS k FROM tide_rows r"
-				 " JOIN %s z ON z.ctid = r.tid) d"
-				 " CROSS JOIN LATERAL (SELECT z.ctid AS tid FROM %s z WHERE true%s%s"
-				 " ORDER BY %s LIMIT " INT64_FORMAT ") y",
-				 keys.data, m->table, m->table, match.data, m->conditions, m->order,
-				 node->row_limit);
 }
 
-/* a limited child: windows are of its parents */
+/* a limited root: windows are of its keys */
+static void
+make_root_limit(Maker *m)
+{
+	TideShapeNode *node = m->joined->node;
+	KeyTexts	keys;
+	char	   *window;
+
+	make_key_texts(m, &keys);
+	window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE true%s%s ORDER BY %s LIMIT " INT64_FORMAT,
+					  m->table, keys.match.data, m->conditions, m->order, node->row_limit);
+	m->joined->limit_sql =
+		psprintf("SELECT y.tid FROM (SELECT true AS k%s, pg_catalog.count(*) AS n FROM %s z GROUP BY k%s) d"
+				 " CROSS JOIN LATERAL (%s + d.n) y",
+				 keys.exprs.data, rivals_text(m), keys.names.data, window);
+	m->joined->recompute_sql =
+		psprintf("SELECT y.tid FROM (SELECT DISTINCT true AS k%s FROM tide_rows r"
+				 " JOIN %s z ON z.ctid = r.tid) d CROSS JOIN LATERAL (%s) y",
+				 keys.exprs.data, m->table, window);
+}
+
+/* a limited child: windows are of its parents and its own keys */
 static void
 make_child_limit(Maker *m)
 {
-	int64		limit = m->joined->node->row_limit;
-	char	   *window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE (%s)%s ORDER BY %s LIMIT "
-								  INT64_FORMAT, m->table, m->on, m->conditions, m->order, limit);
+	TideShapeNode *node = m->joined->node;
+	KeyTexts	keys;
+	char	   *window;
 
+	make_key_texts(m, &keys);
+	window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE (%s)%s%s ORDER BY %s LIMIT " INT64_FORMAT,
+					  m->table, m->on, keys.match.data, m->conditions, m->order, node->row_limit);
 	m->joined->limit_sql =
-		psprintf("SELECT y.tid FROM (SELECT p.ctid AS tid, pg_catalog.count(*) AS n FROM %s z"
-				 " JOIN %s p ON (%s) WHERE p._members IS NOT NULL GROUP BY 1) d"
+		psprintf("SELECT y.tid FROM (SELECT p.ctid AS tid%s, pg_catalog.count(*) AS n FROM %s z"
+				 " JOIN %s p ON (%s) WHERE p._members IS NOT NULL GROUP BY p.ctid%s) d"
 				 " JOIN %s p ON p.ctid = d.tid CROSS JOIN LATERAL (%s + d.n) y",
-				 rivals_text(m), m->parent_table, m->on, m->parent_table, window);
+				 keys.exprs.data, rivals_text(m), m->parent_table, m->on, keys.names.data,
+				 m->parent_table, window);
 	m->joined->add_sql =
-		psprintf("SELECT y.tid FROM tide_versions p CROSS JOIN LATERAL (%s + $3) y"
-				 " WHERE p._members IS NOT NULL", window);
+		psprintf("SELECT y.tid FROM tide_versions p CROSS JOIN LATERAL (SELECT DISTINCT true AS k%s"
+				 "%s%s%s) d CROSS JOIN LATERAL (%s + $3) y WHERE p._members IS NOT NULL",
+				 keys.exprs.data, node->key_parts ? psprintf(" FROM %s z WHERE (", m->table) : "",
+				 node->key_parts ? m->on : "", node->key_parts ? ")" : "", window);
 	m->joined->recompute_sql =
-		psprintf("SELECT y.tid, p._members FROM (SELECT DISTINCT p.ctid AS tid FROM tide_rows r"
+		psprintf("SELECT y.tid, p._members FROM (SELECT DISTINCT p.ctid AS tid%s FROM tide_rows r"
 				 " JOIN %s z ON z.ctid = r.tid JOIN %s p ON (%s) WHERE p._members IS NOT NULL) d"
 				 " JOIN %s p ON p.ctid = d.tid CROSS JOIN LATERAL (%s) y ORDER BY y.tid",
-				 m->table, m->parent_table, m->on, m->parent_table, window);
+				 keys.exprs.data, m->table, m->parent_table, m->on, m->parent_table, window);
 }
 
 static void

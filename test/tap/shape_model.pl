@@ -239,7 +239,7 @@ sub run_transactions
 	for my $writer (@writers)
 	{
 		my (undef, $errors) = $writer->wait_query;
-		push @problems, "transaction: $1" if $errors =~ /(ERROR: ++(?!23|25P02|40|P0001).*)/ || $errors =~ /(lost|FATAL.*)/;
+		push @problems, "transaction: $1" if $errors =~ /(ERROR: ++(?!23|25P02|3B|40).*)/ || $errors =~ /(lost|FATAL.*)/;
 	}
 	pass_time() if chance(0.1);
 	return $n;
