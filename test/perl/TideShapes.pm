@@ -21,8 +21,8 @@ Pieces are templates: {z} the node's row, {p} its parent's, {v:params.x} a value
              SELECT z.*, row_number() OVER (PARTITION BY p.key ORDER BY ...) AS place
                FROM n0 p JOIN (SELECT * FROM t z WHERE where) z ON on) y WHERE place <= limit)
 
-A limited root's windows are of its bucket keys: conditions on params and claims tell
-theirs. Where "per bucket" and "per parent row" could differ, a limit is not combined.
+The windows of a limit are of the node's bucket keys, and of the parent row: conditions on params and claims
+tell their keys.
 
 =cut
 
@@ -144,7 +144,7 @@ sub window_condition
 	return chance(0.2) ? "($cond OR " . row_condition($table, $a, 1) . ')' : $cond;
 }
 
-# ---- conditions that make bucket keys: { cond, keys => [templates], elements => [{ expr, cond }] }
+# ---- conditions that make bucket keys: { cond, keys => [templates] }
 
 # expressions over a row that params can be compared with, and their domains
 sub key_expressions
@@ -173,19 +173,19 @@ sub single_key
 
 sub key_condition
 {
-	my ($table, $a) = @_;
+	my ($table, $a, $limited) = @_;
 	my @arrays = grep { $_->{domain}{elem} } @{ $table->{columns} };
-	if (@arrays && chance(0.3))
+	if (@arrays && !$limited && chance(0.3))
 	{
 		my $c = pick(@arrays);
 		my $x = "$a$c->{name}";
 		my $kind = number(3);
 		my $v = request_value($kind == 1 ? array_of($c->{domain}{elem}) : $c->{domain}{elem});
-		return { cond => "$v = ANY ($x)", keys => [], elements => [ { expr => $x, cond => "= $v" } ] } if $kind == 0;
-		return { cond => pick("$x && $v", "$v && $x"), keys => [], elements => [ { expr => $x, cond => "= ANY ($v)" } ] } if $kind == 1;
+		return { cond => "$v = ANY ($x)", keys => [] } if $kind == 0;
+		return { cond => pick("$x && $v", "$v && $x"), keys => [] } if $kind == 1;
 		my $w = request_value($c->{domain}{elem});
 		my $type = $c->{domain}{elem}{type};
-		return { cond => "$x \@> ARRAY[$v" . "::$type, $w" . "::$type]", keys => [], elements => [ { expr => $x, cond => "= $v" }, { expr => $x, cond => "= $w" } ] };
+		return { cond => "$x \@> ARRAY[$v" . "::$type, $w" . "::$type]", keys => [] };
 	}
 	my ($x, $domain) = @{ pick(key_expressions($table, $a)) };
 	my $v = request_value($domain);
@@ -332,21 +332,20 @@ sub random_kind
 	return pick(map { my $k = $_; map { $k } 1 .. $weights{$k} } sort keys %weights);
 }
 
-# { conds => [...], keys => [...], elements => [...] }
+# { conds => [...], keys => [...] }
 sub where
 {
 	my ($table, $is_root, $limited) = @_;
-	my %where = (conds => [], keys => [], elements => []);
+	my %where = (conds => [], keys => []);
 	my %weights = (row => 6, key => $is_root ? 6 : 2, subfilter => 3, lookup => $is_root ? 4 : 2, window => 3, or => $is_root ? 3 : 1, request => 1);
 	for (1 .. ($is_root ? number(4) : pick(0, 0, 0, 1, 1, 2)))
 	{
 		# an unqualified name means the node's own column
 		my $a = chance(0.4) ? '' : '{z}.';
 		my $kind = random_kind(%weights);
-		my $more = $kind eq 'key' ? ($limited && !$is_root ? single_key($table, $a) : key_condition($table, $a)) : undef;
+		my $more = $kind eq 'key' ? key_condition($table, $a, $limited) : undef;
 		if ($kind eq 'lookup' && $limited)
 		{
-			next if !$is_root;
 			my @keys;
 			$more = { cond => subquery($table, '{z}.', 1, 0, \@keys), keys => \@keys };
 		}
@@ -355,7 +354,6 @@ sub where
 		  : $kind eq 'or' && !$limited ? alternatives($table, $a) : row_condition($table, $a, 0);
 		push @{ $where{conds} }, $cond =~ / OR | AND /i ? "($cond)" : $cond;
 		push @{ $where{keys} }, @{ $more->{keys} } if $more;
-		push @{ $where{elements} }, @{ $more->{elements} // [] } if $more;
 	}
 	return \%where;
 }
@@ -498,23 +496,20 @@ sub node_query
 	my $where = join ' AND ', map { '(' . render($_, %with, z => 'z') . ')' } @{ $node->{where}{conds} };
 	my $rows = "SELECT * FROM $name z" . ($where ne '' ? " WHERE $where" : '');
 	my $order = $node->{limit} ? join ', ', render($node->{order_by}, %with, z => 'z'), map { "z.$_" } @{ $table->{key} } : '';
-	my $inner;
+	# an unqualified name in a key means the node's own column
+	my @keys = map { my $key = $_; $key =~ /\{z\}/ ? render($key, %with, z => 'z') : "(SELECT $key FROM (SELECT z.*) z)" } @{ $node->{where}{keys} };
+	my ($inner, $over, $place) = ('', '', '');
 	if ($node->{parent})
 	{
 		my $p = $node->{parent};
-		my $place = $node->{limit} ? ', row_number() OVER (PARTITION BY ' . join(', ', map { "p.$_" } @{ $p->{table}{key} }) . " ORDER BY $order) AS place" : '';
+		$over = 'PARTITION BY ' . join(', ', map({ "p.$_" } @{ $p->{table}{key} }), @keys) . " ORDER BY $order";
+		$place = ", row_number() OVER ($over) AS place" if $node->{limit};
 		$inner = "SELECT z.*$place FROM n$p->{number} p JOIN ($rows) z ON (" . render($node->{on}, %with, z => 'z', p => 'p') . ')';
 	}
 	elsif ($node->{limit})
 	{
-		my @elements = @{ $node->{where}{elements} };
-		my $k = 0;
-		my $from = join '', map { $k++; ' CROSS JOIN LATERAL (SELECT DISTINCT x FROM unnest(' . render($_->{expr}, %with, z => 'z') . ") x) e$k" } @elements;
-		$k = 0;
-		my @conds = map { $k++; "e$k.x " . render($_->{cond}, %with, z => 'z') } @elements;
-		my @keys = ((map { render($_, %with, z => 'z') } @{ $node->{where}{keys} }), map { "e$_.x" } 1 .. $k);
-		my $over = (@keys ? 'PARTITION BY ' . join(', ', @keys) : '') . " ORDER BY $order";
-		$inner = "SELECT z.*, row_number() OVER ($over) AS place FROM ($rows) z$from" . (@conds ? ' WHERE ' . join(' AND ', @conds) : '');
+		$over = (@keys ? 'PARTITION BY ' . join(', ', @keys) : '') . " ORDER BY $order";
+		$inner = "SELECT z.*, row_number() OVER ($over) AS place FROM ($rows) z";
 	}
 	else { $inner = $rows; }
 	return "n$node->{number} AS (SELECT DISTINCT " . join(', ', map { "y.$_" } @columns) . " FROM ($inner) y" . ($node->{limit} ? " WHERE y.place <= $node->{limit}" : '') . ')';
