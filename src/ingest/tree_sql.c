@@ -361,6 +361,45 @@ from_quals(Node *node)
 	return quals;
 }
 
+/*
+ * The relations between one and z, both included: by the fewest conditions. Of the rows that a subquery's
+ * result came from before or comes from now, the changed one nearest to z has only unchanged ones in between,
+ * so they are found as they are now. What lies beyond it may be gone, and is not asked.
+ */
+static Bitmapset *
+relations_between(Reacher *r, int which)
+{
+	int			n = list_length(r->relids);
+	int		   *toward = palloc0(sizeof(int) * (n + 1));	/* z; 0: not reached yet */
+	List	   *reached = list_make1_int(1);
+	Bitmapset  *result = bms_make_singleton(1);
+	ListCell   *lc;
+
+	toward[1] = 1;
+	foreach(lc, reached)
+	{
+		int			from = lfirst_int(lc);
+		ListCell   *lc2;
+
+		foreach(lc2, r->conditions)
+		{
+			Bitmapset  *varnos = pull_varnos(NULL, lfirst(lc2));
+			int			to = -1;
+
+			while (bms_is_member(from, varnos) && (to = bms_next_member(varnos, to)) >= 0)
+			{
+				if (toward[to] != 0)
+					continue;
+				toward[to] = from;
+				reached = lappend_int(reached, to);
+			}
+		}
+	}
+	for (; which > 1; which = toward[which])
+		result = bms_add_member(result, which);
+	return result;
+}
+
 /* statement from versions of relation number which (z is 1) to z */
 static void
 add_reach(Reacher *r, int which, Node *extra)
@@ -369,8 +408,10 @@ add_reach(Reacher *r, int which, Node *extra)
 	Oid			relid = list_nth_oid(r->relids, which - 1);
 	TideReach  *reach = palloc0(sizeof(TideReach));
 	int			n = list_length(r->relids);
+	Bitmapset  *between = relations_between(r, which);
 	Oid		   *relids = palloc(sizeof(Oid) * n);
 	const char **aliases = palloc(sizeof(char *) * n);
+	List	   *conditions = extra ? lappend(list_copy(r->conditions), extra) : r->conditions;
 	StringInfoData text;
 	ListCell   *lc;
 
@@ -385,19 +426,17 @@ add_reach(Reacher *r, int which, Node *extra)
 
 		relids[i] = lfirst_oid(lc);
 		aliases[i] = i == 0 ? "z" : psprintf("r%d", i + 1);
-		if (OidIsValid(relids[i]) && i > 0 && i + 1 != which)
+		if (i > 0 && i + 1 != which && bms_is_member(i + 1, between))
 			appendStringInfo(&text, " JOIN %s %s ON true",
 							 tide_shadow_sql_table(m->sql, relids[i]), aliases[i]);
 		else if (!OidIsValid(relids[i]))
 			relids[i] = relids[0];	/* a join's own entry: no Var is of it */
 	}
 	appendStringInfoString(&text, " WHERE true");
-	foreach(lc, r->conditions)
-		appendStringInfo(&text, " AND (%s)",
-						 tide_shadow_sql_expr(m->sql, lfirst(lc), n, relids, aliases));
-	if (extra != NULL)
-		appendStringInfo(&text, " AND (%s)",
-						 tide_shadow_sql_expr(m->sql, extra, n, relids, aliases));
+	foreach(lc, conditions)
+		if (bms_is_subset(pull_varnos(NULL, lfirst(lc)), between))
+			appendStringInfo(&text, " AND (%s)",
+							 tide_shadow_sql_expr(m->sql, lfirst(lc), n, relids, aliases));
 	reach->sql = text.data;
 	m->joined->reaches = lappend(m->joined->reaches, reach);
 }
