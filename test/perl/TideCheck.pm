@@ -108,8 +108,8 @@ BEGIN
 				SELECT tide_check.int64_at(_members, i) AS bucket_id, tide_check.int64_at(_members, i + 16) >> 32 AS brought
 				  FROM tide_shadow.t%1$s, generate_series(1, length(_members), 24) i)
 			SELECT format('row of %2$s brought %%s times into bucket %%s of node %%s of source %%s', brought, bucket_id, n.node_id, n.source_id)
-			  FROM members LEFT JOIN tide_internal.buckets b USING (bucket_id) LEFT JOIN tide_internal.shape_nodes n USING (shape_id, node_id)
-			 WHERE (b.bucket_id IS NOT NULL AND n.source_id IS DISTINCT FROM %1$s) OR brought < 1 OR (brought > 1 AND n.parent_id IS NULL) LIMIT 5$q$,
+			  FROM members JOIN tide_internal.buckets b USING (bucket_id) JOIN tide_internal.shape_nodes n USING (shape_id, node_id)
+			 WHERE n.source_id <> %1$s OR brought < 1 OR (brought > 1 AND n.parent_id IS NULL) LIMIT 5$q$,
 			s.source_id, s.relid::regclass) LOOP
 			RETURN NEXT t;
 		END LOOP;
