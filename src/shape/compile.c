@@ -174,6 +174,8 @@ check_joined(TideExpr *expr, const TideShapeNode *node)
 static void
 check_limit(const TideShapeDefinition *definition, TideExpr *expr, List *wheres)
 {
+	ListCell   *lc;
+
 	if (definition->row_limit == 0)
 		return;
 	tide_expr_check_sql(expr, expr->tree, "\"where\" together with \"limit\"");
@@ -183,6 +185,15 @@ check_limit(const TideShapeDefinition *definition, TideExpr *expr, List *wheres)
 				 errmsg("\"limit\" cannot be combined with alternatives that depend on params or claims"),
 				 errdetail("Each of them has rows, and a limit, of its own."),
 				 errhint("Make a shape of each branch of the OR; before NOT IN and NOT EXISTS over claims, use columns of the primary key.")));
+	foreach(lc, ((TideWhere *) linitial(wheres))->key_parts)
+	{
+		if (((TideKeyPart *) lfirst(lc))->is_set)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("\"limit\" cannot be combined with params or claims that are looked for in an array"),
+					 errdetail("A row would have a place among the first of each of its elements."),
+					 errhint("Keep the array's elements as rows of a table of their own, and include the limited table there.")));
+	}
 }
 
 /* list of TideWhere, one without anything if there is no condition */
