@@ -30,4 +30,8 @@ extern bool tide_build_is_waiting(const TideIngest *in, XLogRecPtr position);
 extern char *tide_snapshot_text(Snapshot snapshot);
 extern TideWatch *tide_watch_of_source(TideIngest *in, int source_id);
 
+/* have a direct node asked for each changed row of its table */
+struct TideNodeEval;
+extern void tide_watch_add_eval(TideIngest *in, TideWatch *watch, struct TideNodeEval *eval);
+
 #endif							/* TIDE_BUILD_H */

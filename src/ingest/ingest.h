@@ -36,7 +36,7 @@ typedef struct TideWatch
 	int			copy_nxip;
 	TransactionId *copy_xip;	/* sorted */
 
-	List	   *evals;			/* of TideNodeEval: direct nodes on it */
+	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
 	bool	   *used;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
@@ -56,6 +56,7 @@ typedef struct TideIngest
 	uint64		checked_version;	/* and that of the last tide_recheck() */
 	pg_uuid_t	secret;			/* for hashes of rows without key */
 	List	   *shapes;			/* of TideShape, not dropped */
+	HTAB	   *shape_cache;	/* shape_cache.c */
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;
@@ -114,7 +115,10 @@ extern void tide_ingest_reload(TideIngest *in);
  */
 extern bool tide_ingest_build(TideIngest *in, bool *later);
 
-/* the shape whose expressions are being evaluated, 0 if none: an ERROR is its fault */
+/*
+ * The shape whose expressions are being evaluated, 0 if none: an ERROR is its fault, or that of
+ * all tide_evaluating_shapes().
+ */
 extern int	tide_evaluating_shape;
 
 #endif							/* TIDE_INGEST_H */

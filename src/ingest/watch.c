@@ -15,7 +15,8 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
-#include "ingest/membership.h"
+#include "ingest/plan_group.h"
+#include "ingest/shape_cache.h"
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
@@ -43,7 +44,7 @@ tide_ingest_reload(TideIngest *in)
 	ctl.hcxt = in->watch_context;
 	in->watches = hash_create("tide watches", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	in->sources = tide_catalog_sources();
-	in->shapes = tide_catalog_shapes(false);
+	in->shapes = tide_shape_cache_read(in);
 	in->copied = NIL;
 	foreach(lc, in->sources)
 	{
@@ -139,6 +140,15 @@ tide_watch_of_source(TideIngest *in, int source_id)
 	return NULL;
 }
 
+void
+tide_watch_add_eval(TideIngest *in, TideWatch *watch, TideNodeEval *eval)
+{
+	if (watch->groups == NULL)
+		watch->groups = tide_groups_create(in->watch_context, watch->shadow);
+	tide_groups_add(watch->groups, eval,
+					tide_shape_cache_template(in, eval->shape->shape_id, eval->node));
+}
+
 /* whether all tables of a shape are watched: none is missing, or about to be rebuilt */
 static bool
 has_watches(TideIngest *in, const TideShape *shape)
@@ -180,13 +190,12 @@ add_nodes(TideIngest *in, TideShape *shape)
 	foreach(lc, shape->nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
-		TideWatch  *watch = tide_watch_of_source(in, node->source_id);
+		TideWatch  *watch = hash_search(in->watches, &node->relid, HASH_FIND, NULL);
 
-		if (watch == NULL)
+		if (watch == NULL || watch->shadow->source->source_id != node->source_id)
 			continue;			/* broken: about to be rebuilt */
-		watch->evals = lappend(watch->evals,
-							   tide_node_eval_create(in->watch_context, shape, node,
-													 watch->shadow));
+		tide_watch_add_eval(in, watch, tide_node_eval_create(in->watch_context, shape, node,
+															 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING)
 		{
 			add_copied(in, shape->shape_id, shape->built_op_id,
