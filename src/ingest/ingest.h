@@ -18,6 +18,15 @@
 
 typedef struct TideBatch TideBatch;
 
+/* transactions that a snapshot sees: what it needs of it */
+typedef struct TideSeen
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	int			nxip;
+	TransactionId *xip;			/* sorted */
+} TideSeen;
+
 /*
  * A source the decoder listens to. Lives in TideIngest.watch_context, until the
  * shapes are reloaded.
@@ -31,10 +40,7 @@ typedef struct TideWatch
 
 	/* snapshot of the initial copy; skip what it saw and commits up to copy_lsn */
 	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
-	TransactionId copy_xmin;
-	TransactionId copy_xmax;
-	int			copy_nxip;
-	TransactionId *copy_xip;	/* sorted */
+	TideSeen	copy_seen;
 
 	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
@@ -57,6 +63,7 @@ typedef struct TideIngest
 	pg_uuid_t	secret;			/* for hashes of rows without key */
 	List	   *shapes;			/* of TideShape, not dropped */
 	HTAB	   *shape_cache;	/* shape_cache.c */
+	TideSeen	shapes_seen;	/* by the last reload */
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;

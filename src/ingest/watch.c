@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
 #include "ingest/batch.h"
@@ -22,6 +23,7 @@
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
 static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
+static void note_seen(TideSeen *seen, Snapshot snapshot);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
 void
@@ -45,6 +47,7 @@ tide_ingest_reload(TideIngest *in)
 	in->watches = hash_create("tide watches", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	in->sources = tide_catalog_sources();
 	in->shapes = tide_shape_cache_read(in);
+	note_seen(&in->shapes_seen, GetActiveSnapshot());
 	in->copied = NIL;
 	foreach(lc, in->sources)
 	{
@@ -103,13 +106,27 @@ read_snapshot(TideWatch *watch)
 {
 	char	   *p = watch->shadow->source->snapshot;
 
+	TideSeen   *seen = &watch->copy_seen;
+
 	watch->copy_lsn = watch->shadow->source->snapshot_lsn;
-	watch->copy_xmin = strtoul(p, &p, 10);
-	watch->copy_xmax = strtoul(p + 1, &p, 10);
-	watch->copy_xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
+	seen->xmin = strtoul(p, &p, 10);
+	seen->xmax = strtoul(p + 1, &p, 10);
+	seen->xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
 	for (p++; *p != '\0'; p += *p == ',')
-		watch->copy_xip[watch->copy_nxip++] = strtoul(p, &p, 10);
-	qsort(watch->copy_xip, watch->copy_nxip, sizeof(TransactionId), xidComparator);
+		seen->xip[seen->nxip++] = strtoul(p, &p, 10);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
+}
+
+/* whose changes of shapes need no further reload */
+static void
+note_seen(TideSeen *seen, Snapshot snapshot)
+{
+	seen->xmin = snapshot->xmin;
+	seen->xmax = snapshot->xmax;
+	seen->nxip = snapshot->xcnt;
+	seen->xip = palloc(sizeof(TransactionId) * Max(snapshot->xcnt, 1));
+	memcpy(seen->xip, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
 }
 
 char *
