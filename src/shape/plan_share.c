@@ -365,7 +365,7 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 	List	   *context;
 	ListCell   *lc;
 
-	if (table == NULL)
+	if (table == NULL || (n < 2 && template->ndispatch == 0))
 		return;
 	if (n > 1)
 		appendStringInfo(out, "\n  plan: shared by %d shapes", n);
