@@ -41,14 +41,19 @@ CREATE VIEW @extschema@.shapes WITH (security_barrier) AS
 	 CROSS JOIN LATERAL (
 			SELECT pg_catalog.array_agg(CASE WHEN c.oid IS NULL THEN '(dropped)'
 										ELSE pg_catalog.format('%I.%I', ns.nspname, c.relname)
-										END ORDER BY sn.node_id) AS tables,
-				   -- the copy of the table is the larger part, the shape's buckets the rest
+										END ORDER BY sn.node_id, src.source_id) AS tables,
+				   -- the copies of the tables are the larger part, the shape's buckets the rest
 				   0.5 * pg_catalog.avg((src.state = 'live')::int) AS progress
-			  FROM tide_internal.shape_nodes sn
+			  FROM (SELECT source_id, pg_catalog.min(node_id) AS node_id
+					  FROM (SELECT source_id, node_id FROM tide_internal.shape_nodes
+							 WHERE shape_id = s.shape_id
+							UNION ALL
+							SELECT source_id, NULL FROM tide_internal.shape_sources
+							 WHERE shape_id = s.shape_id) ss
+					 GROUP BY source_id) sn
 			  JOIN tide_internal.sources src USING (source_id)
 			  LEFT JOIN pg_catalog.pg_class c ON c.oid = src.relid
-			  LEFT JOIN pg_catalog.pg_namespace ns ON ns.oid = c.relnamespace
-			 WHERE sn.shape_id = s.shape_id) n
+			  LEFT JOIN pg_catalog.pg_namespace ns ON ns.oid = c.relnamespace) n
 	 CROSS JOIN LATERAL (
 			SELECT pg_catalog.count(*) AS buckets,
 				   coalesce(pg_catalog.sum(row_count), 0)::bigint AS rows

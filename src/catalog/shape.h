@@ -68,8 +68,10 @@ typedef struct TideLookupRef
 /*
  * A subquery over claims and params, run at pull over the shadow tables: its rows are the
  * values that key parts first_part .. first_part + nparts - 1 of the node may take
- * together; of a negated one those that they may not take. nparts = 0: a condition on
- * the request alone; no row means no bucket of the node.
+ * together; of a negated one those that they may not take. A row with a null stands for no
+ * values. nparts = 0: a condition on the request alone, never negated; no row means no bucket of
+ * the node. FROM of all its queries, and of those in a subfilter, lists tables alone: joins and
+ * their conditions are in WHERE, and there are no other clauses.
  */
 typedef struct TideKeyLookup
 {
@@ -89,8 +91,9 @@ typedef struct TideSortKey
 } TideSortKey;
 
 /*
- * A conjunct of filter "expr <op> bound" whose bound is made of now() alone: rows whose expr lies
- * between two values of bound may enter or leave as time passes. bound never falls as now() rises.
+ * "expr <op> bound" somewhere in filter or, outside of its subqueries, in subfilter; bound is made of
+ * now() and constant intervals. Between two times only rows whose expr lies between the two values of
+ * bound may enter or leave. With months in the interval, bound may also fall as now() rises.
  */
 typedef struct TideTimeWindow
 {
@@ -129,6 +132,7 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
+	bool		shows_all;		/* the root names no columns: also those to come */
 	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */
 } TideShape;

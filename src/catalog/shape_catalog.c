@@ -28,6 +28,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "catalog/node_form.h"
 #include "catalog/shape_catalog.h"
 #include "util/meta_table.h"
 
@@ -43,7 +44,8 @@ enum
 	Anum_sources_column_types,
 	Anum_sources_snapshot,
 	Anum_sources_snapshot_lsn,
-	Anum_sources_leaves
+	Anum_sources_leaves,
+	Anum_sources_table_name
 };
 
 enum
@@ -56,19 +58,6 @@ enum
 	Anum_shapes_state,
 	Anum_shapes_error,
 	Anum_shapes_built_op_id
-};
-
-enum
-{
-	Anum_nodes_shape_id = 1,
-	Anum_nodes_node_id,
-	Anum_nodes_source_id,
-	Anum_nodes_parent_id,
-	Anum_nodes_path,
-	Anum_nodes_attnums,
-	Anum_nodes_filter,
-	Anum_nodes_keys,
-	Anum_nodes_key_args
 };
 
 static const char *const state_names[] = {
@@ -121,8 +110,8 @@ typedef struct MetaScan
 {
 	Relation	rel;
 	SysScanDesc scan;
-	Datum		values[16];
-	bool		nulls[16];
+	Datum		values[Natts_nodes];	/* the widest of them */
+	bool		nulls[Natts_nodes];
 } MetaScan;
 
 /*
@@ -226,6 +215,7 @@ source_of_scan(MetaScan *scan)
 									  sizeof(Oid), &count);
 	source->leaves = scan_array(scan, Anum_sources_leaves, sizeof(Oid), &source->nleaves);
 	source->snapshot = scan_text(scan, Anum_sources_snapshot);
+	source->table_name = scan_text(scan, Anum_sources_table_name);
 	if (!scan->nulls[Anum_sources_snapshot_lsn - 1])
 		source->snapshot_lsn =
 			DatumGetLSN(scan->values[Anum_sources_snapshot_lsn - 1]);
@@ -266,91 +256,6 @@ source_relid(int source_id)
 	return relid;
 }
 
-/* the string member of a jsonb object, or NULL */
-static char *
-json_member(JsonbContainer *object, const char *name)
-{
-	JsonbValue	buffer;
-	JsonbValue *value;
-
-	value = getKeyJsonValueFromContainer(object, name, strlen(name), &buffer);
-	if (value == NULL || value->type != jbvString)
-		return NULL;
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
-/* {"param": name} or {"claim": name}, both also with "array": true; or {"const": text} */
-static TideKeyArg *
-arg_of_json(JsonbContainer *object)
-{
-	TideKeyArg *arg = palloc0(sizeof(TideKeyArg));
-	JsonbValue	buffer;
-	JsonbValue *array;
-
-	arg->name = json_member(object, "claim");
-	arg->is_claim = arg->name != NULL;
-	if (arg->name == NULL)
-		arg->name = json_member(object, "param");
-	arg->constant = json_member(object, "const");
-	array = getKeyJsonValueFromContainer(object, "array", strlen("array"),
-										 &buffer);
-	arg->is_array = array != NULL && array->type == jbvBool &&
-		array->val.boolean;
-	return arg;
-}
-
-/* key parts of a node from its columns keys and key_args; the inverse is in shape_writer.c */
-static List *
-key_parts_of_scan(MetaScan *scan)
-{
-	char	   *keys = scan_text(scan, Anum_nodes_keys);
-	Jsonb	   *key_args = DatumGetJsonbP(scan->values[Anum_nodes_key_args - 1]);
-	List	   *exprs = keys ? (List *) stringToNode(keys) : NIL;
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, exprs)
-	{
-		TideKeyPart *part = palloc0(sizeof(TideKeyPart));
-		JsonbValue *args;
-		uint32		nargs;
-
-		part->expr = lfirst(lc);
-		part->type = exprType(part->expr);
-		part->typmod = exprTypmod(part->expr);
-		part->collation = exprCollation(part->expr);
-		args = getIthJsonbValueFromContainer(&key_args->root,
-											 foreach_current_index(lc));
-		nargs = args ? JsonContainerSize(args->val.binary.data) : 0;
-		for (uint32 i = 0; i < nargs; i++)
-		{
-			JsonbValue *arg = getIthJsonbValueFromContainer(args->val.binary.data, i);
-
-			part->args = lappend(part->args, arg_of_json(arg->val.binary.data));
-		}
-		result = lappend(result, part);
-	}
-	return result;
-}
-
-static TideShapeNode *
-node_of_scan(MetaScan *scan)
-{
-	TideShapeNode *node = palloc0(sizeof(TideShapeNode));
-	char	   *filter = scan_text(scan, Anum_nodes_filter);
-
-	node->node_id = DatumGetInt16(scan->values[Anum_nodes_node_id - 1]);
-	node->source_id = DatumGetInt32(scan->values[Anum_nodes_source_id - 1]);
-	node->parent_id = scan->nulls[Anum_nodes_parent_id - 1] ? -1 :
-		DatumGetInt16(scan->values[Anum_nodes_parent_id - 1]);
-	node->path = scan_text(scan, Anum_nodes_path);
-	node->columns = scan_array(scan, Anum_nodes_attnums, sizeof(AttrNumber),
-							   &node->ncolumns);
-	node->filter = filter ? (Node *) stringToNode(filter) : NULL;
-	node->key_parts = key_parts_of_scan(scan);
-	return node;
-}
-
 /* compiled nodes of a shape, root first; NIL if there are none (a restored dump) */
 static List *
 shape_nodes(int shape_id)
@@ -365,7 +270,7 @@ shape_nodes(int shape_id)
 	/* the primary key's order is by node_id */
 	meta_scan_begin(&scan, "shape_nodes", "shape_nodes_pkey", 1, &key);
 	while (meta_scan_next(&scan))
-		result = lappend(result, node_of_scan(&scan));
+		result = lappend(result, tide_node_deform(scan.values, scan.nulls));
 	meta_scan_end(&scan);
 
 	foreach(lc, result)
@@ -375,6 +280,19 @@ shape_nodes(int shape_id)
 		node->relid = source_relid(node->source_id);
 	}
 	return result;
+}
+
+/* whether a definition leaves out its root's columns, which means all of them */
+static bool
+shows_all(Jsonb *definition)
+{
+	JsonbValue	buffer;
+	JsonbValue *columns = NULL;
+
+	if (JB_ROOT_IS_OBJECT(definition))
+		columns = getKeyJsonValueFromContainer(&definition->root, "columns",
+											   strlen("columns"), &buffer);
+	return columns == NULL || columns->type == jbvNull;
 }
 
 /* a shape without its nodes */
@@ -387,6 +305,7 @@ shape_of_scan(MetaScan *scan)
 	shape->name = scan_text(scan, Anum_shapes_name);
 	shape->owner = DatumGetObjectId(scan->values[Anum_shapes_owner - 1]);
 	shape->state = state_of_name(scan_text(scan, Anum_shapes_state));
+	shape->shows_all = shows_all(DatumGetJsonbP(scan->values[Anum_shapes_definition - 1]));
 	if (!scan->nulls[Anum_shapes_built_op_id - 1])
 		shape->built_op_id =
 			DatumGetInt64(scan->values[Anum_shapes_built_op_id - 1]);
@@ -455,4 +374,44 @@ tide_catalog_shapes(bool include_dropped)
 		shape->nodes = shape_nodes(shape->shape_id);
 	}
 	return result;
+}
+
+/* relations of all subqueries below */
+static bool
+relids_walker(Node *node, void *context)
+{
+	List	  **relids = context;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, relids_walker, context);
+	foreach(lc, ((Query *) node)->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION)
+			*relids = list_append_unique_oid(*relids, rte->relid);
+	}
+	return query_tree_walker((Query *) node, relids_walker, context, 0);
+}
+
+List *
+tide_shape_relids(const TideShape *shape)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, shape->nodes)
+	{
+		TideShapeNode *node = lfirst(lc);
+		ListCell   *lc2;
+
+		relids = list_append_unique_oid(relids, node->relid);
+		(void) relids_walker(node->subfilter, &relids);
+		foreach(lc2, node->lookups)
+			(void) relids_walker((Node *) ((TideKeyLookup *) lfirst(lc2))->query, &relids);
+	}
+	return relids;
 }

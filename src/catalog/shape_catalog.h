@@ -1,6 +1,6 @@
 /*
  * shape_catalog.h
- *	  Reader and writer of tide_internal.shapes, shape_nodes and sources.
+ *	  Reader and writer of tide_internal.shapes, shape_nodes, shape_sources and sources.
  *	  Readers use the active snapshot and need no rights of the caller.
  */
 #ifndef TIDE_SHAPE_CATALOG_H
@@ -26,6 +26,7 @@ typedef struct TideSource
 	Oid		   *leaves;			/* of a partitioned table: ascending; else NULL */
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
+	char	   *table_name;		/* as SQL writes it, as of the copy; NULL while new */
 } TideSource;
 
 /*
@@ -47,6 +48,9 @@ extern TideShape *tide_catalog_shape_by_id(int shape_id);
 extern List *tide_catalog_shapes(bool include_dropped);
 extern List *tide_catalog_sources(void);
 
+/* Oids of all tables a shape needs, those of subqueries included; in order of their first use */
+extern List *tide_shape_relids(const TideShape *shape);
+
 /*
  * Take the lock that adding and dropping shapes take, until the transaction ends; false
  * if somebody has it. For who waits for nobody.
@@ -59,11 +63,16 @@ extern bool tide_catalog_try_lock(void);
  */
 extern int	tide_catalog_insert_shape(TideShape *shape, Jsonb *definition, const char *search_path);
 
-/* the nodes of a shape that has none, adding sources as needed; sets their source_id */
+/*
+ * The nodes of a shape that has none, and its shape_sources, adding sources as needed; sets
+ * the nodes' source_id.
+ */
 extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
 
 /* columns and snapshot of a source that was just copied */
 extern void tide_catalog_set_source_live(const TideSource *source);
+
+/* its live shapes are "building" until it is made anew: pulls leave their buckets as they are */
 extern void tide_catalog_set_source_broken(int source_id);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);

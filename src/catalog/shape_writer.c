@@ -1,6 +1,6 @@
 /*
  * shape_writer.c
- *	  Writer of tide_internal.shapes, shape_nodes and sources.
+ *	  Writer of tide_internal.shapes, shape_nodes, shape_sources and sources.
  *
  * Runs SQL as the extension's owner; the caller has checked who asks for it.
  * Statements see what others have committed meanwhile (SPI takes a snapshot per
@@ -18,11 +18,11 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
 
+#include "catalog/node_form.h"
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
 #include "util/compat.h"
@@ -34,12 +34,15 @@ static SPIPlanPtr insert_source_plan = NULL;
 static SPIPlanPtr lock_source_plan = NULL;
 static SPIPlanPtr insert_shape_plan = NULL;
 static SPIPlanPtr insert_node_plan = NULL;
+static SPIPlanPtr insert_shape_source_plan = NULL;
 static SPIPlanPtr set_source_plan = NULL;
 static SPIPlanPtr break_source_plan = NULL;
+static SPIPlanPtr hold_shapes_plan = NULL;
 static SPIPlanPtr set_state_plan = NULL;
 static SPIPlanPtr find_name_plan = NULL;
 static SPIPlanPtr drop_shape_plan = NULL;
 static SPIPlanPtr delete_nodes_plan = NULL;
+static SPIPlanPtr delete_shape_sources_plan = NULL;
 static SPIPlanPtr delete_shape_plan = NULL;
 
 /* the int in row 0, column 0 of the last result; call with SPI_processed > 0 */
@@ -50,18 +53,6 @@ result_int(void)
 
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
 									   SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-static Datum
-attnums_datum(const AttrNumber *attnums, int count)
-{
-	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int16GetDatum(attnums[i]);
-	return PointerGetDatum(construct_array(elements, count, INT2OID,
-										   sizeof(int16), true,
-										   TYPALIGN_SHORT));
 }
 
 static Datum
@@ -88,7 +79,7 @@ table_key_datum(Oid relid)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has no key", RelationGetRelationName(rel))));
 	table_close(rel, NoLock);
-	return attnums_datum(attnums, n);
+	return tide_attnums_datum(attnums, n);
 }
 
 /*
@@ -146,74 +137,43 @@ obtain_source(Oid relid)
 	return result_int();
 }
 
-/* key_args of a node: an array of arrays, see shape_catalog.c for the elements */
-static Datum
-key_args_datum(List *key_parts)
-{
-	StringInfoData json;
-	ListCell   *lc;
-
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '[');
-	foreach(lc, key_parts)
-	{
-		TideKeyPart *part = lfirst(lc);
-		ListCell   *lc2;
-
-		appendStringInfoString(&json, foreach_current_index(lc) > 0 ? ",[" : "[");
-		foreach(lc2, part->args)
-		{
-			TideKeyArg *arg = lfirst(lc2);
-
-			appendStringInfoString(&json, foreach_current_index(lc2) > 0 ? ",{" : "{");
-			escape_json(&json, arg->name == NULL ? "const" :
-						arg->is_claim ? "claim" : "param");
-			appendStringInfoChar(&json, ':');
-			escape_json(&json, arg->name ? arg->name : arg->constant);
-			if (arg->is_array)
-				appendStringInfoString(&json, ",\"array\":true");
-			appendStringInfoChar(&json, '}');
-		}
-		appendStringInfoChar(&json, ']');
-	}
-	appendStringInfoChar(&json, ']');
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
-}
-
 static void
 insert_node(int shape_id, TideShapeNode *node)
 {
-	Oid			types[] = {INT4OID, INT2OID, INT4OID, TEXTOID, INT2ARRAYOID,
-	TEXTOID, TEXTOID, JSONBOID};
-	Datum		values[lengthof(types)];
-	char		nulls[lengthof(types) + 1] = "        ";
-	List	   *exprs = NIL;
-	ListCell   *lc;
+	Oid			types[Natts_nodes] = {INT4OID, INT2OID, INT4OID, INT2OID, TEXTOID, INT2ARRAYOID,
+		TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, JSONBOID};
+	Datum		values[Natts_nodes];
+	char		nulls[Natts_nodes];
 
-	foreach(lc, node->key_parts)
-		exprs = lappend(exprs, ((TideKeyPart *) lfirst(lc))->expr);
-
-	values[0] = Int32GetDatum(shape_id);
-	values[1] = Int16GetDatum(node->node_id);
-	values[2] = Int32GetDatum(node->source_id);
-	values[3] = CStringGetTextDatum(node->path);
-	values[4] = attnums_datum(node->columns, node->ncolumns);
-	values[5] = (Datum) 0;
-	if (node->filter != NULL)
-		values[5] = CStringGetTextDatum(nodeToString(node->filter));
-	else
-		nulls[5] = 'n';
-	values[6] = (Datum) 0;
-	if (exprs != NIL)
-		values[6] = CStringGetTextDatum(nodeToString(exprs));
-	else
-		nulls[6] = 'n';
-	values[7] = key_args_datum(node->key_parts);
+	tide_node_form(shape_id, node, values, nulls);
 	tide_spi_run(&insert_node_plan,
-				 "INSERT INTO tide_internal.shape_nodes (shape_id, node_id,"
-				 " source_id, path, attnums, filter, keys, key_args)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-				 lengthof(types), types, values, nulls, false, 0);
+				 "INSERT INTO tide_internal.shape_nodes (shape_id, node_id, source_id, parent_id,"
+				 " path, attnums, filter, keys, key_args, join_on, subfilter, lookups, order_by,"
+				 " row_limit, windows, details) VALUES"
+				 " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+				 Natts_nodes, types, values, nulls, false, 0);
+}
+
+static void
+delete_shape_sources(int shape_id)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(shape_id)};
+
+	tide_spi_run(&delete_shape_sources_plan,
+				 "DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
+				 1, types, values, NULL, false, 0);
+}
+
+static void
+insert_shape_source(int shape_id, int source_id)
+{
+	Oid			types[] = {INT4OID, INT4OID};
+	Datum		values[] = {Int32GetDatum(shape_id), Int32GetDatum(source_id)};
+
+	tide_spi_run(&insert_shape_source_plan,
+				 "INSERT INTO tide_internal.shape_sources (shape_id, source_id) VALUES ($1, $2)",
+				 2, types, values, NULL, false, 0);
 }
 
 int
@@ -252,6 +212,7 @@ tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 void
 tide_catalog_insert_nodes(int shape_id, List *nodes)
 {
+	TideShape	shape = {.nodes = nodes};
 	TideSpiFrame frame;
 	ListCell   *lc;
 
@@ -264,14 +225,19 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 		node->source_id = obtain_source(node->relid);
 		insert_node(shape_id, node);
 	}
+	/* there are some if the shape was compiled before */
+	delete_shape_sources(shape_id);
+	foreach(lc, tide_shape_relids(&shape))
+		insert_shape_source(shape_id, obtain_source(lfirst_oid(lc)));
 	tide_spi_end(&frame);
 }
 
 void
 tide_catalog_set_source_live(const TideSource *source)
 {
-	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID};
-	char		nulls[lengthof(types) + 1] = "       ";
+	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID,
+	TEXTOID};
+	char		nulls[lengthof(types) + 1] = "        ";
 	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
 	Datum		values[lengthof(types)];
 	TideSpiFrame frame;
@@ -284,7 +250,7 @@ tide_catalog_set_source_live(const TideSource *source)
 		names[i] = NameGetDatum(name);
 	}
 	values[0] = Int32GetDatum(source->source_id);
-	values[1] = attnums_datum(source->columns, source->ncolumns);
+	values[1] = tide_attnums_datum(source->columns, source->ncolumns);
 	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
 	values[3] = oids_datum(source->column_types, source->ncolumns);
@@ -293,11 +259,12 @@ tide_catalog_set_source_live(const TideSource *source)
 		nulls[6] = 'n';
 	values[4] = CStringGetTextDatum(source->snapshot);
 	values[5] = LSNGetDatum(source->snapshot_lsn);
+	values[7] = CStringGetTextDatum(source->table_name);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&set_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'live', attnums = $2,"
 				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6,"
-				 " leaves = $7 WHERE source_id = $1",
+				 " leaves = $7, table_name = $8 WHERE source_id = $1",
 				 lengthof(types), types, values, nulls, false, 0);
 	tide_spi_end(&frame);
 }
@@ -313,6 +280,11 @@ tide_catalog_set_source_broken(int source_id)
 	tide_spi_run(&break_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'broken'"
 				 " WHERE source_id = $1 AND state = 'live'",
+				 1, types, values, NULL, false, 0);
+	tide_spi_run(&hold_shapes_plan,
+				 "UPDATE tide_internal.shapes s SET state = 'building'"
+				 " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
+				 " AND s.shape_id = n.shape_id AND s.state = 'live'",
 				 1, types, values, NULL, false, 0);
 	tide_spi_end(&frame);
 }
@@ -407,6 +379,7 @@ tide_catalog_delete_shape(int shape_id)
 	tide_spi_run(&delete_nodes_plan,
 				 "DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
 				 1, types, values, NULL, false, 0);
+	delete_shape_sources(shape_id);
 	tide_spi_run(&delete_shape_plan,
 				 "DELETE FROM tide_internal.shapes WHERE shape_id = $1",
 				 1, types, values, NULL, false, 0);

@@ -27,6 +27,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -174,6 +175,34 @@ unused_param(Jsonb *params, const bool *used)
 	return NULL;
 }
 
+/* what more than the row, or other than its own buckets, decides about */
+static void
+check_streamable(const TideShape *shape)
+{
+	const TideShapeNode *root;
+	ListCell   *cell;
+
+	if (shape->nodes == NIL)
+		return;
+	root = linitial(shape->nodes);
+	foreach(cell, shape->nodes)
+	{
+		if (((TideShapeNode *) lfirst(cell))->parent_id >= 0)
+			report_not_streamable(shape->name, "It has rows of several tables.");
+	}
+	if (list_length(shape->nodes) > 1)
+		report_not_streamable(shape->name, "Its parameters are in branches of an OR.");
+	if (!tide_shape_is_plain(shape) || root->lookups != NIL)
+		report_not_streamable(shape->name, "Other rows decide about its rows: it has a subquery or a limit.");
+	if (root->windows != NIL)
+		report_not_streamable(shape->name, "Its rows depend on the time.");
+	foreach(cell, root->key_parts)
+	{
+		if (((TideKeyPart *) lfirst(cell))->is_set)
+			report_not_streamable(shape->name, "A row of it is in the buckets of several parameter values.");
+	}
+}
+
 static void
 bind_shape(TideBoundShape *bound, TideShape *shape, const TideDecodeOptions *options,
 		   bool *used)
@@ -182,8 +211,11 @@ bind_shape(TideBoundShape *bound, TideShape *shape, const TideDecodeOptions *opt
 	List	   *keys;
 	ListCell   *cell;
 
-	if (list_length(shape->nodes) > 1)
-		report_not_streamable(shape->name, "It has rows of several tables.");
+	check_streamable(shape);
+	if (shape->nodes != NIL &&
+		get_rel_relkind(((TideShapeNode *) linitial(shape->nodes))->relid) ==
+		RELKIND_PARTITIONED_TABLE)
+		report_not_streamable(shape->name, "Its table is partitioned.");
 	if (params != NULL && shape->nodes != NIL)
 		params = params_of_shape(params, linitial(shape->nodes), used);
 

@@ -396,14 +396,13 @@ tide_ingest_round(int64 max_changes)
 	return changes;
 }
 
-/* whether a shape is still to be built, or its table to be compared; *op_id: that of the checkpoint in the same snapshot */
+/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
 static bool
 is_building(int64 *op_id)
 {
 	TideCheckpoint checkpoint;
 	bool		building;
 	TideSpiFrame frame;
-	ListCell   *lc;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_checkpoint_read(&checkpoint);
@@ -413,8 +412,6 @@ is_building(int64 *op_id)
 				 NULL, true, 1);
 	building = SPI_processed > 0;
 	tide_spi_end(&frame);
-	foreach(lc, tide_catalog_sources())
-		building |= tide_source_is_held(lfirst(lc), checkpoint.lsn);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
 	return building;

@@ -42,10 +42,14 @@ typedef struct TideWatch
 	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
 	TideSeen	copy_seen;
 
+	List	   *evals;			/* of TideNodeEval: direct nodes on it, each in a group */
 	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
-	bool	   *used;			/* by column position: some joined node depends on it; or NULL */
+	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
+	bool	   *used;			/* by column position: some shape shows or uses it */
+	bool		uses_all;		/* some shape shows columns to come as well */
+	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
 } TideWatch;
 
 typedef struct TideIngest
@@ -76,6 +80,8 @@ typedef struct TideIngest
 	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
 	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
+	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */

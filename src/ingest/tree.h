@@ -129,7 +129,7 @@ extern void tide_tree_count(TideTreeCounts *counts, TideBucket *bucket, int64 co
 
 /*
  * Change one row's memberships in the node's buckets: to the counts given (absolute), or by them. Writes the
- * shadow row and the change log, and notes the versions for the node's children. Between
+ * shadow row and the change log, and notes the versions for the node's children; *tid is where the row is then. Between
  * tide_node_eval_begin() and end(), with the watch's shadow open.
  */
 extern void tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,

@@ -24,6 +24,7 @@ typedef struct RowWrite
 {
 	TideIngest *in;
 	TideJoined *joined;
+	ItemPointer tid;			/* set to where it is then */
 	TupleTableSlot *slot;
 	TideMember *members;		/* those to be */
 	int			n;
@@ -78,7 +79,7 @@ tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWatch *watch,
 
 	for (int i = 0; i < desc->natts; i++)
 	{
-		bool		used = i < TIDE_SHADOW_FIXED || watch->used[i - TIDE_SHADOW_FIXED];
+		bool		used = i < TIDE_SHADOW_FIXED || watch->joins[i - TIDE_SHADOW_FIXED];
 
 		kept_nulls[i] = nulls[i] || !used;
 		kept[i] = values[i];
@@ -277,6 +278,7 @@ store_row(RowWrite *w)
 							  new->tts_values, new->tts_isnull);
 	}
 	tide_shadow_update(shadow, &w->slot->tts_tid, new);
+	*w->tid = new->tts_tid;
 	for (int i = 0; i < w->nentries; i++)
 		w->entries[i].tid = new->tts_tid;
 	tide_log_append(shadow, w->entries, w->nentries, 0);
@@ -287,7 +289,7 @@ void
 tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 				const TideTreeCounts *counts, bool absolute)
 {
-	RowWrite	w = {.in = in, .joined = joined};
+	RowWrite	w = {.in = in, .joined = joined, .tid = tid};
 
 	w.slot = tide_tree_fetch(joined, tid);
 	read_members(&w, counts->n);

@@ -13,6 +13,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
@@ -21,7 +22,6 @@
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
-static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
 static void note_seen(TideSeen *seen, Snapshot snapshot);
 static void add_nodes(TideIngest *in, TideShape *shape);
@@ -31,6 +31,8 @@ tide_ingest_reload(TideIngest *in)
 {
 	MemoryContext old;
 	HASHCTL		ctl = {0};
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
 	ListCell   *lc;
 
 	InvalidateSystemCaches();
@@ -58,11 +60,12 @@ tide_ingest_reload(TideIngest *in)
 		if (source->live)
 			add_watch(in, source)->is_broken =
 				list_member_int(in->broken, source->source_id);
-		if (source->live && source->snapshot_lsn > in->checkpoint.lsn)
-			add_copied(in, 0, 0, source->snapshot_lsn);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+		tide_altered_note_use(watch);
 	in->needs_reload = false;
 	MemoryContextSwitchTo(old);
 }
@@ -74,17 +77,6 @@ tide_ingest_break(TideIngest *in, int source_id)
 
 	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
-}
-
-static void
-add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn)
-{
-	TideCopied *copied = palloc(sizeof(TideCopied));
-
-	copied->shape_id = shape_id;
-	copied->built_op_id = built_op_id;
-	copied->lsn = lsn;
-	in->copied = lappend(in->copied, copied);
 }
 
 static TideWatch *
@@ -160,6 +152,7 @@ tide_watch_of_source(TideIngest *in, int source_id)
 void
 tide_watch_add_eval(TideIngest *in, TideWatch *watch, TideNodeEval *eval)
 {
+	watch->evals = lappend(watch->evals, eval);
 	if (watch->groups == NULL)
 		watch->groups = tide_groups_create(in->watch_context, watch->shadow);
 	tide_groups_add(watch->groups, eval,
@@ -211,12 +204,20 @@ add_nodes(TideIngest *in, TideShape *shape)
 
 		if (watch == NULL || watch->shadow->source->source_id != node->source_id)
 			continue;			/* broken: about to be rebuilt */
+		watch->evals = lappend(watch->evals,
+							   tide_node_eval_create(in->watch_context, shape, node,
+													 watch->shadow));
+		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
 		tide_watch_add_eval(in, watch, tide_node_eval_create(in->watch_context, shape, node,
 															 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING)
 		{
-			add_copied(in, shape->shape_id, shape->built_op_id,
-					   watch->shadow->source->snapshot_lsn);
+			TideCopied *copied = palloc(sizeof(TideCopied));
+
+			copied->shape_id = shape->shape_id;
+			copied->built_op_id = shape->built_op_id;
+			copied->lsn = watch->shadow->source->snapshot_lsn;
+			in->copied = lappend(in->copied, copied);
 		}
 	}
 }

@@ -3,7 +3,7 @@
  *	  A bucket's changes as JSON.
  *
  * What does not change from row to row is made once: the text before the op_id
- * per bucket, the row writers per shape. Values are written from the shadow row's
+ * per bucket, the row writers per node. Values are written from the shadow row's
  * buffer; detoasted ones live in row_context, which is reset every ROWS_PER_RESET
  * rows.
  */
@@ -33,18 +33,6 @@ struct TideChangeWriter
 	StringInfoData put_start;	/* {"bucket":7,…,"op":"put","op_id": */
 	StringInfoData remove_start;
 };
-
-char *
-tide_change_table_name(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table with OID %u does not exist", relid)));
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
-}
 
 /* name of the source's column, as of the copy */
 static const char *
@@ -93,21 +81,20 @@ left_key_writer(TideChangeWriter *writer, const TideSource *source)
 }
 
 TideChangeWriter *
-tide_change_writer_create(const TideShape *shape, const TideSource *source,
+tide_change_writer_create(const TideShapeNode *node, const TideSource *source,
 						  Snapshot snapshot)
 {
 	TideChangeWriter *writer = palloc0(sizeof(TideChangeWriter));
-	const TideShapeNode *root = linitial(shape->nodes);
 	StringInfoData table;
 
 	initStringInfo(&table);
-	tide_json_cstring(&table, tide_change_table_name(root->relid));
+	tide_json_cstring(&table, source->table_name);
 	appendStringInfoChar(&table, '\0');	/* the JSON writers add none */
 	writer->table = table.data;
 	writer->reader = tide_log_reader_open(source, snapshot);
 	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "tide pull row",
 												ALLOCSET_DEFAULT_SIZES);
-	writer->row = shadow_writer(writer, source, root->columns, root->ncolumns);
+	writer->row = shadow_writer(writer, source, node->columns, node->ncolumns);
 	writer->key = shadow_writer(writer, source, source->keys, source->nkeys);
 	writer->left_key = left_key_writer(writer, source);
 	initStringInfo(&writer->put_start);

@@ -13,8 +13,8 @@
 
 typedef struct TideChangeWriter TideChangeWriter;
 
-/* for all buckets of one shape; reads under snapshot; in the current context */
-extern TideChangeWriter *tide_change_writer_create(const TideShape *shape,
+/* for all buckets of one node; reads under snapshot; in the current context */
+extern TideChangeWriter *tide_change_writer_create(const TideShapeNode *node,
 												   const TideSource *source,
 												   Snapshot snapshot);
 extern void tide_change_writer_close(TideChangeWriter *writer);
@@ -43,8 +43,5 @@ extern void tide_change_writer_row(TideChangeWriter *writer, StringInfo out,
 /* number of entries after after_op_id, at most limit */
 extern int64 tide_change_writer_count(TideChangeWriter *writer, int64 bucket_id,
 									  int64 after_op_id, int64 limit);
-
-/* "schema.table" as changes call it, unquoted; ERROR if the table is gone */
-extern char *tide_change_table_name(Oid relid);
 
 #endif							/* TIDE_CHANGE_WRITER_H */

@@ -7,7 +7,7 @@
 #include "utils/hsearch.h"
 
 #include "pull/entitled.h"
-#include "shape/bucket_key.h"
+#include "pull/node_keys.h"
 #include "util/errors.h"
 #include "util/guc.h"
 
@@ -21,9 +21,8 @@ typedef struct Resolver
 {
 	TideEntitled *result;
 	Jsonb	   *claims;
-	TideBucketReader *reader;
+	TideKeyResolver keys;
 	HTAB	   *seen;			/* of BucketEntry */
-	int			nkeys;			/* looked up so far */
 } Resolver;
 
 /* what is being resolved, for error messages */
@@ -57,6 +56,7 @@ static TideServedShape *
 find_shape(const char *name)
 {
 	TideServedShape *served = palloc0(sizeof(TideServedShape));
+	ListCell   *lc;
 
 	served->shape = tide_catalog_shape_by_name(name);
 	if (served->shape == NULL)
@@ -69,13 +69,16 @@ find_shape(const char *name)
 				 errmsg("shape \"%s\" is not available", name),
 				 errhint("Its owner finds the reason in view tide.shapes.")));
 	served->live = served->shape->state == TIDE_SHAPE_LIVE && served->shape->nodes != NIL;
+	served->nodes = palloc0(sizeof(TideServedNode) * (list_length(served->shape->nodes) + 1));
+	foreach(lc, served->shape->nodes)
+		served->nodes[foreach_current_index(lc)].node = lfirst(lc);
 	return served;
 }
 
 /* the served bucket of a bucket row, made at its first sight */
 static TideServedBucket *
-serve_bucket(Resolver *resolver, TideServedShape *shape, const TideBucketInfo *info,
-			 bool *is_new)
+serve_bucket(Resolver *resolver, TideServedShape *shape, TideServedNode *node,
+			 const TideBucketInfo *info, bool *is_new)
 {
 	bool		found;
 	BucketEntry *entry = hash_search(resolver->seen, &info->bucket_id, HASH_ENTER, &found);
@@ -86,6 +89,7 @@ serve_bucket(Resolver *resolver, TideServedShape *shape, const TideBucketInfo *i
 		entry->bucket = palloc0(sizeof(TideServedBucket));
 		entry->bucket->info = *info;
 		entry->bucket->shape = shape;
+		entry->bucket->node = node;
 		resolver->result->buckets = lappend(resolver->result->buckets, entry->bucket);
 	}
 	return entry->bucket;
@@ -103,49 +107,61 @@ add_asked(Resolver *resolver, TideServedShape *shape, Jsonb *params,
 	resolver->result->asked = lappend(resolver->result->asked, asked);
 }
 
-static void
-count_keys(Resolver *resolver, int n)
+/* the buckets of one node; whether there are any */
+static bool
+add_buckets(Resolver *resolver, TideServedShape *shape, TideServedNode *node,
+			const TideNodeKeys *keys, Jsonb *params)
 {
-	resolver->nkeys += n;
-	if (resolver->nkeys > tide_max_buckets_per_pull)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("request asks for more than %d buckets",
-						tide_max_buckets_per_pull),
-				 errhint("Ask for less at once, or raise setting \"tide.max_buckets_per_pull\".")));
+	bool		exist = false;
+
+	for (int i = 0; i < keys->n; i++)
+	{
+		TideServedBucket *bucket;
+		bool		is_new;
+
+		if (keys->buckets[i].info.bucket_id == 0)
+			continue;
+		exist = true;
+		bucket = serve_bucket(resolver, shape, node, &keys->buckets[i].info, &is_new);
+		if (is_new)
+			add_asked(resolver, shape, params, bucket);
+	}
+	return exist;
+}
+
+/* while a shape is built, its lookups' tables may not be there yet */
+static bool
+is_resolvable(const TideServedShape *shape)
+{
+	return shape->live ||
+		(tide_shape_is_plain(shape->shape) &&
+		 ((const TideShapeNode *) linitial(shape->shape->nodes))->lookups == NIL);
 }
 
 /* one element of a shape's parameters */
 static void
 resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 {
-	List	   *keys = NIL;
-	bool		exists = false;
+	TideShapeRequest request = {shape->shape, params, resolver->claims};
+	int			nkeys = resolver->keys.nkeys;
+	bool		exist = false;
 	ListCell   *lc;
 
-	if (shape->shape->nodes != NIL)
-		keys = tide_bucket_keys_resolve(shape->shape, params, resolver->claims);
-	count_keys(resolver, Max(list_length(keys), 1));
-	foreach(lc, shape->live ? keys : NIL)
-	{
-		TideBucketInfo info;
-		TideServedBucket *bucket;
-		bool		is_new;
-
-		if (!tide_bucket_reader_by_key(resolver->reader, shape->shape->shape_id, 0,
-									   PointerGetDatum(lfirst(lc)), &info))
-			continue;
-		exists = true;
-		bucket = serve_bucket(resolver, shape, &info, &is_new);
-		if (is_new)
-			add_asked(resolver, shape, params, bucket);
-	}
-	if (!exists)
+	if (!is_resolvable(shape))
+		tide_node_keys_check(&resolver->keys, &request);
+	else
+		foreach(lc, tide_node_keys_resolve(&resolver->keys, &request))
+			exist |= add_buckets(resolver, shape, &shape->nodes[foreach_current_index(lc)],
+								 lfirst(lc), params);
+	if (resolver->keys.nkeys == nkeys)
+		tide_node_keys_count(&resolver->keys, 1);
+	if (!exist)
 		add_asked(resolver, shape, params, NULL);
 }
 
 TideEntitled *
-tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims, Snapshot snapshot)
+tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims, TimestampTz now,
+					  Snapshot snapshot)
 {
 	Resolver	resolver = {0};
 	ListCell   *lc;
@@ -153,7 +169,9 @@ tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims, Snapshot sn
 	resolver.result = palloc0(sizeof(TideEntitled));
 	resolver.result->all_live = true;
 	resolver.claims = claims;
-	resolver.reader = tide_bucket_reader_open(snapshot);
+	resolver.keys.reader = tide_bucket_reader_open(snapshot);
+	resolver.keys.now = now;
+	resolver.keys.max_keys = tide_max_buckets_per_pull;
 	resolver.seen = create_seen();
 	foreach(lc, request->shapes)
 	{
@@ -173,6 +191,7 @@ tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims, Snapshot sn
 		}
 		error_context_stack = context.previous;
 	}
-	tide_bucket_reader_close(resolver.reader);
+	tide_bucket_reader_close(resolver.keys.reader);
+	resolver.result->sources = resolver.keys.sources;
 	return resolver.result;
 }

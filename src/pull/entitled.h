@@ -17,19 +17,26 @@
 
 struct TideChangeWriter;
 
+typedef struct TideServedNode
+{
+	const TideShapeNode *node;
+	struct TideChangeWriter *writer;	/* made when first needed */
+} TideServedNode;
+
 /* a shape the request names */
 typedef struct TideServedShape
 {
 	TideShape  *shape;
 	bool		live;
 	bool		held;			/* its tables are being compared: later */
-	struct TideChangeWriter *writer;	/* made when first needed */
+	TideServedNode *nodes;		/* as in shape->nodes */
 } TideServedShape;
 
 typedef struct TideServedBucket
 {
 	TideBucketInfo info;
 	TideServedShape *shape;
+	TideServedNode *node;
 	TidePosition position;		/* of the client in it */
 	bool		has_position;	/* client has some of it, or is at its end */
 } TideServedBucket;
@@ -47,14 +54,15 @@ typedef struct TideEntitled
 	List	   *shapes;			/* of TideServedShape */
 	List	   *asked;			/* of TideAskedBucket */
 	List	   *buckets;		/* of TideServedBucket, each once */
+	List	   *sources;		/* of TideSource, if they were needed */
 	bool		all_live;
 } TideEntitled;
 
 /*
- * ERROR 42704 unknown shape, 55000 failed shape, 22023 parameters, 54000 too many
- * buckets. Result in the current context.
+ * As of a checkpoint's time and the snapshot, which is the active one. ERROR 42704 unknown shape, 55000
+ * failed shape, 22023 parameters, 54000 too many buckets. Result in the current context.
  */
 extern TideEntitled *tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims,
-										   Snapshot snapshot);
+										   TimestampTz now, Snapshot snapshot);
 
 #endif							/* TIDE_ENTITLED_H */

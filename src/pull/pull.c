@@ -37,7 +37,6 @@ typedef struct Pull
 	TideState	state;
 	TideCookie *cookie;
 	TideEntitled *entitled;
-	List	   *sources;		/* of TideSource */
 	bool		lagging;		/* the client has been at a newer checkpoint */
 	bool		at_checkpoint;	/* all buckets served are */
 	int64		remaining;
@@ -67,7 +66,8 @@ tide_pull(Jsonb *request)
 	tide_checkpoint_read(&pull.checkpoint);
 	tide_state_read(&pull.state);
 	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch);
-	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.snapshot);
+	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.checkpoint.at,
+										  pull.snapshot);
 	initStringInfo(&pull.changes);
 
 	pull.lagging = is_ahead(&pull);
@@ -172,25 +172,39 @@ compare_buckets(const ListCell *a, const ListCell *b)
 	return (x->info.bucket_id > y->info.bucket_id) - (x->info.bucket_id < y->info.bucket_id);
 }
 
-/* shapes with a table that is not of one moment with the checkpoint */
+/* whether a table the shape depends on is not of one moment with the checkpoint */
+static bool
+is_held(const Pull *pull, const TideShape *shape)
+{
+	List	   *relids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pull->entitled->sources)
+	{
+		const TideSource *source = lfirst(lc);
+
+		if (!tide_source_is_held(source, pull->checkpoint.lsn))
+			continue;
+		if (relids == NIL)
+			relids = tide_shape_relids(shape);
+		if (list_member_oid(relids, source->relid))
+			return true;
+	}
+	return false;
+}
+
 static void
 hold_shapes(Pull *pull)
 {
 	ListCell   *lc;
 
-	pull->sources = tide_catalog_sources();
+	if (pull->entitled->sources == NIL)
+		pull->entitled->sources = tide_catalog_sources();
 	foreach(lc, pull->entitled->shapes)
 	{
 		TideServedShape *served = lfirst(lc);
-		ListCell   *node;
-		ListCell   *source;
 
-		foreach(node, served->shape->nodes)
-			foreach(source, pull->sources)
-				if (((TideSource *) lfirst(source))->source_id ==
-					((TideShapeNode *) lfirst(node))->source_id)
-					served->held |= served->live &&
-						tide_source_is_held(lfirst(source), pull->checkpoint.lsn);
+		served->held = served->live && is_held(pull, served->shape);
 		if (served->held)
 			pull->at_checkpoint = false;
 	}
@@ -213,32 +227,33 @@ is_pending(const TideServedBucket *bucket)
 }
 
 static TideChangeWriter *
-shape_writer(Pull *pull, TideServedShape *shape)
+bucket_writer(Pull *pull, TideServedBucket *bucket)
 {
-	const TideShapeNode *root = linitial(shape->shape->nodes);
+	TideServedNode *node = bucket->node;
 	ListCell   *lc;
 
-	if (shape->writer != NULL)
-		return shape->writer;
-	foreach(lc, pull->sources)
+	if (node->writer != NULL)
+		return node->writer;
+	foreach(lc, pull->entitled->sources)
 	{
 		const TideSource *source = lfirst(lc);
 
-		if (source->source_id == root->source_id && source->live)
-			shape->writer = tide_change_writer_create(shape->shape, source, pull->snapshot);
+		if (source->source_id == node->node->source_id && source->live)
+			node->writer = tide_change_writer_create(node->node, source, pull->snapshot);
 	}
-	if (shape->writer == NULL)
+	if (node->writer == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("shape \"%s\" has no shadow table", shape->shape->name)));
-	return shape->writer;
+				 errmsg("shape \"%s\" has no shadow table",
+						bucket->shape->shape->name)));
+	return node->writer;
 }
 
 /* changes of one bucket until its end, or until the page is full */
 static void
 serve_bucket(Pull *pull, TideServedBucket *bucket)
 {
-	TideChangeWriter *writer = shape_writer(pull, bucket->shape);
+	TideChangeWriter *writer = bucket_writer(pull, bucket);
 	TidePosition *position = &bucket->position;
 	int64		leaves_after = position->first_sync ? position->init : 0;
 	TideLogItem item;
@@ -271,7 +286,7 @@ bucket_remaining(Pull *pull, TideServedBucket *bucket, int64 *budget)
 		return Max(bucket->info.row_count - position->sent, 0);
 	if (*budget == 0)
 		return 1;
-	counted = tide_change_writer_count(shape_writer(pull, bucket->shape),
+	counted = tide_change_writer_count(bucket_writer(pull, bucket),
 									   position->bucket_id, position->cursor, *budget);
 	*budget -= counted;
 	return *budget > 0 ? counted : bucket->info.last_op_id - position->cursor;
@@ -290,9 +305,11 @@ serve_buckets(Pull *pull)
 	{
 		TideServedBucket *bucket = lfirst(lc);
 
-		if (bucket->shape->held)
+		if (!bucket->shape->live || bucket->shape->held)
 		{
-			pull->remaining++;
+			/* what the client has of it waits where it is */
+			pull->at_checkpoint &= !bucket->has_position && !bucket->shape->held;
+			pull->remaining += bucket->shape->held;
 			continue;
 		}
 		if (is_pending(bucket) && !page_is_full(pull))
@@ -311,8 +328,9 @@ serve_buckets(Pull *pull)
 	{
 		TideServedShape *shape = lfirst(lc);
 
-		if (shape->writer != NULL)
-			tide_change_writer_close(shape->writer);
+		for (int i = 0; i < list_length(shape->shape->nodes); i++)
+			if (shape->nodes[i].writer != NULL)
+				tide_change_writer_close(shape->nodes[i].writer);
 	}
 }
 
@@ -361,6 +379,11 @@ write_bucket(StringInfo out, const TideAskedBucket *asked, bool complete)
 		appendStringInfo(out, "{\"bucket\":" INT64_FORMAT, bucket->info.bucket_id);
 	appendStringInfoString(out, ",\"shape\":");
 	tide_json_cstring(out, asked->shape->shape->name);
+	if (bucket != NULL && bucket->node->node->path[0] != '\0')
+	{
+		appendStringInfoString(out, ",\"path\":");
+		tide_json_cstring(out, bucket->node->node->path);
+	}
 	appendStringInfoString(out, ",\"params\":");
 	(void) JsonbToCString(out, &asked->params->root, -1);
 	if (complete)

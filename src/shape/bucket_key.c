@@ -18,7 +18,6 @@
 #include "utils/typcache.h"
 
 #include "shape/bucket_key.h"
-#include "util/errors.h"
 #include "util/spi.h"
 
 /* more combinations of IN lists than this in one request are a mistake, or an attack */
@@ -101,213 +100,58 @@ tide_key_codec_text(TideKeyCodec *codec, Datum value)
 	return text;
 }
 
-/* turns request values of one key part to canonical text */
-typedef struct PartReader
-{
-	const TideShape *shape;
-	TideKeyPart *part;
-	TideKeyCodec *codec;
-	FmgrInfo	input;
-	Oid			io_param;
-	List	   *texts;			/* of char * */
-} PartReader;
-
-/* the value a request gives for one arg, for error messages */
-typedef struct ValueContext
-{
-	const TideShape *shape;
-	const TideKeyArg *arg;
-} ValueContext;
-
-/*
- * A value an input function does not accept is the request's error. What a claim
- * holds is not told.
- */
-static void
-value_error_callback(void *context)
-{
-	ValueContext *value = context;
-
-	if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-		return;					/* a cancelled query, say */
-	errcode(TIDE_ERRCODE_BAD_REQUEST);
-	if (value->arg->is_claim)
-		errmsg("claim \"%s\" does not have the type shape \"%s\" needs",
-			   value->arg->name, value->shape->name);
-	else
-		errcontext("parameter \"%s\" of shape \"%s\"", value->arg->name,
-				   value->shape->name);
-}
-
-static void
-refuse_value(PartReader *reader, const TideKeyArg *arg, const char *wanted)
-{
-	ereport(ERROR,
-			(errcode(TIDE_ERRCODE_BAD_REQUEST),
-			 errmsg("%s \"%s\" of shape \"%s\" must be %s",
-					arg->is_claim ? "claim" : "parameter", arg->name,
-					reader->shape->name, wanted)));
-}
-
-/* a JSON scalar; null gives no value, as nothing equals null */
-static void
-add_scalar(PartReader *reader, const TideKeyArg *arg, JsonbValue *json)
-{
-	ValueContext context = {reader->shape, arg};
-	ErrorContextCallback callback;
-	char	   *text = NULL;
-	Datum		value;
-
-	switch (json->type)
-	{
-		case jbvNull:
-			return;
-		case jbvString:
-			text = pnstrdup(json->val.string.val, json->val.string.len);
-			break;
-		case jbvNumeric:
-			text = DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(json->val.numeric)));
-			break;
-		case jbvBool:
-			text = pstrdup(json->val.boolean ? "true" : "false");
-			break;
-		default:
-			refuse_value(reader, arg, "a string, a number or a boolean");
-	}
-
-	callback.callback = value_error_callback;
-	callback.arg = &context;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	value = InputFunctionCall(&reader->input, text, reader->io_param, -1);
-	error_context_stack = callback.previous;
-	reader->texts = lappend(reader->texts,
-							tide_key_codec_text(reader->codec, value));
-}
-
-static void
-add_arg(PartReader *reader, const TideKeyArg *arg, Jsonb *params, Jsonb *claims)
-{
-	Jsonb	   *source = arg->is_claim ? claims : params;
-	JsonbValue	buffer;
-	JsonbValue *json = NULL;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-
-	if (arg->name == NULL)
-	{
-		reader->texts = lappend(reader->texts, arg->constant);
-		return;
-	}
-	if (source != NULL && JB_ROOT_IS_OBJECT(source))
-		json = getKeyJsonValueFromContainer(&source->root, arg->name,
-											strlen(arg->name), &buffer);
-	if (json == NULL && arg->is_claim)
-		return;
-	if (json == NULL)
-		ereport(ERROR,
-				(errcode(TIDE_ERRCODE_BAD_REQUEST),
-				 errmsg("parameter \"%s\" of shape \"%s\" is missing",
-						arg->name, reader->shape->name)));
-	if (json->type == jbvNull)
-		return;
-	if (!arg->is_array)
-	{
-		add_scalar(reader, arg, json);
-		return;
-	}
-	if (json->type != jbvBinary || !JsonContainerIsArray(json->val.binary.data))
-		refuse_value(reader, arg, "an array");
-	it = JsonbIteratorInit(json->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &buffer, true)) != WJB_DONE)
-	{
-		if (token == WJB_ELEM)
-			add_scalar(reader, arg, &buffer);
-	}
-}
-
 static int
 compare_texts(const ListCell *a, const ListCell *b)
 {
 	return strcmp(lfirst(a), lfirst(b));
 }
 
-/* the values a request gives for one key part: list of char *, sorted, without doubles */
+/* the texts of the values one arg gives, added to texts; null gives none, as nothing equals it */
 static List *
-resolve_part(const TideShape *shape, TideKeyPart *part, Jsonb *params, Jsonb *claims)
+add_arg(List *texts, TideValueReader *reader, TideKeyCodec *codec, const TideKeyArg *arg)
 {
-	PartReader	reader = {.shape = shape, .part = part};
-	List	   *texts = NIL;
-	Oid			input;
-	ListCell   *lc;
+	TideValueName name = {arg->is_claim, arg->name};
+	JsonbContainer *array;
+	JsonbValue	json;
 
-	getTypeInputInfo(part->type, &input, &reader.io_param);
-	fmgr_info(input, &reader.input);
-	reader.codec = tide_key_codec_create(CurrentMemoryContext, part->type);
-	foreach(lc, part->args)
-		add_arg(&reader, lfirst(lc), params, claims);
-
-	list_sort(reader.texts, compare_texts);
-	foreach(lc, reader.texts)
+	if (arg->name == NULL)
+		return lappend(texts, arg->constant);
+	if (!tide_request_value_find(reader->request, name, &json))
+		return texts;
+	if (!arg->is_array)
+		return lappend(texts, tide_key_codec_text(codec,
+												  tide_request_value_scalar(reader, name, &json)));
+	array = tide_request_value_array(reader->request, name, &json);
+	for (uint32 i = 0; i < JsonContainerSize(array); i++)
 	{
-		if (texts == NIL || strcmp(llast(texts), lfirst(lc)) != 0)
-			texts = lappend(texts, lfirst(lc));
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		if (element->type != jbvNull)
+			texts = lappend(texts, tide_key_codec_text(codec,
+													   tide_request_value_scalar(reader, name, element)));
 	}
 	return texts;
 }
 
-static bool
-shape_has_param(TideShapeNode *root, const char *name)
+List *
+tide_key_part_values(const TideShapeRequest *request, const TideKeyPart *part)
 {
+	TideKeyCodec *codec = tide_key_codec_create(CurrentMemoryContext, part->type);
+	TideValueReader reader;
+	List	   *texts = NIL;
+	List	   *result = NIL;
 	ListCell   *lc;
 
-	foreach(lc, root->key_parts)
+	tide_value_reader_init(&reader, request, part->type);
+	foreach(lc, part->args)
+		texts = add_arg(texts, &reader, codec, lfirst(lc));
+	list_sort(texts, compare_texts);
+	foreach(lc, texts)
 	{
-		TideKeyPart *part = lfirst(lc);
-		ListCell   *lc2;
-
-		foreach(lc2, part->args)
-		{
-			TideKeyArg *arg = lfirst(lc2);
-
-			if (arg->name != NULL && !arg->is_claim &&
-				strcmp(arg->name, name) == 0)
-				return true;
-		}
+		if (result == NIL || strcmp(llast(result), lfirst(lc)) != 0)
+			result = lappend(result, lfirst(lc));
 	}
-	return false;
-}
-
-static void
-check_params_known(const TideShape *shape, Jsonb *params)
-{
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	key;
-
-	if (params == NULL)
-		return;
-	if (!JB_ROOT_IS_OBJECT(params))
-		ereport(ERROR,
-				(errcode(TIDE_ERRCODE_BAD_REQUEST),
-				 errmsg("parameters of shape \"%s\" must be a JSON object",
-						shape->name)));
-	it = JsonbIteratorInit(&params->root);
-	(void) JsonbIteratorNext(&it, &key, false);
-	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
-	{
-		char	   *name;
-
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(key.val.string.val, key.val.string.len);
-		if (!shape_has_param(linitial(shape->nodes), name))
-			ereport(ERROR,
-					(errcode(TIDE_ERRCODE_BAD_REQUEST),
-					 errmsg("shape \"%s\" has no parameter \"%s\"",
-							shape->name, name)));
-	}
+	return result;
 }
 
 /*
@@ -351,6 +195,7 @@ combine(List **values, int nparts)
 List *
 tide_bucket_keys_resolve(const TideShape *shape, Jsonb *params, Jsonb *claims)
 {
+	TideShapeRequest request = {shape, params, claims};
 	TideShapeNode *root;
 	List	  **values;
 	List	   *result;
@@ -361,14 +206,17 @@ tide_bucket_keys_resolve(const TideShape *shape, Jsonb *params, Jsonb *claims)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("shape \"%s\" is not compiled", shape->name)));
-	check_params_known(shape, params);
-
 	root = linitial(shape->nodes);
+	if (root->lookups != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("buckets of shape \"%s\" are found by subqueries", shape->name)));
+	tide_request_check_params(&request);
+
 	values = palloc0(Max(list_length(root->key_parts), 1) * sizeof(List *));
 	nest_level = tide_settings_push();
 	foreach(lc, root->key_parts)
-		values[foreach_current_index(lc)] = resolve_part(shape, lfirst(lc),
-														 params, claims);
+		values[foreach_current_index(lc)] = tide_key_part_values(&request, lfirst(lc));
 	result = combine(values, list_length(root->key_parts));
 	tide_settings_pop(nest_level);
 	return result;

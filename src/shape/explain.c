@@ -7,7 +7,10 @@
 #include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
@@ -21,18 +24,142 @@
 
 static SPIPlanPtr count_plan = NULL;
 
-static void
-explain_columns(StringInfo out, const TideShapeNode *node)
+/* whether all tables of subqueries below still exist */
+static bool
+missing_table_walker(Node *node, void *context)
 {
-	appendStringInfoString(out, "  columns: ");
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, missing_table_walker, context);
+	foreach(lc, ((Query *) node)->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION && get_rel_name(rte->relid) == NULL)
+			return true;
+	}
+	return query_tree_walker((Query *) node, missing_table_walker, context, 0);
+}
+
+/* SQL as ruleutils.c breaks it, on one line */
+static char *
+one_line(char *sql)
+{
+	char	   *to = sql;
+
+	for (char *from = sql; *from != '\0'; from++)
+	{
+		if (*from == '\n')
+		{
+			from += strspn(from, " \n") - 1;
+			if (to > sql && to[-1] != ' ')
+				*to++ = ' ';
+		}
+		else
+			*to++ = *from;
+	}
+	*to = '\0';
+	return sql + strspn(sql, " ");
+}
+
+/* a node being shown */
+typedef struct Explain
+{
+	StringInfo	out;
+	const char *indent;
+	const TideShapeNode *node;
+	List	   *context;		/* to deparse expressions over the row */
+} Explain;
+
+/* "name: ", to be followed by what it is */
+static void
+begin_line(Explain *explain, const char *name)
+{
+	appendStringInfo(explain->out, "%s%s: ", explain->indent, name);
+}
+
+static char *
+table_text(Oid relid)
+{
+	char	   *table = get_rel_name(relid);
+
+	if (table == NULL)
+		return "(dropped)";
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), table);
+}
+
+/* the Param that stands for the checkpoint's time as people write it */
+static Node *
+show_now_mutator(Node *node, void *context)
+{
+	Param	   *param = (Param *) node;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && param->paramkind == PARAM_EXTERN && param->paramid == TIDE_PARAM_NOW)
+		return (Node *) makeFuncExpr(F_NOW, TIMESTAMPTZOID, NIL, InvalidOid, InvalidOid,
+									 COERCE_EXPLICIT_CALL);
+	if (IsA(node, Query))
+		return (Node *) query_tree_mutator((Query *) node, show_now_mutator, context, 0);
+	return expression_tree_mutator(node, show_now_mutator, context);
+}
+
+/* an expression over the node's row */
+static char *
+row_text(Explain *explain, Node *expr)
+{
+	if (missing_table_walker(expr, NULL))
+		return pstrdup("(a table of it was dropped)");
+	return deparse_expression(show_now_mutator(expr, NULL), explain->context, false, false);
+}
+
+/* columns of the parent's row, varno 1, one level up, where deparsing looks for them */
+static Node *
+join_vars_mutator(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = copyObject((Var *) node);
+
+		var->varlevelsup = var->varno == 1 ? 1 : 0;
+		var->varno = 1;
+		var->varnosyn = 1;
+		return (Node *) var;
+	}
+	return expression_tree_mutator(node, join_vars_mutator, context);
+}
+
+static void
+explain_join(Explain *explain, const TideShapeNode *parent)
+{
+	const TideShapeNode *node = explain->node;
+	List	   *context = list_concat(deparse_context_for(get_rel_name(node->relid), node->relid),
+									  deparse_context_for("parent", parent->relid));
+
+	begin_line(explain, "on");
+	appendStringInfo(explain->out, "%s\n",
+					 deparse_expression(join_vars_mutator(node->join_on, NULL), context, true, false));
+}
+
+static void
+explain_columns(Explain *explain)
+{
+	const TideShapeNode *node = explain->node;
+
+	begin_line(explain, "columns");
 	for (int i = 0; i < node->ncolumns; i++)
 	{
 		char	   *name = tide_column_name(node->relid, node->columns[i]);
 
-		appendStringInfo(out, "%s%s", i > 0 ? ", " : "",
+		appendStringInfo(explain->out, "%s%s", i > 0 ? ", " : "",
 						 name ? quote_identifier(name) : "(dropped)");
 	}
-	appendStringInfoChar(out, '\n');
+	appendStringInfoChar(explain->out, '\n');
 }
 
 static void
@@ -45,19 +172,47 @@ explain_arg(StringInfo out, const TideKeyArg *arg)
 						 quote_identifier(arg->name));
 }
 
-/* team_id (uuid) = claims.team; status (text) IN (params.a, 'b'); id (integer) = ANY (params.ids) */
-static void
-explain_key_part(StringInfo out, const TideKeyPart *part, List *context)
+/* number, from 1, of the lookup that gives values to a key part; 0 if there is none */
+static int
+lookup_of_part(const TideShapeNode *node, int part, bool *negated)
 {
+	ListCell   *lc;
+
+	foreach(lc, node->lookups)
+	{
+		TideKeyLookup *lookup = lfirst(lc);
+
+		*negated = lookup->negated;
+		if (part >= lookup->first_part && part < lookup->first_part + lookup->nparts)
+			return foreach_current_index(lc) + 1;
+	}
+	return 0;
+}
+
+/*
+ * team_id (uuid) = claims.team; status (text) IN (params.a, 'b'); id (integer) = ANY (params.ids);
+ * elements of tags (text) = ANY (params.tags); team_id (uuid) in lookup 1
+ */
+static void
+explain_key_part(Explain *explain, int number)
+{
+	StringInfo	out = explain->out;
+	const TideKeyPart *part = list_nth(explain->node->key_parts, number);
 	const TideKeyArg *first = part->args ? linitial(part->args) : NULL;
 	bool		is_any = first != NULL && first->is_array;
 	bool		is_list = list_length(part->args) != 1;
+	bool		negated = false;
+	int			lookup = lookup_of_part(explain->node, number, &negated);
 	ListCell   *lc;
 
-	appendStringInfo(out, "    %s (%s) %s",
-					 deparse_expression(part->expr, context, false, false),
-					 format_type_be(part->type),
-					 is_any ? "= ANY (" : is_list ? "IN (" : "= ");
+	appendStringInfo(out, "%s  %s%s (%s) ", explain->indent, part->is_set ? "elements of " : "",
+					 row_text(explain, part->expr), format_type_be(part->type));
+	if (lookup > 0)
+	{
+		appendStringInfo(out, "%sin lookup %d\n", negated ? "not " : "", lookup);
+		return;
+	}
+	appendStringInfoString(out, is_any ? "= ANY (" : is_list ? "IN (" : "= ");
 	foreach(lc, part->args)
 	{
 		if (foreach_current_index(lc) > 0)
@@ -68,31 +223,139 @@ explain_key_part(StringInfo out, const TideKeyPart *part, List *context)
 }
 
 static void
-explain_node(StringInfo out, const TideShapeNode *node)
+explain_key(Explain *explain)
 {
-	char	   *table = get_rel_name(node->relid);
-	List	   *context;
-	ListCell   *lc;
+	int			nparts = list_length(explain->node->key_parts);
 
-	if (table == NULL)
+	if (nparts == 0)
 	{
-		appendStringInfoString(out, "  table: (dropped)\n");
+		begin_line(explain, "bucket key");
+		appendStringInfoString(explain->out, explain->node->parent_id < 0 ?
+							   "none, one bucket for all\n" : "of its parent\n");
 		return;
 	}
-	context = deparse_context_for(table, node->relid);
-	appendStringInfo(out, "  table: %s\n",
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(node->relid)),
-												table));
-	explain_columns(out, node);
-	appendStringInfo(out, "  filter: %s\n", node->filter == NULL ? "none" :
-					 deparse_expression(node->filter, context, false, false));
-	if (node->key_parts == NIL)
-		appendStringInfoString(out, "  bucket key: none, one bucket for all\n");
-	else
-		appendStringInfoString(out, "  bucket key:\n");
-	foreach(lc, node->key_parts)
-		explain_key_part(out, lfirst(lc), context);
-	appendStringInfoString(out, "  strategy: evaluated per row by the ingest, no SQL generated\n");
+	appendStringInfo(explain->out, "%sbucket key:%s\n", explain->indent,
+					 explain->node->parent_id < 0 ? "" : " of its parent, and");
+	for (int i = 0; i < nparts; i++)
+		explain_key_part(explain, i);
+}
+
+static void
+explain_lookup(Explain *explain, const TideKeyLookup *lookup, int number)
+{
+	Query	   *query = castNode(Query, show_now_mutator((Node *) lookup->query, NULL));
+	ListCell   *lc;
+
+	begin_line(explain, psprintf("lookup %d", number));
+	if (missing_table_walker((Node *) lookup->query, NULL))
+	{
+		appendStringInfoString(explain->out, "(a table of it was dropped)\n");
+		return;
+	}
+	appendStringInfo(explain->out, "%s\n", one_line(pg_get_querydef(query, false)));
+	foreach(lc, lookup->refs)
+	{
+		TideLookupRef *ref = lfirst(lc);
+
+		appendStringInfo(explain->out, "%s  $%d: %s.%s (%s)\n", explain->indent,
+						 TIDE_PARAM_NOW + 1 + foreach_current_index(lc),
+						 ref->is_claim ? "claims" : "params", quote_identifier(ref->name),
+						 format_type_be(ref->type));
+	}
+}
+
+static void
+explain_order(Explain *explain)
+{
+	ListCell   *lc;
+
+	begin_line(explain, "limit");
+	appendStringInfo(explain->out, "the first " INT64_FORMAT " of each %s by ",
+					 explain->node->row_limit,
+					 explain->node->parent_id < 0 ? "bucket" : "parent row");
+	foreach(lc, explain->node->order_by)
+	{
+		TideSortKey *key = lfirst(lc);
+
+		appendStringInfo(explain->out, "%s%s%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 row_text(explain, key->expr), key->descending ? " DESC" : "",
+						 key->nulls_first == key->descending ? "" :
+						 key->nulls_first ? " NULLS FIRST" : " NULLS LAST");
+	}
+	appendStringInfoChar(explain->out, '\n');
+}
+
+static void
+explain_conditions(Explain *explain)
+{
+	const TideShapeNode *node = explain->node;
+	ListCell   *lc;
+
+	begin_line(explain, "filter");
+	appendStringInfo(explain->out, "%s\n", node->filter ? row_text(explain, node->filter) : "none");
+	foreach(lc, node->windows)
+	{
+		TideTimeWindow *window = lfirst(lc);
+
+		begin_line(explain, "time window");
+		appendStringInfo(explain->out, "%s passes %s\n", row_text(explain, window->expr),
+						 row_text(explain, window->bound));
+	}
+	if (node->subfilter != NULL)
+	{
+		begin_line(explain, "subfilter");
+		appendStringInfo(explain->out, "%s\n", one_line(row_text(explain, node->subfilter)));
+	}
+	explain_key(explain);
+	foreach(lc, node->lookups)
+		explain_lookup(explain, lfirst(lc), foreach_current_index(lc) + 1);
+	if (node->row_limit > 0)
+		explain_order(explain);
+}
+
+static void
+explain_indexes(Explain *explain, const TideShape *shape)
+{
+	List	   *indexes = tide_explain_indexes(shape, explain->node);
+	ListCell   *lc;
+
+	if (indexes == NIL)
+		return;
+	begin_line(explain, "indexes");
+	foreach(lc, indexes)
+		appendStringInfo(explain->out, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 (char *) lfirst(lc));
+	appendStringInfoChar(explain->out, '\n');
+}
+
+/* fields of a node, indented; shape->nodes has its parent */
+static void
+explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
+{
+	bool		is_only = list_length(shape->nodes) == 1;
+	const TideShapeNode *parent = node->parent_id < 0 ? NULL :
+		list_nth(shape->nodes, node->parent_id);
+	Explain		explain = {.out = out, .indent = is_only ? "  " : "    ", .node = node};
+
+	if (!is_only && parent == NULL)
+		appendStringInfo(out, "  node %d:\n", node->node_id);
+	else if (!is_only)
+		appendStringInfo(out, "  node %d: %s, below node %d\n", node->node_id, node->path,
+						 node->parent_id);
+	begin_line(&explain, "table");
+	appendStringInfo(out, "%s\n", table_text(node->relid));
+	if (get_rel_name(node->relid) == NULL)
+		return;
+	explain.context = deparse_context_for(get_rel_name(node->relid), node->relid);
+	if (parent != NULL && get_rel_name(parent->relid) != NULL)
+		explain_join(&explain, parent);
+	explain_columns(&explain);
+	explain_conditions(&explain);
+	explain_indexes(&explain, shape);
+	begin_line(&explain, "strategy");
+	appendStringInfoString(out, tide_node_is_direct(node) ?
+						   "direct, evaluated per row by the ingest, no SQL generated\n" :
+						   "joined, by SQL over the shadow tables at the end of a batch\n");
 }
 
 static void
@@ -126,7 +389,7 @@ tide_shape_explain(const TideShape *shape)
 	if (shape->nodes == NIL)
 		appendStringInfoString(&out, "  not compiled yet\n");
 	foreach(lc, shape->nodes)
-		explain_node(&out, lfirst(lc));
+		explain_node(&out, shape, lfirst(lc));
 	explain_counts(&out, shape);
 	tide_plan_explain(&out, shape);
 	tide_settings_pop(nest_level);

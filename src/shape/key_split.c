@@ -1,333 +1,234 @@
 /*
  * key_split.c
- *	  Takes a typed "where" apart into row filter and bucket key.
+ *	  Takes a typed "where" apart into what compiled nodes consist of.
  *
- *	  a conjunct				becomes
- *	  ----------------------	----------------------------------------------
- *	  without parameter			part of the filter
- *	  expr = p, p = expr		key part expr, args {p}
- *	  expr IN (p, q, 'const')	key part expr, args {p, q, 'const'}
- *	  expr = ANY (p)			key part expr, args {elements of p}
- *	  p, NOT p					key part true or false, args {p}
- *	  anything else with p		ERROR
+ * What becomes of each conjunct of a disjunct, by what it depends on:
  *
- * "=" is the default equality of the type, and both sides are of that type: only
- * then is "the row's text equals the request's text" what the condition says.
- * A constant on the row's side (claims.role = 'admin') makes a key part like any other.
+ *	  request	row		subquery	becomes
+ *	  -------	---		--------	-----------------------------------------
+ *	  no		any		no			filter; with now() also a time window
+ *	  no		any		yes			subfilter
+ *	  yes		yes		no			key part (key_part.c)
+ *	  yes		yes		EXISTS		key parts with a lookup (lookup.c)
+ *	  yes		no		any			lookup without part; an equality a key part
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "utils/builtins.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
-#include "shape/bucket_key.h"
+#include "shape/condition.h"
 #include "shape/key_split.h"
+#include "shape/lookup.h"
+#include "shape/time_window.h"
 
-#define KEY_HINT \
-	"Write such a condition as expression = parameter, expression IN (parameters) or expression = ANY (parameter), joined to the others by AND."
-
+/* now() in a subquery that the ingest evaluates: nothing tells when its rows' time comes */
 static bool
-find_param_walker(Node *node, void *context)
+refuse_now_walker(Node *node, void *context)
 {
+	TideExpr   *expr = context;
+	Node	   *now;
+
 	if (node == NULL)
 		return false;
-	if (IsA(node, Param))
-	{
-		*(Param **) context = (Param *) node;
-		return true;
-	}
-	return expression_tree_walker(node, find_param_walker, context);
-}
-
-/* the first Param in a tree, or NULL */
-static Param *
-first_param(Node *node)
-{
-	Param	   *param = NULL;
-
-	(void) find_param_walker(node, &param);
-	return param;
-}
-
-static void
-refuse_param(TideExpr *expr, Node *node, const char *reason, const char *hint)
-{
-	Param	   *param = first_param(node);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-			 errmsg("no bucket key can be made of the condition on %s",
-					tide_expr_param_name(expr, param)),
-			 errdetail("%s", reason),
-			 errhint("%s", hint),
-			 parser_errposition(expr->pstate, param->location)));
-}
-
-/*
- * The Param a value consists of, or NULL. A varchar seen as text is the same value, so
- * such a relabelling, of the value or of an array's elements, does not count.
- */
-static Param *
-bare_param(Node *node)
-{
-	for (;;)
-	{
-		if (IsA(node, Param))
-			return (Param *) node;
-		if (IsA(node, RelabelType) &&
-			((RelabelType *) node)->resulttype == TEXTOID &&
-			exprType((Node *) ((RelabelType *) node)->arg) == VARCHAROID)
-			node = (Node *) ((RelabelType *) node)->arg;
-		else if (IsA(node, ArrayCoerceExpr) &&
-				 ((ArrayCoerceExpr *) node)->resulttype == TEXTARRAYOID &&
-				 exprType((Node *) ((ArrayCoerceExpr *) node)->arg) == VARCHARARRAYOID)
-			node = (Node *) ((ArrayCoerceExpr *) node)->arg;
-		else
-			return NULL;
-	}
-}
-
-static TideKeyArg *
-arg_of_param(TideExpr *expr, Param *param, bool is_array)
-{
-	TideParamRef *ref = list_nth(expr->refs, param->paramid - 1);
-	TideKeyArg *arg = palloc0(sizeof(TideKeyArg));
-
-	arg->is_claim = ref->is_claim;
-	arg->is_array = is_array;
-	arg->name = pstrdup(ref->name);
-	return arg;
-}
-
-/* a key part for the row's side of a condition, without args yet */
-static TideKeyPart *
-key_part_of(TideExpr *expr, Node *row_side, Node *condition, Oid collation)
-{
-	TideKeyPart *part = palloc0(sizeof(TideKeyPart));
-	Oid			type = exprType(row_side);
-
-	if (first_param(row_side) != NULL)
-		refuse_param(expr, row_side,
-					 "Both sides of the comparison depend on parameters; nothing of the row is compared.",
-					 KEY_HINT);
-	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
-		refuse_param(expr, condition,
-					 "Under its collation equal texts can have different bytes.",
-					 "Compare under a deterministic collation, such as COLLATE \"C\".");
-	if (!tide_bucket_key_type_ok(type, collation))
-		refuse_param(expr, condition,
-					 psprintf("Equal values of type %s can have different texts.",
-							  format_type_be(type)),
-					 "Compare texts, or values of another type, made of it.");
-	part->expr = (Node *) expression_planner((Expr *) copyObject(row_side));
-	part->type = type;
-	part->typmod = exprTypmod(part->expr);
-	part->collation = exprCollation(part->expr);
-	return part;
-}
-
-/* refuse all but the default equality of one type */
-static void
-check_equality(TideExpr *expr, Node *condition, Oid operator, Oid type)
-{
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR);
-	Oid			left;
-	Oid			right;
-
-	if (entry->eq_opr == operator)
-		return;
-	op_input_types(operator, &left, &right);
-	if (left != right)
-		refuse_param(expr, condition,
-					 psprintf("It compares %s with %s.", format_type_be(left),
-							  format_type_be(right)),
-					 "Leave out the parameter's cast, or cast both sides to the same type.");
-	refuse_param(expr, condition,
-				 "Only equality, by the default operator of the type, makes a bucket key.",
-				 KEY_HINT);
-}
-
-/* expr = param, param = expr */
-static TideKeyPart *
-key_part_of_op(TideExpr *expr, OpExpr *op)
-{
-	Node	   *left = linitial(op->args);
-	Node	   *right = lsecond(op->args);
-	Node	   *row_side;
-	Param	   *param;
-	TideKeyPart *part;
-
-	param = bare_param(right);
-	row_side = left;
-	if (param == NULL)
-	{
-		param = bare_param(left);
-		row_side = right;
-	}
-	if (param == NULL)
-		refuse_param(expr, (Node *) op,
-					 "The parameter is only part of what is compared.", KEY_HINT);
-	check_equality(expr, (Node *) op, op->opno, exprType(row_side));
-	part = key_part_of(expr, row_side, (Node *) op, op->inputcollid);
-	part->args = list_make1(arg_of_param(expr, param, false));
-	return part;
-}
-
-/* one element of IN (...): a parameter, or a constant; NULL for a null constant */
-static TideKeyArg *
-arg_of_element(TideExpr *expr, Node *element, Oid type)
-{
-	Param	   *param = bare_param(element);
-	TideKeyArg *arg;
-	Node	   *value;
-
-	if (param != NULL)
-		return arg_of_param(expr, param, false);
-	if (first_param(element) != NULL)
-		refuse_param(expr, element,
-					 "The parameter is only part of what is compared.", KEY_HINT);
-
-	value = (Node *) expression_planner((Expr *) copyObject(element));
-	if (!IsA(value, Const))
+	if (IsA(node, SubLink) && (now = tide_first_now(((SubLink *) node)->subselect)) != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("columns cannot stand beside parameters in a list"),
-				 errhint("%s", KEY_HINT),
-				 parser_errposition(expr->pstate, exprLocation(element))));
-	if (((Const *) value)->constisnull)
-		return NULL;
-	arg = palloc0(sizeof(TideKeyArg));
-	arg->constant = tide_key_codec_text(tide_key_codec_create(CurrentMemoryContext, type),
-										((Const *) value)->constvalue);
-	return arg;
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("now() cannot be used in a subquery without params or claims"),
+				 errdetail("Rows would enter and leave the shape as other tables' rows grow old."),
+				 errhint("Compare a column of the shape's own table with now(), or include the other table."),
+				 parser_errposition(expr->pstate, exprLocation(now))));
+	return expression_tree_walker(node, refuse_now_walker, context);
 }
 
-/* expr IN (...), expr = ANY (ARRAY[...]), expr = ANY (param) */
-static TideKeyPart *
-key_part_of_array_op(TideExpr *expr, ScalarArrayOpExpr *op)
-{
-	Node	   *row_side = linitial(op->args);
-	Node	   *array = lsecond(op->args);
-	Param	   *param = bare_param(array);
-	TideKeyPart *part;
-	ListCell   *lc;
-
-	if (!op->useOr)
-		refuse_param(expr, (Node *) op,
-					 "It is about all or none of the values.", KEY_HINT);
-	if (first_param(array) == NULL && !contain_var_clause(array))
-		refuse_param(expr, row_side,
-					 "It is compared with several constants.",
-					 "Compare it with one constant by =, and make one shape for each.");
-	if (first_param(array) == NULL)
-		refuse_param(expr, row_side,
-					 "It is looked for in an array of the row, so that one row would have many keys.",
-					 "Keep the array's elements as rows of a table of their own.");
-	check_equality(expr, (Node *) op, op->opno, exprType(row_side));
-	part = key_part_of(expr, row_side, (Node *) op, op->inputcollid);
-	if (param != NULL)
-	{
-		part->args = list_make1(arg_of_param(expr, param, true));
-		return part;
-	}
-
-	if (IsA(array, ArrayCoerceExpr) &&
-		((ArrayCoerceExpr *) array)->resulttype == TEXTARRAYOID)
-		array = (Node *) ((ArrayCoerceExpr *) array)->arg;
-	if (!IsA(array, ArrayExpr) || ((ArrayExpr *) array)->multidims)
-		refuse_param(expr, array,
-					 "The parameter is only part of the array.", KEY_HINT);
-	foreach(lc, ((ArrayExpr *) array)->elements)
-	{
-		TideKeyArg *arg = arg_of_element(expr, lfirst(lc), part->type);
-
-		if (arg != NULL)
-			part->args = lappend(part->args, arg);
-	}
-	return part;
-}
-
-/* p or NOT p: the row's side is a constant */
-static TideKeyPart *
-key_part_of_flag(TideExpr *expr, Param *param, bool wanted)
-{
-	TideKeyPart *part = palloc0(sizeof(TideKeyPart));
-
-	part->expr = makeBoolConst(wanted, false);
-	part->type = BOOLOID;
-	part->typmod = -1;
-	part->args = list_make1(arg_of_param(expr, param, false));
-	return part;
-}
-
-static TideKeyPart *
-key_part_of_conjunct(TideExpr *expr, Node *conjunct)
-{
-	if (IsA(conjunct, Param))
-		return key_part_of_flag(expr, (Param *) conjunct, true);
-	if (is_notclause(conjunct) && IsA(get_notclausearg(conjunct), Param))
-		return key_part_of_flag(expr, (Param *) get_notclausearg(conjunct),
-								false);
-	if (IsA(conjunct, OpExpr) && list_length(((OpExpr *) conjunct)->args) == 2)
-		return key_part_of_op(expr, (OpExpr *) conjunct);
-	if (IsA(conjunct, ScalarArrayOpExpr))
-		return key_part_of_array_op(expr, (ScalarArrayOpExpr *) conjunct);
-
-	refuse_param(expr, conjunct,
-				 is_orclause(conjunct) ? "The parameter is in one branch of an OR." :
-				 is_notclause(conjunct) ? "The condition is negated." :
-				 "The parameter is not compared by equality.",
-				 is_orclause(conjunct) ?
-				 "Make one shape of each branch; a client can pull several." :
-				 KEY_HINT);
-	return NULL;				/* keep compiler quiet */
-}
-
-/* the conjuncts of nested ANDs, in the order of the text */
+/* the planned windows of a condition; ERROR for one that compares nothing of the row */
 static List *
-flatten_and(Node *node, List *conjuncts)
+windows_of(TideExpr *expr, Node *condition)
 {
+	List	   *windows = tide_time_windows(condition);
 	ListCell   *lc;
 
-	check_stack_depth();
-	if (!is_andclause(node))
-		return lappend(conjuncts, node);
-	foreach(lc, ((BoolExpr *) node)->args)
-		conjuncts = flatten_and(lfirst(lc), conjuncts);
-	return conjuncts;
+	foreach(lc, windows)
+	{
+		TideTimeWindow *window = lfirst(lc);
+
+		if (!contain_var_clause(window->expr))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("now() must be compared with a column"),
+					 errdetail("All rows would enter or leave the shape at one moment."),
+					 errhint("Leave the condition out, and replace the shape when its time has come."),
+					 parser_errposition(expr->pstate, exprLocation(tide_first_now(window->bound)))));
+		tide_expr_check_sql(expr, window->expr, "a comparison with now()");
+		window->expr = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->expr, NULL));
+		window->bound = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->bound, NULL));
+	}
+	return windows;
 }
 
-void
-tide_key_split(TideExpr *expr, Node **filter, List **key_parts)
+/* [NOT] EXISTS over request and row */
+static void
+add_lookup(TideExpr *expr, TideWhere *where, Node *conjunct)
 {
-	List	   *conjuncts = flatten_and(expr->tree, NIL);
-	List	   *row_conditions = NIL;
+	bool		negated = is_notclause(conjunct);
+	SubLink    *sublink = castNode(SubLink, negated ? (Node *) get_notclausearg(conjunct) : conjunct);
+	TideKeyLookup *lookup;
+	List	   *correlations;
 	ListCell   *lc;
 
-	*key_parts = NIL;
+	lookup = tide_lookup_of_exists(expr, castNode(Query, sublink->subselect), negated,
+								   &correlations);
+	lookup->first_part = list_length(where->key_parts);
+	foreach(lc, correlations)
+	{
+		TideCorrelation *correlation = lfirst(lc);
+
+		where->key_parts = lappend(where->key_parts,
+								   tide_key_part_of(expr, correlation->row_side,
+													correlation->is_set,
+													correlation->condition));
+	}
+	where->lookups = lappend(where->lookups, lookup);
+}
+
+static bool
+is_exists(Node *conjunct)
+{
+	Node	   *node = is_notclause(conjunct) ? (Node *) get_notclausearg(conjunct) : conjunct;
+
+	return IsA(node, SubLink) && ((SubLink *) node)->subLinkType == EXISTS_SUBLINK;
+}
+
+static void
+add_request_condition(TideExpr *expr, TideWhere *where, Node *conjunct)
+{
+	TideKeyLookup *lookup;
+
+	if (tide_is_constant_key(conjunct))
+	{
+		where->key_parts = list_concat(where->key_parts,
+									   tide_key_parts_of_conjunct(expr, conjunct));
+		return;
+	}
+	tide_expr_check_sql(expr, conjunct, "a condition on params or claims alone");
+	lookup = tide_lookup_of_condition(expr, conjunct);
+	lookup->first_part = list_length(where->key_parts);
+	where->lookups = lappend(where->lookups, lookup);
+}
+
+/* a condition that is always true is none */
+static Node *
+filter_of(TideExpr *expr, List *conditions)
+{
+	Node	   *filter;
+
+	if (conditions == NIL)
+		return NULL;
+	filter = tide_expr_finish(expr, (Node *) make_ands_explicit(conditions), NULL);
+	filter = (Node *) expression_planner((Expr *) filter);
+	if (IsA(filter, Const) && !((Const *) filter)->constisnull &&
+		DatumGetBool(((Const *) filter)->constvalue))
+		return NULL;
+	return filter;
+}
+
+static TideWhere *
+split_disjunct(TideExpr *expr, List *conjuncts)
+{
+	TideWhere  *where = palloc0(sizeof(TideWhere));
+	List	   *row_conditions = NIL;
+	List	   *subqueries = NIL;
+	ListCell   *lc;
+
 	foreach(lc, conjuncts)
 	{
 		Node	   *conjunct = lfirst(lc);
 
-		if (first_param(conjunct) == NULL)
-			row_conditions = lappend(row_conditions, conjunct);
+		if (!tide_depends_on_request(conjunct))
+		{
+			if (checkExprHasSubLink(conjunct))
+				subqueries = lappend(subqueries, conjunct);
+			else
+				row_conditions = lappend(row_conditions, conjunct);
+			where->windows = list_concat(where->windows, windows_of(expr, conjunct));
+		}
+		else if (!tide_depends_on_row(conjunct))
+			add_request_condition(expr, where, conjunct);
+		else if (is_exists(conjunct))
+		{
+			tide_expr_check_sql(expr, conjunct, "a subquery of \"where\"");
+			add_lookup(expr, where, conjunct);
+		}
 		else
-			*key_parts = lappend(*key_parts,
-								 key_part_of_conjunct(expr, conjunct));
+			where->key_parts = list_concat(where->key_parts,
+										   tide_key_parts_of_conjunct(expr, conjunct));
 	}
 
-	*filter = NULL;
-	if (row_conditions != NIL)
-		*filter = (Node *) expression_planner((Expr *) copyObject(make_ands_explicit(row_conditions)));
-	/* a condition that is always true is none */
-	if (*filter != NULL && IsA(*filter, Const) &&
-		!((Const *) *filter)->constisnull &&
-		DatumGetBool(((Const *) *filter)->constvalue))
-		*filter = NULL;
+	where->filter = filter_of(expr, row_conditions);
+	if (subqueries != NIL)
+	{
+		where->subfilter = (Node *) make_ands_explicit(subqueries);
+		(void) refuse_now_walker(where->subfilter, expr);
+		tide_expr_check_sql(expr, where->subfilter, "a condition with subqueries");
+		where->subfilter = tide_expr_finish(expr, where->subfilter, NULL);
+	}
+	return where;
+}
+
+/* whether a part's values are single ones, so that more can stand beside them */
+static bool
+has_plain_args(const TideKeyPart *part)
+{
+	ListCell   *lc;
+
+	foreach(lc, part->args)
+	{
+		if (((TideKeyArg *) lfirst(lc))->is_array)
+			return false;
+	}
+	return part->args != NIL && !part->is_set;
+}
+
+/* id = params.a OR id = params.b is id IN (params.a, params.b): one key part, one node */
+static bool
+merge_disjunct(TideWhere *into, const TideWhere *where)
+{
+	TideKeyPart *part;
+	TideKeyPart *other;
+
+	if (list_length(into->key_parts) != 1 || list_length(where->key_parts) != 1 ||
+		into->lookups != NIL || where->lookups != NIL ||
+		into->windows != NIL || where->windows != NIL ||
+		!equal(into->filter, where->filter) || !equal(into->subfilter, where->subfilter))
+		return false;
+	part = linitial(into->key_parts);
+	other = linitial(where->key_parts);
+	if (!equal(part->expr, other->expr) || part->collation != other->collation ||
+		!has_plain_args(part) || !has_plain_args(other))
+		return false;
+	part->args = list_concat(part->args, other->args);
+	return true;
+}
+
+List *
+tide_where_split(TideExpr *expr)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, tide_condition_disjuncts(expr))
+	{
+		TideWhere  *where = split_disjunct(expr, lfirst(lc));
+		bool		merged = false;
+		ListCell   *lc2;
+
+		foreach(lc2, result)
+			merged = merged || merge_disjunct(lfirst(lc2), where);
+		if (!merged)
+			result = lappend(result, where);
+	}
+	return result;
 }

@@ -257,6 +257,15 @@ check_partitions(Relation rel)
 	}
 }
 
+void
+tide_shape_check_table(Relation rel)
+{
+	check_kind(rel);
+	check_place(rel);
+	check_key(rel);
+	check_partitions(rel);
+}
+
 Relation
 tide_shape_open_table(const char *name)
 {
@@ -265,10 +274,7 @@ tide_shape_open_table(const char *name)
 										 AccessShareLock, false);
 	Relation	rel = relation_open(relid, NoLock);
 
-	check_kind(rel);
-	check_place(rel);
-	check_key(rel);
-	check_partitions(rel);
+	tide_shape_check_table(rel);
 	return rel;
 }
 

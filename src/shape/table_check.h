@@ -16,6 +16,9 @@
  */
 extern Relation tide_shape_open_table(const char *name);
 
+/* the same check for a table that is open */
+extern void tide_shape_check_table(Relation rel);
+
 /* attnums of the key (catalog/table_key.h), offset by FirstLowInvalidHeapAttributeNumber */
 extern Bitmapset *tide_shape_table_key(Relation rel);
 

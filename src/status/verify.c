@@ -2,8 +2,8 @@
  * verify.c
  *	  Does the change log say what the shape's own query says?
  *
- * A round reads the live table by the shape's query, run as the shape's owner, and the
- * buckets through the change log, as a pull does, both under one fresh
+ * A round reads, for each node, the live tables by the node's query, run as the shape's
+ * owner, and the buckets through the change log, as a pull does, both under one fresh
  * snapshot. The log is behind the table by what has committed since the last batch, so
  * a difference may be about to vanish. It counts only if the very same difference is there
  * in three rounds with a sync before each: a row that lags is caught up
@@ -24,16 +24,19 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
 #include "ingest/control.h"
 #include "pull/change_writer.h"
+#include "pull/node_keys.h"
 #include "shape/bucket_key.h"
 #include "status/verify.h"
 #include "status/verify_query.h"
 #include "store/bucket_reader.h"
 #include "store/checkpoint.h"
+#include "util/guc.h"
 #include "util/spi.h"
 
 #define VERIFY_ROUNDS			3
@@ -55,12 +58,15 @@ typedef struct Side
 	SideRow    *rows;
 } Side;
 
-/* one shape being compared; memory of one round */
+/* one node of a shape being compared; memory of one round */
 typedef struct Check
 {
 	TideShape  *shape;
-	TideSource *source;
+	TideShapeNode *node;
+	List	   *sources;		/* of TideSource */
+	TideSource *source;			/* of the node */
 	Snapshot	snapshot;
+	TimestampTz now;			/* the checkpoint's time */
 	TideBucketReader *buckets;
 	char	   *table;
 	Side		expected;		/* by the live table */
@@ -132,7 +138,7 @@ add_difference(Check *check, int64 bucket_id, char *key, const char *problem,
 static void
 read_bucket(Check *check, const TideBucketInfo *bucket)
 {
-	TideChangeWriter *writer = tide_change_writer_create(check->shape, check->source,
+	TideChangeWriter *writer = tide_change_writer_create(check->node, check->source,
 														 check->snapshot);
 	StringInfoData text;
 	TideLogItem item;
@@ -169,7 +175,7 @@ static int64
 bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **codecs,
 			  int nparts)
 {
-	Datum	   *parts = palloc(sizeof(Datum) * (nparts + 1));
+	char	  **parts = palloc(sizeof(char *) * (nparts + 1));
 	TideBucketInfo bucket;
 
 	for (int i = 0; i < nparts; i++)
@@ -177,42 +183,62 @@ bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **code
 		bool		isnull;
 		Datum		value = SPI_getbinval(tuple, desc, 3 + i, &isnull);
 
-		parts[i] = CStringGetTextDatum(tide_key_codec_text(codecs[i], value));
+		parts[i] = tide_key_codec_text(codecs[i], value);
 	}
-	if (!tide_bucket_reader_by_key(check->buckets, check->shape->shape_id, 0,
-								   PointerGetDatum(construct_array(parts, nparts, TEXTOID, -1,
-																   false, TYPALIGN_INT)),
-								   &bucket))
+	if (!tide_bucket_reader_by_parts(check->buckets, check->shape->shape_id,
+									 check->node->node_id, parts, nparts, &bucket))
 		return 0;
 	return bucket.bucket_id;
 }
 
-/*
- * Run the shape's query as its owner. With a key: the rows of one bucket, whose id
- * (0 if there is none) they get. Without: all, each with its own bucket's id.
- */
-static void
-read_live(Check *check, Datum key, bool by_key, int64 bucket_id)
+static Datum
+key_datum(char **parts, int nparts)
 {
-	const TideShapeNode *root = linitial(check->shape->nodes);
-	int			nparts = list_length(root->key_parts);
-	char	   *sql = tide_verify_sql_text(check->shape, check->source, by_key);
-	Oid			types[] = {TEXTARRAYOID};
-	MemoryContext result = CurrentMemoryContext;
-	TideKeyCodec **codecs = palloc(sizeof(TideKeyCodec *) * (nparts + 1));
-	TideSpiFrame frame;
-	Portal		portal;
+	Datum	   *elements = palloc(sizeof(Datum) * (nparts + 1));
+
+	for (int i = 0; i < nparts; i++)
+		elements[i] = CStringGetTextDatum(parts[i]);
+	return PointerGetDatum(construct_array(elements, nparts, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* codecs of the key parts of the node's buckets */
+static TideKeyCodec **
+key_codecs(Check *check, int *nparts)
+{
+	List	   *types = tide_verify_key_types(check->shape, check->node);
+	TideKeyCodec **codecs;
 	ListCell   *lc;
 
-	foreach(lc, root->key_parts)
-		codecs[foreach_current_index(lc)] =
-			tide_key_codec_create(result, ((TideKeyPart *) lfirst(lc))->type);
-	tide_user_push(&frame, check->shape->owner);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not connect to the SPI manager")));
-	portal = SPI_cursor_open_with_args(NULL, sql, by_key && nparts > 0 ? 1 : 0, types, &key,
+	*nparts = list_length(types);
+	codecs = palloc(sizeof(TideKeyCodec *) * (*nparts + 1));
+	foreach(lc, types)
+		codecs[foreach_current_index(lc)] = tide_key_codec_create(CurrentMemoryContext,
+																  lfirst_oid(lc));
+	return codecs;
+}
+
+/*
+ * Run the node's query as the shape's owner. With a bucket: its rows, which get its id (0 if
+ * there is none). Without: all, each with its own bucket's id.
+ */
+static void
+read_live(Check *check, const TideNodeBucket *bucket)
+{
+	char	   *sql = tide_verify_sql_text(check->shape, check->node, check->sources,
+										   bucket != NULL);
+	Oid			types[] = {TIMESTAMPTZOID, TEXTARRAYOID};
+	Datum		values[] = {TimestampTzGetDatum(check->now), (Datum) 0};
+	MemoryContext result = CurrentMemoryContext;
+	int			nparts;
+	TideKeyCodec **codecs = key_codecs(check, &nparts);
+	TideSpiFrame frame;
+	Portal		portal;
+
+	if (bucket != NULL)
+		values[1] = key_datum(bucket->key, nparts);
+	tide_spi_begin_user(&frame, check->shape->owner);
+	portal = SPI_cursor_open_with_args(NULL, sql, bucket ? 2 : 1, types, values,
 									   NULL, true, 0);
 	for (;;)
 	{
@@ -227,15 +253,15 @@ read_live(Check *check, Datum key, bool by_key, int64 bucket_id)
 			bool		isnull;
 
 			add_row(&check->expected,
-					by_key ? bucket_id : bucket_of_row(check, tuple, desc, codecs, nparts),
+					bucket ? bucket->info.bucket_id :
+					bucket_of_row(check, tuple, desc, codecs, nparts),
 					jsonb_text(SPI_getbinval(tuple, desc, 1, &isnull)),
 					jsonb_text(SPI_getbinval(tuple, desc, 2, &isnull)));
 			MemoryContextSwitchTo(old);
 		}
 		SPI_freetuptable(SPI_tuptable);
 	}
-	SPI_finish();
-	tide_user_pop(&frame);
+	tide_spi_end(&frame);
 }
 
 static int
@@ -300,64 +326,109 @@ compare_sides(Check *check)
 	}
 }
 
-static TideSource *
-find_source(const TideShape *shape)
+/* what one node is compared with */
+static void
+begin_check(Check *check, TideShape *shape, TideShapeNode *node)
 {
-	const TideShapeNode *root = linitial(shape->nodes);
-	ListCell   *lc;
+	TideCheckpoint checkpoint;
 
-	foreach(lc, tide_catalog_sources())
-	{
-		TideSource *source = lfirst(lc);
-
-		if (source->source_id == root->source_id && source->live)
-			return source;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("shape \"%s\" has no shadow table", shape->name)));
+	tide_checkpoint_read(&checkpoint);
+	check->shape = shape;
+	check->node = node;
+	check->now = checkpoint.at;
+	check->sources = tide_catalog_sources();
+	check->source = tide_verify_source(node, check->sources);
+	if (check->source == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("shape \"%s\" has no shadow table", shape->name)));
+	check->snapshot = GetActiveSnapshot();
+	check->buckets = tide_bucket_reader_open(check->snapshot);
+	check->table = check->source->table_name;
 }
 
-/* differences of one shape: of the buckets of keys, or of all if by_key is false */
 static List *
-check_shape(TideShape *shape, List *keys, bool by_key)
+end_check(Check *check)
 {
-	Check		check = {0};
-	const TideShapeNode *root = linitial(shape->nodes);
-	TideBucketInfo info;
+	tide_bucket_reader_close(check->buckets);
+	compare_sides(check);
+	return check->differences;
+}
+
+/* differences in all buckets of a shape */
+static List *
+check_whole(TideShape *shape)
+{
+	List	   *differences = NIL;
 	ListCell   *lc;
+	ListCell   *lc2;
 
-	check.shape = shape;
-	check.source = find_source(shape);
-	check.snapshot = GetActiveSnapshot();
-	check.buckets = tide_bucket_reader_open(check.snapshot);
-	check.table = tide_change_table_name(root->relid);
-	if (by_key)
-		foreach(lc, keys)
-		{
-			Datum		key = PointerGetDatum(lfirst(lc));
-			bool		exists = tide_bucket_reader_by_key(check.buckets, shape->shape_id, 0,
-														   key, &info);
-
-			if (exists)
-				read_bucket(&check, &info);
-			read_live(&check, key, true, exists ? info.bucket_id : 0);
-		}
-	else
+	foreach(lc, shape->nodes)
 	{
-		foreach(lc, tide_bucket_reader_all(check.buckets, shape->shape_id))
-			read_bucket(&check, lfirst(lc));
-		read_live(&check, (Datum) 0, false, 0);
+		Check		check = {0};
+
+		begin_check(&check, shape, lfirst(lc));
+		foreach(lc2, tide_bucket_reader_all(check.buckets, shape->shape_id))
+			if (((TideBucketInfo *) lfirst(lc2))->node_id == check.node->node_id)
+				read_bucket(&check, lfirst(lc2));
+		read_live(&check, NULL);
+		differences = list_concat(differences, end_check(&check));
 	}
-	tide_bucket_reader_close(check.buckets);
-	compare_sides(&check);
-	return check.differences;
+	return differences;
+}
+
+/* the keys a request has by the live tables, or by the shadow tables: list of TideNodeKeys */
+static List *
+resolve_keys(const TideShapeRequest *request, bool over_sources)
+{
+	TideKeyResolver resolver = {.max_keys = tide_max_buckets_per_pull};
+	TideCheckpoint checkpoint;
+	List	   *result;
+
+	tide_checkpoint_read(&checkpoint);
+	resolver.now = checkpoint.at;
+	resolver.over_sources = over_sources;
+	resolver.reader = tide_bucket_reader_open(GetActiveSnapshot());
+	result = tide_node_keys_resolve(&resolver, request);
+	tide_bucket_reader_close(resolver.reader);
+	return result;
+}
+
+/*
+ * Differences in the buckets of a request. What a request is entitled to is a difference as well, if
+ * lookups say another thing over the live tables: rows are missing or too many then.
+ */
+static List *
+check_request(TideShape *shape, const TideShapeRequest *request)
+{
+	List	   *expected = resolve_keys(request, true);
+	List	   *found = resolve_keys(request, false);
+	List	   *differences = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	forboth(lc, expected, lc2, found)
+	{
+		const TideNodeKeys *live = lfirst(lc);
+		const TideNodeKeys *served = lfirst(lc2);
+		Check		check = {0};
+
+		begin_check(&check, shape, unconstify(TideShapeNode *, live->node));
+		for (int i = 0; i < served->n; i++)
+			if (served->buckets[i].info.bucket_id != 0)
+				read_bucket(&check, &served->buckets[i].info);
+		for (int i = 0; i < live->n; i++)
+			read_live(&check, &live->buckets[i]);
+		differences = list_concat(differences, end_check(&check));
+	}
+	return differences;
 }
 
 static List *
 check_named(const Subject *subject)
 {
 	TideShape  *shape = tide_catalog_shape_by_name(subject->name);
+	TideShapeRequest request = {shape, subject->params, subject->claims};
 
 	if (shape == NULL)
 		ereport(ERROR,
@@ -368,8 +439,7 @@ check_named(const Subject *subject)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("shape \"%s\" is not live", subject->name),
 				 errdetail("Its state is \"%s\".", tide_shape_state_name(shape->state))));
-	return check_shape(shape,
-					   tide_bucket_keys_resolve(shape, subject->params, subject->claims), true);
+	return check_request(shape, &request);
 }
 
 /* one round under a fresh snapshot */
@@ -388,7 +458,7 @@ check_round(const Subject *subject)
 			TideShape  *shape = lfirst(lc);
 
 			if (shape->state == TIDE_SHAPE_LIVE && shape->nodes != NIL)
-				differences = list_concat(differences, check_shape(shape, NIL, false));
+				differences = list_concat(differences, check_whole(shape));
 		}
 	PopActiveSnapshot();
 	return differences;

@@ -8,11 +8,17 @@
 #include "catalog/shape_catalog.h"
 
 /*
- * SELECT key, row (both jsonb), each key part FROM table WHERE filter AND no
- * key part is null [AND the key parts equal the elements of $1 text[]]. Everything is schema-qualified
- * as far as search_path is pg_catalog: call it under tide_settings_push().
+ * The rows a node of a live shape should have: its key columns as jsonb, its shown columns as jsonb, then the key
+ * parts of the bucket (parents' parts included), one column each. $1 is the time of the checkpoint; by_key: of the one
+ * bucket whose key is the text[] $2. In the current context; run it under tide_settings_push().
  */
-extern char *tide_verify_sql_text(const TideShape *shape, const TideSource *source,
-								  bool by_key);
+extern char *tide_verify_sql_text(const TideShape *shape, const TideShapeNode *node,
+								  List *sources, bool by_key);
+
+/* the live source of a node in a list of TideSource, or NULL */
+extern TideSource *tide_verify_source(const TideShapeNode *node, List *sources);
+
+/* types of the key parts of a node's buckets, parents' parts included */
+extern List *tide_verify_key_types(const TideShape *shape, const TideShapeNode *node);
 
 #endif							/* TIDE_VERIFY_QUERY_H */

@@ -71,43 +71,51 @@ tide_sql_verify_all(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-static const TideSource *
-live_source(const TideShape *shape)
+/* the queries of all nodes; of a tree, each below the path of its node */
+static char *
+query_texts(const TideShape *shape, List *sources)
 {
-	const TideShapeNode *root = linitial(shape->nodes);
+	StringInfoData text;
 	ListCell   *lc;
 
-	foreach(lc, tide_catalog_sources())
+	initStringInfo(&text);
+	foreach(lc, shape->nodes)
 	{
-		const TideSource *source = lfirst(lc);
+		const TideShapeNode *node = lfirst(lc);
 
-		if (source->source_id == root->source_id && source->live)
-			return source;
+		if (list_length(shape->nodes) > 1)
+			appendStringInfo(&text, "%s-- node %d%s%s\n", text.len > 0 ? ";\n" : "",
+							 node->node_id, node->path[0] ? ": " : "", node->path);
+		appendStringInfoString(&text, tide_verify_sql_text(shape, node, sources, true));
 	}
-	return NULL;
+	return text.data;
 }
 
 Datum
 tide_sql_verify_query(PG_FUNCTION_ARGS)
 {
 	TideShape  *shape = tide_catalog_shape_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	const TideSource *source = shape && shape->nodes ? live_source(shape) : NULL;
+	List	   *sources = tide_catalog_sources();
 	int			nest_level;
 	char	   *sql;
+	ListCell   *lc;
 
-	if (source == NULL)
+	if (shape == NULL || shape->nodes == NIL)
 		PG_RETURN_NULL();
+	foreach(lc, shape->nodes)
+		if (tide_verify_source(lfirst(lc), sources) == NULL)
+			PG_RETURN_NULL();
 	nest_level = tide_settings_push();
-	sql = tide_verify_sql_text(shape, source, true);
+	sql = query_texts(shape, sources);
 	tide_settings_pop(nest_level);
 	PG_RETURN_TEXT_P(cstring_to_text(sql));
 }
 
 static void
-return_rows(ReturnSetInfo *result, const TideShape *shape, const TideSource *source,
+return_rows(ReturnSetInfo *result, const TideShapeNode *node, const TideSource *source,
 			const TideBucketInfo *bucket)
 {
-	TideChangeWriter *writer = tide_change_writer_create(shape, source, GetActiveSnapshot());
+	TideChangeWriter *writer = tide_change_writer_create(node, source, GetActiveSnapshot());
 	StringInfoData text;
 	TideLogItem item;
 
@@ -140,17 +148,22 @@ tide_sql_bucket_rows(PG_FUNCTION_ARGS)
 	TideBucketReader *buckets = tide_bucket_reader_open(GetActiveSnapshot());
 	TideBucketInfo bucket;
 	TideShape  *shape = NULL;
+	const TideShapeNode *node = NULL;
 	const TideSource *source = NULL;
+	ListCell   *lc;
 	int			nest_level;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (tide_bucket_reader_by_id(buckets, PG_GETARG_INT64(0), &bucket))
 		shape = tide_catalog_shape_by_id(bucket.shape_id);
-	if (shape != NULL && shape->nodes != NIL)
-		source = live_source(shape);
+	foreach(lc, shape ? shape->nodes : NIL)
+		if (((TideShapeNode *) lfirst(lc))->node_id == bucket.node_id)
+			node = lfirst(lc);
+	if (node != NULL)
+		source = tide_verify_source(node, tide_catalog_sources());
 	nest_level = tide_settings_push();
 	if (source != NULL)
-		return_rows((ReturnSetInfo *) fcinfo->resultinfo, shape, source, &bucket);
+		return_rows((ReturnSetInfo *) fcinfo->resultinfo, node, source, &bucket);
 	tide_settings_pop(nest_level);
 	tide_bucket_reader_close(buckets);
 	return (Datum) 0;

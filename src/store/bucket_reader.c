@@ -10,11 +10,13 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "store/bucket_hash.h"
@@ -97,7 +99,7 @@ key_parts(Datum key, int *nparts)
 }
 
 static bool
-same_parts(char **a, int na, char **b, int nb)
+same_parts(char *const *a, int na, char *const *b, int nb)
 {
 	if (na != nb)
 		return false;
@@ -108,11 +110,9 @@ same_parts(char **a, int na, char **b, int nb)
 }
 
 bool
-tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id, Datum key,
-						  TideBucketInfo *info)
+tide_bucket_reader_by_parts(TideBucketReader *reader, int shape_id, int node_id,
+							char *const *parts, int nparts, TideBucketInfo *info)
 {
-	int			nparts;
-	char	  **parts = key_parts(key, &nparts);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -135,6 +135,16 @@ tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id, D
 	}
 	systable_endscan(scan);
 	return found;
+}
+
+bool
+tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id, Datum key,
+						  TideBucketInfo *info)
+{
+	int			nparts;
+	char	  **parts = key_parts(key, &nparts);
+
+	return tide_bucket_reader_by_parts(reader, shape_id, node_id, parts, nparts, info);
 }
 
 bool
@@ -187,4 +197,37 @@ tide_bucket_reader_all(TideBucketReader *reader, int shape_id)
 	systable_endscan(scan);
 	list_sort(result, compare_ids);
 	return result;
+}
+
+void
+tide_bucket_reader_visit(TideBucketReader *reader, int shape_id, int node_id,
+						 TideBucketVisitor visitor, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tide bucket visit",
+												  ALLOCSET_SMALL_SIZES);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], Anum_bucket_shape, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(shape_id));
+	ScanKeyInit(&keys[1], Anum_bucket_node, BTEqualStrategyNumber, F_INT2EQ,
+				Int16GetDatum((int16) node_id));
+	scan = systable_beginscan(reader->rel, reader->key_index, true, reader->snapshot,
+							  2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		TideBucketInfo info;
+		int			nparts;
+		char	  **parts;
+
+		CHECK_FOR_INTERRUPTS();
+		parts = key_parts(read_bucket(reader, tuple, &info), &nparts);
+		MemoryContextSwitchTo(old);
+		visitor(&info, parts, nparts, arg);
+		MemoryContextReset(context);
+	}
+	systable_endscan(scan);
+	MemoryContextDelete(context);
 }

@@ -29,10 +29,20 @@ extern void tide_bucket_reader_close(TideBucketReader *reader);
 /* false if there is no such bucket; key is a text[] */
 extern bool tide_bucket_reader_by_key(TideBucketReader *reader, int shape_id, int node_id,
 									  Datum key, TideBucketInfo *info);
+extern bool tide_bucket_reader_by_parts(TideBucketReader *reader, int shape_id, int node_id,
+										char *const *parts, int nparts,
+										TideBucketInfo *info);
 extern bool tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id,
 									 TideBucketInfo *info);
 
 /* all buckets of a shape: list of TideBucketInfo, with their keys, by bucket id */
 extern List *tide_bucket_reader_all(TideBucketReader *reader, int shape_id);
+
+/* called with each bucket of a node, in no order; parts live until it returns */
+typedef void (*TideBucketVisitor) (const TideBucketInfo *info, char *const *parts,
+								   int nparts, void *arg);
+
+extern void tide_bucket_reader_visit(TideBucketReader *reader, int shape_id, int node_id,
+									 TideBucketVisitor visitor, void *arg);
 
 #endif							/* TIDE_BUCKET_READER_H */

@@ -54,6 +54,18 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define ReplicationSlotIsLost_compat(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* 17 (c393308b6 "Allow to enable failover property for replication slots via SQL API") */
+#if PG_VERSION_NUM >= 170000
+#define tide_create_slot_compat(name, plugin) \
+	OidFunctionCall5(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
+					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false), \
+					 BoolGetDatum(false))
+#else
+#define tide_create_slot_compat(name, plugin) \
+	OidFunctionCall4(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
+					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false))
+#endif
+
 /* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
 #if PG_VERSION_NUM >= 180000
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
@@ -173,6 +185,28 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define clear_rteperminfos_compat(query) ((query)->rteperminfos = NIL)
 #else
 #define clear_rteperminfos_compat(query) ((void) (query))
+#endif
+
+/* 16 (a61b1f748 "Rework query relation permission checking"); on 15 infos is not evaluated */
+#if PG_VERSION_NUM >= 160000
+#define tide_selected_columns_compat(infos, rte) \
+	(getRTEPermissionInfo(infos, rte)->selectedCols)
+#else
+#define tide_selected_columns_compat(infos, rte) ((rte)->selectedCols)
+#endif
+
+/* 16 (2489d76c4 "Make Vars be outer-join-aware") added the planner's root */
+#if PG_VERSION_NUM >= 160000
+#define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(NULL, query, node)
+#else
+#define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(query, node)
+#endif
+
+/* 17 (6185c9737 "Add SQL/JSON query functions"): may make a value by a type's input function */
+#if PG_VERSION_NUM >= 170000
+#define TIDE_IS_JSON_EXPR(node) IsA(node, JsonExpr)
+#else
+#define TIDE_IS_JSON_EXPR(node) false
 #endif
 
 #endif							/* TIDE_COMPAT_H */

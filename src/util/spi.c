@@ -124,6 +124,16 @@ tide_extension_owner(void)
 	return owner;
 }
 
+static void
+connect_frame(TideSpiFrame *frame)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not connect to the SPI manager")));
+	frame->connected = true;
+}
+
 void
 tide_spi_begin(TideSpiFrame *frame, TideSpiUser as)
 {
@@ -131,12 +141,14 @@ tide_spi_begin(TideSpiFrame *frame, TideSpiUser as)
 		tide_user_push(frame, tide_extension_owner());
 	else
 		MemSet(frame, 0, sizeof(*frame));
+	connect_frame(frame);
+}
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not connect to the SPI manager")));
-	frame->connected = true;
+void
+tide_spi_begin_user(TideSpiFrame *frame, Oid user_id)
+{
+	tide_user_push(frame, user_id);
+	connect_frame(frame);
 }
 
 void

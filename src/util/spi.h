@@ -44,6 +44,7 @@ extern void tide_user_pop(TideSpiFrame *frame);
 extern Oid	tide_extension_owner(void);
 
 extern void tide_spi_begin(TideSpiFrame *frame, TideSpiUser as);
+extern void tide_spi_begin_user(TideSpiFrame *frame, Oid user_id);	/* as tide_user_push() */
 extern void tide_spi_end(TideSpiFrame *frame);
 
 /*
