@@ -105,20 +105,23 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 	in->batch->at = txn->xact_time.commit_time;
 }
 
-/* as XidInMVCCSnapshot() */
+/* as XidInMVCCSnapshot(), of a transaction that has committed */
+static bool
+has_seen(const TideSeen *seen, TransactionId xid)
+{
+	if (TransactionIdPrecedes(xid, seen->xmin))
+		return true;
+	if (TransactionIdFollowsOrEquals(xid, seen->xmax))
+		return false;
+	return bsearch(&xid, seen->xip, seen->nxip, sizeof(TransactionId), xidComparator) == NULL;
+}
+
 bool
 tide_capture_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
 {
-	TransactionId xid = txn->xid;
-
 	if (XLogRecPtrIsInvalid(watch->copy_lsn) || txn->final_lsn >= watch->copy_lsn)
 		return false;
-	if (TransactionIdPrecedes(xid, watch->copy_xmin))
-		return true;
-	if (TransactionIdFollowsOrEquals(xid, watch->copy_xmax))
-		return false;
-	return bsearch(&xid, watch->copy_xip, watch->copy_nxip, sizeof(TransactionId),
-				   xidComparator) == NULL;
+	return has_seen(&watch->copy_seen, txn->xid);
 }
 
 bool
@@ -447,7 +450,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	if (relid == in->shapes_relid || relid == in->clients_relid)
 	{
 		if (relid == in->shapes_relid)
-			in->needs_reload = true;
+			in->needs_reload |= !has_seen(&in->shapes_seen, txn->xid);
 		else
 			capture_client(in, rel, TIDE_CHANGE_TUPLE(change->data.tp.newtuple));
 		txn->output_plugin_private = in;

@@ -53,6 +53,8 @@
 #define STOP_KILL_EVERY 40		/* tries */
 #define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
 
+static SPIPlanPtr building_plan = NULL;
+
 /* a worker was ended in this transaction */
 static bool relaunch_on_abort = false;
 
@@ -399,16 +401,17 @@ static bool
 is_building(int64 *op_id)
 {
 	TideCheckpoint checkpoint;
-	bool		building = false;
-	ListCell   *lc;
+	bool		building;
+	TideSpiFrame frame;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_checkpoint_read(&checkpoint);
-	foreach(lc, tide_catalog_shapes(false))
-	{
-		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_BUILDING)
-			building = true;
-	}
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&building_plan,
+				 "SELECT FROM tide_internal.shapes WHERE state = 'building'", 0, NULL, NULL,
+				 NULL, true, 1);
+	building = SPI_processed > 0;
+	tide_spi_end(&frame);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
 	return building;

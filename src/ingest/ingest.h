@@ -18,6 +18,15 @@
 
 typedef struct TideBatch TideBatch;
 
+/* transactions that a snapshot sees: what it needs of it */
+typedef struct TideSeen
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	int			nxip;
+	TransactionId *xip;			/* sorted */
+} TideSeen;
+
 /*
  * A source the decoder listens to. Lives in TideIngest.watch_context, until the
  * shapes are reloaded.
@@ -31,12 +40,10 @@ typedef struct TideWatch
 
 	/* snapshot of the initial copy; skip what it saw and commits up to copy_lsn */
 	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
-	TransactionId copy_xmin;
-	TransactionId copy_xmax;
-	int			copy_nxip;
-	TransactionId *copy_xip;	/* sorted */
+	TideSeen	copy_seen;
 
-	List	   *evals;			/* of TideNodeEval: direct nodes on it */
+	List	   *evals;			/* of TideNodeEval: direct nodes on it, each in a group */
+	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
 	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
@@ -59,6 +66,8 @@ typedef struct TideIngest
 	uint64		checked_version;	/* and that of the last tide_recheck() */
 	pg_uuid_t	secret;			/* for hashes of rows without key */
 	List	   *shapes;			/* of TideShape, not dropped */
+	HTAB	   *shape_cache;	/* shape_cache.c */
+	TideSeen	shapes_seen;	/* by the last reload */
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;
@@ -120,7 +129,10 @@ extern void tide_ingest_reload(TideIngest *in);
  */
 extern bool tide_ingest_build(TideIngest *in, bool *later);
 
-/* the shape whose expressions are being evaluated, 0 if none: an ERROR is its fault */
+/*
+ * The shape whose expressions are being evaluated, 0 if none: an ERROR is its fault, or that of
+ * all tide_evaluating_shapes().
+ */
 extern int	tide_evaluating_shape;
 
 #endif							/* TIDE_INGEST_H */

@@ -10,17 +10,20 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
 #include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
-#include "ingest/membership.h"
+#include "ingest/plan_group.h"
+#include "ingest/shape_cache.h"
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
 static void read_snapshot(TideWatch *watch);
+static void note_seen(TideSeen *seen, Snapshot snapshot);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
 void
@@ -45,7 +48,8 @@ tide_ingest_reload(TideIngest *in)
 	ctl.hcxt = in->watch_context;
 	in->watches = hash_create("tide watches", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	in->sources = tide_catalog_sources();
-	in->shapes = tide_catalog_shapes(false);
+	in->shapes = tide_shape_cache_read(in);
+	note_seen(&in->shapes_seen, GetActiveSnapshot());
 	in->copied = NIL;
 	foreach(lc, in->sources)
 	{
@@ -94,13 +98,27 @@ read_snapshot(TideWatch *watch)
 {
 	char	   *p = watch->shadow->source->snapshot;
 
+	TideSeen   *seen = &watch->copy_seen;
+
 	watch->copy_lsn = watch->shadow->source->snapshot_lsn;
-	watch->copy_xmin = strtoul(p, &p, 10);
-	watch->copy_xmax = strtoul(p + 1, &p, 10);
-	watch->copy_xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
+	seen->xmin = strtoul(p, &p, 10);
+	seen->xmax = strtoul(p + 1, &p, 10);
+	seen->xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
 	for (p++; *p != '\0'; p += *p == ',')
-		watch->copy_xip[watch->copy_nxip++] = strtoul(p, &p, 10);
-	qsort(watch->copy_xip, watch->copy_nxip, sizeof(TransactionId), xidComparator);
+		seen->xip[seen->nxip++] = strtoul(p, &p, 10);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
+}
+
+/* whose changes of shapes need no further reload */
+static void
+note_seen(TideSeen *seen, Snapshot snapshot)
+{
+	seen->xmin = snapshot->xmin;
+	seen->xmax = snapshot->xmax;
+	seen->nxip = snapshot->xcnt;
+	seen->xip = palloc(sizeof(TransactionId) * Max(snapshot->xcnt, 1));
+	memcpy(seen->xip, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
 }
 
 char *
@@ -129,6 +147,16 @@ tide_watch_of_source(TideIngest *in, int source_id)
 			return watch;
 		}
 	return NULL;
+}
+
+void
+tide_watch_add_eval(TideIngest *in, TideWatch *watch, TideNodeEval *eval)
+{
+	watch->evals = lappend(watch->evals, eval);
+	if (watch->groups == NULL)
+		watch->groups = tide_groups_create(in->watch_context, watch->shadow);
+	tide_groups_add(watch->groups, eval,
+					tide_shape_cache_template(in, eval->shape->shape_id, eval->node));
 }
 
 /* whether all tables of a shape are watched: none is missing, or about to be rebuilt */
@@ -172,13 +200,12 @@ add_nodes(TideIngest *in, TideShape *shape)
 	foreach(lc, shape->nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
-		TideWatch  *watch = tide_watch_of_source(in, node->source_id);
+		TideWatch  *watch = hash_search(in->watches, &node->relid, HASH_FIND, NULL);
 
-		if (watch == NULL)
+		if (watch == NULL || watch->shadow->source->source_id != node->source_id)
 			continue;			/* broken: about to be rebuilt */
-		watch->evals = lappend(watch->evals,
-							   tide_node_eval_create(in->watch_context, shape, node,
-													 watch->shadow));
+		tide_watch_add_eval(in, watch, tide_node_eval_create(in->watch_context, shape, node,
+															 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
 		{
 			TideCopied *copied = palloc(sizeof(TideCopied));

@@ -45,6 +45,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
+#include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
@@ -571,7 +572,8 @@ worker_failed(void)
 {
 	ErrorData  *error;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	int			shape_id = tide_evaluating_shape;
+	List	   *shape_ids = tide_evaluating_shapes();
+	ListCell   *lc;
 	TideSpiFrame frame;
 	Oid			types[] = {TEXTOID};
 	Datum		values[1];
@@ -589,7 +591,9 @@ worker_failed(void)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (is_shapes_fault(error))
-		tide_catalog_set_shape_state(shape_id, TIDE_SHAPE_FAILED, 0, error->message);
+		foreach(lc, shape_ids)
+			tide_catalog_set_shape_state(lfirst_int(lc), TIDE_SHAPE_FAILED, 0,
+										 error->message);
 	values[0] = CStringGetTextDatum(error->message);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.state SET last_error = $1,"
