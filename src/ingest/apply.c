@@ -12,8 +12,8 @@
  *		 in		 in		 change if a column shown differs, else nothing
  *		 in		 -		 leave
  *	4. write: shadow rows, then the entries that point at them.
- * The rows of a chunk are seen by the next one, so a transaction larger than memory
- * leaves several entries for a row, the last of which counts.
+ * Entries that others supersede are removed on the way (compaction.c). The rows of a chunk are
+ * seen by the next one, so a transaction larger than memory gives a row several entries.
  */
 #include "postgres.h"
 
@@ -35,7 +35,10 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/compaction.h"
 #include "ingest/fold.h"
+#include "ingest/limits.h"
+#include "ingest/load.h"
 #include "ingest/membership.h"
 #include "store/members.h"
 #include "util/compat.h"
@@ -60,7 +63,7 @@ static void apply_chunk(TideChunk *chunk);
 static void evaluate(TideChunk *chunk, TideWatch *watch);
 static void plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan);
 static void write_rows(TideChunk *chunk, TideWatch *watch);
-static void write_log(LogPlan *plan);
+static void write_log(TideIngest *in, LogPlan *plan);
 static void apply_truncate(TideChunk *chunk, TideWatch *watch);
 static void apply_acks(TideIngest *in);
 
@@ -76,7 +79,7 @@ tide_ingest_apply(TideIngest *in)
 		apply_changes(in);
 	if (batch->acks != NULL)
 		apply_acks(in);
-	tide_buckets_flush(in->buckets);
+	tide_limits_flush(in);
 
 	checkpoint->lsn = batch->lsn;
 	checkpoint->at = batch->ntransactions > 0 && !batch->is_asked_for ?
@@ -223,18 +226,21 @@ apply_chunk(TideChunk *chunk)
 	MemoryContext old;
 	List	   *watches;
 	LogPlan    *plans;
+	instr_time	begin;
 	ListCell   *lc;
 
 	tide_chunk_finish(chunk);
 	old = MemoryContextSwitchTo(chunk->context);
 	watches = chunk_watches(chunk);
 	plans = palloc0(sizeof(LogPlan) * Max(list_length(watches), 1));
+	INSTR_TIME_SET_CURRENT(begin);
 	foreach(lc, watches)
 	{
 		TideWatch  *watch = lfirst(lc);
 
 		plans[foreach_current_index(lc)].watch = watch;
 		evaluate(chunk, watch);
+		tide_load_add(chunk->in, TIDE_LOAD_SOURCE, watch->shadow->source->source_id, &begin);
 	}
 	for (int i = 0; i < chunk->ndeltas; i++)
 	{
@@ -244,15 +250,19 @@ apply_chunk(TideChunk *chunk)
 			plan++;
 		plan_delta(chunk, chunk->deltas[i], plan);
 	}
+	INSTR_TIME_SET_CURRENT(begin);
 	foreach(lc, watches)
 	{
-		write_rows(chunk, lfirst(lc));
-		write_log(&plans[foreach_current_index(lc)]);
+		TideWatch  *watch = lfirst(lc);
+
+		write_rows(chunk, watch);
+		write_log(chunk->in, &plans[foreach_current_index(lc)]);
+		tide_load_add(chunk->in, TIDE_LOAD_SOURCE, watch->shadow->source->source_id, &begin);
 	}
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);
 	if (tide_buckets_are_many(chunk->in->buckets))
-		tide_buckets_flush(chunk->in->buckets);
+		tide_limits_flush(chunk->in);
 	CommandCounterIncrement();
 }
 
@@ -275,7 +285,9 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 		TideNodeEval *eval = lfirst(lc);
 		int			e = foreach_current_index(lc);
 		TideSpiFrame frame;
+		instr_time	begin;
 
+		INSTR_TIME_SET_CURRENT(begin);
 		tide_node_eval_begin(eval, &frame);
 		for (int i = 0; i < chunk->ndeltas; i++)
 		{
@@ -294,12 +306,13 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 										  delta->before_nulls, op_id);
 		}
 		tide_node_eval_end(eval, &frame);
+		tide_load_add(chunk->in, TIDE_LOAD_SHAPE, eval->shape->shape_id, &begin);
 	}
 }
 
 static void
 plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket,
-		   char kind, uint32 hash, uint32 old_hash)
+		   char kind, uint32 hash, const TideMember *old)
 {
 	TideLogEntry *entry;
 	int64		op_id = ++chunk->in->checkpoint.op_id;
@@ -320,11 +333,12 @@ plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket
 	entry->op_id = op_id;
 	entry->kind = kind;
 	entry->hash = hash;
+	entry->old_op_id = old ? old->op_id : 0;
 	entry->columns = (kind == TIDE_LOG_LEAVE ? delta->before : delta->after) +
 		TIDE_SHADOW_FIXED;
 	tide_bucket_count(chunk->in->buckets, bucket,
 					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
-					  hash, old_hash, op_id);
+					  hash, old ? old->hash : 0, op_id);
 }
 
 /*
@@ -376,7 +390,7 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 	if (old == NULL)
 	{
 		member.hash = tide_node_eval_hash(eval, delta->after, delta->after_nulls, NULL);
-		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_ENTER, member.hash, 0);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_ENTER, member.hash, NULL);
 	}
 	else if (old->op_id > 0 && !tide_node_eval_shows_change(eval, delta->changed))
 		return *old;
@@ -386,7 +400,7 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 		member.hash = old->hash +
 			tide_node_eval_hash(eval, delta->after, delta->after_nulls, delta->changed) -
 			tide_node_eval_hash(eval, delta->before, delta->before_nulls, delta->changed);
-		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_CHANGE, member.hash, old->hash);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_CHANGE, member.hash, old);
 	}
 	member.op_id = chunk->in->checkpoint.op_id;
 	return member;
@@ -415,7 +429,7 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
 		if (bucket != NULL)
-			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, old[i].hash);
+			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, &old[i]);
 	}
 	for (int e = 0; delta->exists && e < nevals; e++)
 	{
@@ -507,11 +521,13 @@ write_rows(TideChunk *chunk, TideWatch *watch)
 }
 
 static void
-write_log(LogPlan *plan)
+write_log(TideIngest *in, LogPlan *plan)
 {
+	tide_compact_superseded(in, plan->watch->shadow, plan->entries, plan->n);
 	for (int i = 0; i < plan->n; i++)
 		plan->entries[i].tid = plan->deltas[i]->tid;
 	tide_log_append(plan->watch->shadow, plan->entries, plan->n, 0);
+	tide_compact_appended(in, plan->entries, plan->n);
 }
 
 /* every row of the shadow leaves; deleted row by row, so that pulls under way still see them */

@@ -37,6 +37,7 @@ typedef struct TideWatch
 	TransactionId *copy_xip;	/* sorted */
 
 	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
+	int64		forgotten_upto; /* leave entries up to here are gone; 0: not known */
 	bool	   *used;			/* by column position: some shape shows or uses it */
 	bool		uses_all;		/* some shape shows columns to come as well */
 	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
@@ -62,6 +63,9 @@ typedef struct TideIngest
 	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to rebuild */
 	List	   *copied;			/* of TideCopied */
+	HTAB	   *shape_rows;		/* for limits.c; in watch_context, NULL until needed */
+	struct TideCompaction *compaction;	/* made when first needed, as the next */
+	struct TideLoad *load;
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */
 } TideIngest;

@@ -43,6 +43,7 @@ tide_ingest_reload(TideIngest *in)
 	in->sources = tide_catalog_sources();
 	in->shapes = tide_catalog_shapes(false);
 	in->copied = NIL;
+	in->shape_rows = NULL;
 	foreach(lc, in->sources)
 	{
 		TideSource *source = lfirst(lc);

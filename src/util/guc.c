@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "utils/guc.h"
 
 #include "util/guc.h"
@@ -25,6 +27,16 @@ int			tide_max_buckets_per_pull = 10000;
 int			tide_batch_size = 10000;
 int			tide_spool_memory = 16384;
 int			tide_apply_memory = 16384;
+int			tide_batch_time = 50;
+bool		tide_compaction = true;
+int			tide_compaction_batch = 1000;
+int			tide_compaction_delay = 20;
+int			tide_removed_retention = 7 * 24 * 3600;
+int			tide_max_removed_rows = 10000;
+int			tide_mutation_retention = 30 * 24 * 3600;
+int			tide_client_retention = -1;
+int			tide_max_bucket_rows = 0;
+int			tide_max_shape_rows = 0;
 
 static const IntSetting int_settings[] = {
 	{"tide.max_page_size",
@@ -47,6 +59,42 @@ static const IntSetting int_settings[] = {
 		"Sets the memory for the rows that the ingest stores at a time.",
 		&tide_apply_memory, 16384, 64, 1024 * 1024,
 	PGC_SIGHUP, GUC_UNIT_KB},
+	{"tide.batch_time",
+		"Sets the time of reading after which the ingest stores a batch.",
+		&tide_batch_time, 50, 0, 60 * 1000,
+	PGC_SIGHUP, GUC_UNIT_MS},
+	{"tide.compaction_batch",
+		"Sets the number of change log entries that a step of compaction looks at.",
+		&tide_compaction_batch, 1000, 1, 1000000,
+	PGC_SIGHUP, 0},
+	{"tide.compaction_delay",
+		"Sets the time between two steps of compaction.",
+		&tide_compaction_delay, 20, 0, 60 * 1000,
+	PGC_SIGHUP, GUC_UNIT_MS},
+	{"tide.removed_retention",
+		"Sets how long the change log remembers removed rows; -1 is for ever.",
+		&tide_removed_retention, 7 * 24 * 3600, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_removed_rows",
+		"Sets how many removed rows beyond its own rows a bucket remembers; -1 is any number.",
+		&tide_max_removed_rows, 10000, -1, INT_MAX,
+	PGC_SIGHUP, 0},
+	{"tide.mutation_retention",
+		"Sets how long the mutation log is kept; -1 is for ever.",
+		&tide_mutation_retention, 30 * 24 * 3600, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.client_retention",
+		"Sets how long after its last push a client is known; -1 is for ever.",
+		&tide_client_retention, -1, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_bucket_rows",
+		"Sets the number of rows in a bucket beyond which its shape fails; 0 is any number.",
+		&tide_max_bucket_rows, 0, 0, INT_MAX,
+	PGC_SIGHUP, 0},
+	{"tide.max_shape_rows",
+		"Sets the number of rows in all of a shape's buckets beyond which it fails; 0 is any number.",
+		&tide_max_shape_rows, 0, 0, INT_MAX,
+	PGC_SIGHUP, 0},
 };
 
 void
@@ -60,5 +108,8 @@ tide_guc_init(void)
 								s->boot, s->min, s->max, s->context, s->flags,
 								NULL, NULL, NULL);
 	}
+	DefineCustomBoolVariable("tide.compaction",
+							 "Removes superseded entries from the change log.", NULL,
+							 &tide_compaction, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tide");
 }
