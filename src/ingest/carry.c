@@ -41,6 +41,8 @@
 #include "ingest/build.h"
 #include "ingest/carry.h"
 #include "ingest/carry_plan.h"
+#include "ingest/compaction.h"
+#include "ingest/limits.h"
 #include "ingest/membership.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
@@ -363,13 +365,14 @@ carry_flush(Carry *carry)
 	for (int i = 0; i < carry->nentries; i++)
 		carry->entries[i].tid = carry->new->slots[carry->rows[i]]->tts_tid;
 	tide_log_append(carry->new, carry->entries, carry->nentries, COPY_OPTIONS);
+	tide_compact_count(carry->in, carry->entries, carry->nentries);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(carry->chunk);
 	carry->entries = NULL;
 	carry->nrows = carry->nentries = carry->max_entries = 0;
 	if (tide_buckets_are_many(carry->in->buckets))
 	{
-		tide_buckets_flush(carry->in->buckets);
+		tide_limits_flush(carry->in);
 		CommandCounterIncrement();
 	}
 }
@@ -385,6 +388,7 @@ gone_flush(Carry *carry)
 	for (int i = 0; i < carry->nrows; i++)
 		tide_carry_plan_gone(carry, i);
 	tide_log_append(carry->new, carry->entries, carry->nentries, 0);
+	tide_compact_count(carry->in, carry->entries, carry->nentries);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(carry->chunk);
 	carry->entries = NULL;
@@ -428,7 +432,7 @@ carry_finish(Carry *carry, int old_id)
 	ListCell   *lc;
 
 	(void) tide_shadow_drop(old_id);
-	tide_buckets_flush(carry->in->buckets);
+	tide_limits_flush(carry->in);
 	tide_catalog_set_source_live(carry->new->source);
 	foreach(lc, carry->nodes)
 	{

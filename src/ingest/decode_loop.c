@@ -36,9 +36,6 @@
 #include "util/meta_table.h"
 #include "util/spi.h"
 
-/* a batch with something in it is closed after this time, end of WAL or not */
-#define TIDE_BATCH_MS	50
-
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int required_len,
 					  XLogRecPtr record, char *buffer);
 static void acquire_slot(const char *slot_name);
@@ -210,7 +207,7 @@ tide_ingest_read(TideIngest *in, int64 max_changes)
 			since = GetCurrentTimestamp();
 		if (in->batch->nchanges >= (max_changes > 0 ? max_changes : tide_batch_size) ||
 			(n % 64 == 0 && TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
-													   TIDE_BATCH_MS)))
+													   tide_batch_time)))
 			break;
 	}
 	in->batch->lsn = reader->EndRecPtr;
