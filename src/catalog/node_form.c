@@ -165,8 +165,8 @@ set_details(const TideShapeNode *node, Datum *values, char *nulls)
 	nulls[Anum_nodes_details - 1] = ' ';
 }
 
-static Datum
-attnums_datum(const AttrNumber *attnums, int count)
+Datum
+tide_attnums_datum(const AttrNumber *attnums, int count)
 {
 	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
 
@@ -225,7 +225,7 @@ tide_node_form(int shape_id, const TideShapeNode *node, Datum *values, char *nul
 	values[Anum_nodes_node_id - 1] = Int16GetDatum(node->node_id);
 	values[Anum_nodes_source_id - 1] = Int32GetDatum(node->source_id);
 	values[Anum_nodes_path - 1] = CStringGetTextDatum(node->path);
-	values[Anum_nodes_attnums - 1] = attnums_datum(node->columns, node->ncolumns);
+	values[Anum_nodes_attnums - 1] = tide_attnums_datum(node->columns, node->ncolumns);
 	values[Anum_nodes_key_args - 1] = key_args_datum(node->key_parts);
 	nulls[Anum_nodes_shape_id - 1] = nulls[Anum_nodes_node_id - 1] =
 		nulls[Anum_nodes_source_id - 1] = nulls[Anum_nodes_path - 1] =
@@ -365,11 +365,11 @@ key_parts_of(List *exprs, JsonbContainer *key_args, JsonbContainer *details)
 
 		part->expr = lfirst(lc);
 		part->is_set = is_in_array(sets, foreach_current_index(lc));
-		part->type = exprType(part->expr);
+		part->type = getBaseType(exprType(part->expr));
 		part->typmod = exprTypmod(part->expr);
 		if (part->is_set)
 		{
-			part->type = get_element_type(getBaseType(part->type));
+			part->type = getBaseType(get_element_type(part->type));
 			part->typmod = -1;
 		}
 		part->collation = exprCollation(part->expr);

@@ -29,6 +29,9 @@ enum
 	Natts_nodes = Anum_nodes_details
 };
 
+/* as smallint[] */
+extern Datum tide_attnums_datum(const AttrNumber *attnums, int count);
+
 /* nulls as SPI takes them: 'n' or ' ' */
 extern void tide_node_form(int shape_id, const TideShapeNode *node, Datum *values, char *nulls);
 

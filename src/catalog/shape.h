@@ -132,6 +132,7 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
+	bool		shows_all;		/* the root names no columns: also those to come */
 	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */
 } TideShape;

@@ -44,7 +44,8 @@ enum
 	Anum_sources_column_types,
 	Anum_sources_snapshot,
 	Anum_sources_snapshot_lsn,
-	Anum_sources_leaves
+	Anum_sources_leaves,
+	Anum_sources_table_name
 };
 
 enum
@@ -214,6 +215,7 @@ source_of_scan(MetaScan *scan)
 									  sizeof(Oid), &count);
 	source->leaves = scan_array(scan, Anum_sources_leaves, sizeof(Oid), &source->nleaves);
 	source->snapshot = scan_text(scan, Anum_sources_snapshot);
+	source->table_name = scan_text(scan, Anum_sources_table_name);
 	if (!scan->nulls[Anum_sources_snapshot_lsn - 1])
 		source->snapshot_lsn =
 			DatumGetLSN(scan->values[Anum_sources_snapshot_lsn - 1]);
@@ -280,6 +282,19 @@ shape_nodes(int shape_id)
 	return result;
 }
 
+/* whether a definition leaves out its root's columns, which means all of them */
+static bool
+shows_all(Jsonb *definition)
+{
+	JsonbValue	buffer;
+	JsonbValue *columns = NULL;
+
+	if (JB_ROOT_IS_OBJECT(definition))
+		columns = getKeyJsonValueFromContainer(&definition->root, "columns",
+											   strlen("columns"), &buffer);
+	return columns == NULL || columns->type == jbvNull;
+}
+
 /* a shape without its nodes */
 static TideShape *
 shape_of_scan(MetaScan *scan)
@@ -290,6 +305,7 @@ shape_of_scan(MetaScan *scan)
 	shape->name = scan_text(scan, Anum_shapes_name);
 	shape->owner = DatumGetObjectId(scan->values[Anum_shapes_owner - 1]);
 	shape->state = state_of_name(scan_text(scan, Anum_shapes_state));
+	shape->shows_all = shows_all(DatumGetJsonbP(scan->values[Anum_shapes_definition - 1]));
 	if (!scan->nulls[Anum_shapes_built_op_id - 1])
 		shape->built_op_id =
 			DatumGetInt64(scan->values[Anum_shapes_built_op_id - 1]);

@@ -26,6 +26,7 @@ typedef struct TideSource
 	Oid		   *leaves;			/* of a partitioned table: ascending; else NULL */
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
+	char	   *table_name;		/* as SQL writes it, as of the copy; NULL while new */
 } TideSource;
 
 /*
@@ -70,6 +71,8 @@ extern void tide_catalog_insert_nodes(int shape_id, List *nodes);
 
 /* columns and snapshot of a source that was just copied */
 extern void tide_catalog_set_source_live(const TideSource *source);
+
+/* its live shapes are "building" until it is made anew: pulls leave their buckets as they are */
 extern void tide_catalog_set_source_broken(int source_id);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);

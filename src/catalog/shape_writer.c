@@ -37,6 +37,7 @@ static SPIPlanPtr insert_node_plan = NULL;
 static SPIPlanPtr insert_shape_source_plan = NULL;
 static SPIPlanPtr set_source_plan = NULL;
 static SPIPlanPtr break_source_plan = NULL;
+static SPIPlanPtr hold_shapes_plan = NULL;
 static SPIPlanPtr set_state_plan = NULL;
 static SPIPlanPtr find_name_plan = NULL;
 static SPIPlanPtr drop_shape_plan = NULL;
@@ -52,18 +53,6 @@ result_int(void)
 
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0],
 									   SPI_tuptable->tupdesc, 1, &isnull));
-}
-
-static Datum
-attnums_datum(const AttrNumber *attnums, int count)
-{
-	Datum	   *elements = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int16GetDatum(attnums[i]);
-	return PointerGetDatum(construct_array(elements, count, INT2OID,
-										   sizeof(int16), true,
-										   TYPALIGN_SHORT));
 }
 
 static Datum
@@ -90,7 +79,7 @@ table_key_datum(Oid relid)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" has no key", RelationGetRelationName(rel))));
 	table_close(rel, NoLock);
-	return attnums_datum(attnums, n);
+	return tide_attnums_datum(attnums, n);
 }
 
 /*
@@ -246,8 +235,8 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 void
 tide_catalog_set_source_live(const TideSource *source)
 {
-	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID};
-	char		nulls[lengthof(types) + 1] = "       ";
+	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID, TEXTOID};
+	char		nulls[lengthof(types) + 1] = "        ";
 	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
 	Datum		values[lengthof(types)];
 	TideSpiFrame frame;
@@ -260,7 +249,7 @@ tide_catalog_set_source_live(const TideSource *source)
 		names[i] = NameGetDatum(name);
 	}
 	values[0] = Int32GetDatum(source->source_id);
-	values[1] = attnums_datum(source->columns, source->ncolumns);
+	values[1] = tide_attnums_datum(source->columns, source->ncolumns);
 	values[2] = PointerGetDatum(construct_array(names, source->ncolumns, NAMEOID,
 												NAMEDATALEN, false, TYPALIGN_CHAR));
 	values[3] = oids_datum(source->column_types, source->ncolumns);
@@ -269,11 +258,12 @@ tide_catalog_set_source_live(const TideSource *source)
 		nulls[6] = 'n';
 	values[4] = CStringGetTextDatum(source->snapshot);
 	values[5] = LSNGetDatum(source->snapshot_lsn);
+	values[7] = CStringGetTextDatum(source->table_name);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&set_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'live', attnums = $2,"
 				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6,"
-				 " leaves = $7 WHERE source_id = $1",
+				 " leaves = $7, table_name = $8 WHERE source_id = $1",
 				 lengthof(types), types, values, nulls, false, 0);
 	tide_spi_end(&frame);
 }
@@ -289,6 +279,11 @@ tide_catalog_set_source_broken(int source_id)
 	tide_spi_run(&break_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'broken'"
 				 " WHERE source_id = $1 AND state = 'live'",
+				 1, types, values, NULL, false, 0);
+	tide_spi_run(&hold_shapes_plan,
+				 "UPDATE tide_internal.shapes s SET state = 'building'"
+				 " FROM tide_internal.shape_nodes n WHERE n.source_id = $1"
+				 " AND s.shape_id = n.shape_id AND s.state = 'live'",
 				 1, types, values, NULL, false, 0);
 	tide_spi_end(&frame);
 }

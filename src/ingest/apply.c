@@ -88,14 +88,14 @@ tide_ingest_apply(TideIngest *in)
 		tide_catalog_set_source_live(lfirst(lc));
 	list_free(in->regrouped);
 	in->regrouped = NIL;
-	foreach(lc, in->broken)
-		tide_catalog_set_source_broken(lfirst_int(lc));
 
 	checkpoint->lsn = batch->lsn;
 	checkpoint->changes += batch->nchanges;
 	checkpoint->transactions += batch->ntransactions;
 	checkpoint->batches++;
 	tide_build_finish(in);
+	foreach(lc, in->broken)
+		tide_catalog_set_source_broken(lfirst_int(lc));
 	tide_checkpoint_store(in);
 	tide_apply_end();
 	tide_batch_reset(batch);
@@ -272,7 +272,7 @@ tide_chunk_apply(TideChunk *chunk)
 		write_log(&plans[foreach_current_index(lc)]);
 	}
 	for (int i = 0; i < chunk->ndeltas; i++)
-		if (chunk->deltas[i]->watch->used != NULL)
+		if (chunk->deltas[i]->watch->joins != NULL)
 			tide_tree_note_delta(chunk->in, chunk->deltas[i]);
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);

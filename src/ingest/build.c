@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "catalog/table_key.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
@@ -62,6 +63,7 @@ typedef struct Build
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
 static bool prepare_tree(TideIngest *in, TideShape *shape, bool *later);
 static bool has_columns(TideIngest *in, TideShape *shape);
+static bool are_as_compiled(const TideSource *source, List *shapes);
 static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
@@ -158,9 +160,19 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 			shapes = lappend(shapes, shape);
 	}
 
+	/* somebody alters the table, or it waits to be rebuilt */
+	if ((source->live && watch == NULL) ||
+		!ConditionalLockRelationOid(source->relid, AccessShareLock))
+	{
+		*later = true;
+		return false;
+	}
+	if (!are_as_compiled(source, shapes))
+		return tide_rebuild_shapes(shapes, later);
+
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
-	if (watch != NULL && !watch->is_broken && ConditionalLockRelationOid(source->relid, AccessShareLock))
+	if (watch != NULL && !watch->is_broken)
 	{
 		if (table_is_as_copied(source))
 			scan_shadow(in, watch, shapes);
@@ -173,16 +185,30 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 			tide_ingest_break(in, source->source_id);
 		}
 	}
-	else if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
-			 !copy_source(in, source, shapes))
+	else if (!copy_source(in, source, shapes))
 	{
-		/* somebody alters the table, or commits just now, or it waits to be rebuilt */
+		/* somebody commits just now */
 		*later = true;
 		tide_evaluating_shape = 0;
 		return false;
 	}
 	tide_evaluating_shape = 0;
 	return true;
+}
+
+/* whether the table, which is locked, still has what the shapes were compiled for */
+static bool
+are_as_compiled(const TideSource *source, List *shapes)
+{
+	Relation	rel = try_relation_open(source->relid, NoLock);
+	bool		result = rel != NULL;
+	ListCell   *lc;
+
+	foreach(lc, shapes)
+		result = result && tide_altered_fits_shape(lfirst(lc), rel);
+	if (rel != NULL)
+		table_close(rel, NoLock);
+	return result;
 }
 
 /* whether a live source's table, which is locked, still has the columns of the copy */
@@ -236,13 +262,13 @@ add_own_column(TideSource *source, AttrNumber attnum)
 	source->column_types[n] = tide_own_column_type(attnum);
 }
 
-/* the source's columns as they are now */
-static void
-describe_source(TideSource *source, Relation rel)
+void
+tide_build_describe(TideSource *source, Relation rel)
 {
 	TupleDesc	desc = RelationGetDescr(rel);
 	int			max = desc->natts + 3;
 
+	source->table_name = tide_altered_table_name(source->relid);
 	source->ncolumns = 0;
 	source->columns = palloc(sizeof(AttrNumber) * max);
 	source->column_names = palloc(sizeof(char *) * max);
@@ -297,7 +323,7 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 		return true;
 	}
 	tide_apply_begin();
-	describe_source(source, rel);
+	tide_build_describe(source, rel);
 	table_close(rel, NoLock);
 
 	tide_shadow_create(source);

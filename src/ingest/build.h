@@ -27,6 +27,9 @@ extern void tide_build_finish(TideIngest *in);
 /* whether a copied shape could become live with a checkpoint at this position */
 extern bool tide_build_is_waiting(const TideIngest *in, XLogRecPtr position);
 
+/* for a copy: the source's name and columns as they are now */
+extern void tide_build_describe(TideSource *source, Relation rel);
+
 extern char *tide_snapshot_text(Snapshot snapshot);
 extern TideWatch *tide_watch_of_source(TideIngest *in, int source_id);
 

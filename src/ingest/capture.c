@@ -26,8 +26,10 @@
 #include "utils/snapmgr.h"
 
 #include "catalog/table_key.h"
+#include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
+#include "ingest/ddl_message.h"
 #include "ingest/ingest.h"
 #include "ingest/recheck.h"
 #include "ingest/route.h"
@@ -52,6 +54,7 @@ static void capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							XLogRecPtr message_lsn, bool transactional,
 							const char *prefix, Size size, const char *message);
 static bool capture_skip_origin(LogicalDecodingContext *ctx, RepOriginId origin);
+static void check_altered(TideIngest *in, ReorderBufferTXN *txn);
 
 void
 tide_capture_callbacks(OutputPluginCallbacks *cb)
@@ -81,7 +84,10 @@ capture_skip_origin(LogicalDecodingContext *ctx, RepOriginId origin)
 static void
 capture_begin(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 {
+	TideIngest *in = ctx->output_plugin_private;
+
 	txn->output_plugin_private = NULL;
+	in->saw_ddl = false;
 }
 
 static void
@@ -89,6 +95,7 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 {
 	TideIngest *in = ctx->output_plugin_private;
 
+	check_altered(in, txn);
 	tide_recheck(in, txn);
 
 	/* set by capture_change when the transaction left something in the batch */
@@ -170,13 +177,43 @@ tide_capture_truncate(TideIngest *in, TideWatch *watch, Oid leaf)
 	tide_batch_put(in->batch, watch, TIDE_CHANGE_TRUNCATE, values, nulls);
 }
 
+/*
+ * After DDL, at the next change or the end of the transaction: sources that cannot go on
+ * break here, and failed shapes may have what they lack.
+ */
 static void
-capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
+check_altered(TideIngest *in, ReorderBufferTXN *txn)
+{
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
+	ListCell   *lc;
+
+	if (!in->saw_ddl)
+		return;
+	in->saw_ddl = false;
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+	{
+		if (!watch->is_broken && watch->relid == watch->shadow->source->relid &&
+			!tide_capture_has_seen(watch, txn) && !tide_altered_still_serves(watch))
+			tide_capture_break(in, watch);
+		watch->rewrite_from = InvalidOid;
+	}
+	foreach(lc, in->shapes)
+		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
+			in->needs_reload = in->retry_failed = true;
+}
+
+/* the rows of a table are about to be rewritten: look at it when that is done */
+static void
+capture_rewrite(TideIngest *in, Oid relid)
 {
 	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
 
-	if (watch != NULL && !watch->is_broken && !tide_capture_has_seen(watch, txn))
-		tide_capture_break(in, watch);
+	if (watch == NULL || OidIsValid(watch->rewrite_from))
+		return;
+	tide_altered_note_rewrite(watch);
+	in->saw_ddl = true;
 }
 
 static void
@@ -188,11 +225,13 @@ capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr m
 
 	if (!transactional && strcmp(prefix, TIDE_SYNC_PREFIX) == 0)
 		in->batch->is_asked_for = true;
+	else if (transactional && strcmp(prefix, TIDE_DDL_PREFIX) == 0)
+		in->saw_ddl = true;
 	else if (transactional && strcmp(prefix, TIDE_REWRITE_PREFIX) == 0 &&
 			 size == sizeof(relid))
 	{
 		memcpy(&relid, message, sizeof(relid));
-		capture_rewrite(in, txn, relid);
+		capture_rewrite(in, relid);
 	}
 }
 
@@ -226,14 +265,16 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 	for (int i = 0; i < shadow->ncolumns - shadow->nown; i++)
 	{
 		AttrNumber	attnum = target->attnums[i];
-		Form_pg_attribute att = TupleDescAttr(desc, attnum - 1);
 
+		/* nobody uses it any more, and it stays NULL */
+		if (attnum == 0)
+			continue;
 		values[i] = heap_getattr(tuple, attnum, desc, &nulls[i]);
-		if (nulls[i] || flat_value(att, &values[i]))
+		if (nulls[i] || flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
 			continue;
 		if (full_old != NULL)
 			values[i] = heap_getattr(full_old, attnum, desc, &nulls[i]);
-		if (full_old == NULL || !flat_value(att, &values[i]))
+		if (full_old == NULL || !flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
 		{
 			unchanged[i / 8] |= 1 << (i % 8);
 			nulls[i] = any = true;
@@ -399,6 +440,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	List	   *targets;
 	ListCell   *lc;
 
+	check_altered(in, txn);
 	if (relid == in->shapes_relid || relid == in->clients_relid)
 	{
 		if (relid == in->shapes_relid)
@@ -422,6 +464,7 @@ capture_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelati
 	TideIngest *in = ctx->output_plugin_private;
 	List	   *relids = NIL;
 
+	check_altered(in, txn);
 	for (int i = 0; i < nrelations; i++)
 		relids = lappend_oid(relids, RelationGetRelid(relations[i]));
 	for (int i = 0; i < nrelations; i++)

@@ -65,6 +65,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	tide_checkpoint_read(&in->checkpoint);
 	tide_state_read(&state);
 	in->secret = state.secret;
+	in->retry_failed = true;
 	tide_ingest_reload(in);
 
 	acquire_slot(slot_name);

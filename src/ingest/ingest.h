@@ -38,8 +38,11 @@ typedef struct TideWatch
 
 	List	   *evals;			/* of TideNodeEval: direct nodes on it */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
-	bool	   *used;			/* by column position: some joined node depends on it; or NULL */
+	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
+	bool	   *used;			/* by column position: some shape shows or uses it */
+	bool		uses_all;		/* some shape shows columns to come as well */
+	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
 } TideWatch;
 
 typedef struct TideIngest
@@ -71,6 +74,8 @@ typedef struct TideIngest
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
+	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *copied;			/* of TideCopied */
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */

@@ -2,24 +2,32 @@
  * rebuild.c
  *	  Taking shapes and sources apart, and compiling shapes anew.
  *
- * A source whose definition changed loses its shadow table, its change log and the buckets
- * of all shapes on it; the shapes are compiled again from their definitions, as
- * their owners, and built like new ones. Clients are told to drop the old buckets, since
- * bucket ids are never used again.
+ * The shapes on a source whose table was altered are compiled again from their definitions, as
+ * their owners. If the table and its key are the same, it is copied anew under the
+ * buckets there are (carry.c). Else shadow table, change log and buckets go, and the shapes
+ * are built like new ones; clients are told to drop the old buckets, since bucket ids are
+ * never used again. A shape that does not compile fails, and is tried again after DDL.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "catalog/shape_catalog.h"
+#include "catalog/table_key.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
+#include "ingest/build.h"
+#include "ingest/carry.h"
+#include "ingest/follow.h"
 #include "ingest/rebuild.h"
 #include "ingest/resync.h"
+#include "ingest/source_scan.h"
 #include "store/shadow.h"
 #include "shape/compile.h"
 #include "util/spi.h"
@@ -35,7 +43,12 @@ typedef struct Recompile
 } Recompile;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
+static bool rebuild_source(TideIngest *in, int source_id, TideSource *source);
+static bool can_carry(const TideSource *source, List *shapes);
+static void carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes);
+static TideShape *recompile(TideShape *shape);
 static bool recompile_shapes(TideIngest *in, bool *later);
+static bool retry_failed(TideIngest *in, bool *later);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
 
@@ -45,8 +58,8 @@ tide_rebuild_step(TideIngest *in, bool *later)
 	bool		done;
 
 	tide_apply_begin();
-	done = rebuild_broken(in, later) || recompile_shapes(in, later) || clean_dropped() ||
-		drop_unused_sources(in, later);
+	done = rebuild_broken(in, later) || recompile_shapes(in, later) ||
+		retry_failed(in, later) || clean_dropped() || drop_unused_sources(in, later);
 	tide_apply_end();
 	return done;
 }
@@ -85,6 +98,29 @@ unbuild_shapes(int source_id)
 	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
 
+static TideSource *
+find_source(const TideIngest *in, int source_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->sources)
+	{
+		TideSource *source = lfirst(lc);
+
+		if (source->source_id == source_id)
+			return source;
+	}
+	return NULL;
+}
+
+static bool
+uses_source(const TideShape *shape, int source_id)
+{
+	return shape->nodes != NIL &&
+		run_for(psprintf("SELECT FROM tide_internal.shape_sources WHERE source_id = $1"
+						 " AND shape_id = %d", shape->shape_id), source_id) > 0;
+}
+
 static bool
 rebuild_broken(TideIngest *in, bool *later)
 {
@@ -93,22 +129,139 @@ rebuild_broken(TideIngest *in, bool *later)
 	foreach(lc, in->broken)
 	{
 		int			source_id = lfirst_int(lc);
+		TideSource *source = find_source(in, source_id);
 		TideResyncResult result = tide_resync(in, source_id);
 
+		/* the table's lock, so that its names stay while definitions follow them */
 		if (result == TIDE_RESYNC_LATER ||
 			(result == TIDE_RESYNC_NOT &&
-			 (!tide_catalog_try_lock() || !tide_shadow_drop(source_id))))
+			 (!tide_catalog_try_lock() || !tide_shadow_try_lock(source_id) ||
+			  (source != NULL && !ConditionalLockRelationOid(source->relid, AccessShareLock)) ||
+			  !rebuild_source(in, source_id, source))))
 		{
 			*later = true;
 			continue;
 		}
-		if (result == TIDE_RESYNC_NOT)
-			unbuild_shapes(source_id);
 		in->broken = foreach_delete_current(in->broken, lc);
 		in->regrown = list_delete_int(in->regrown, source_id);
 		return true;
 	}
 	return false;
+}
+
+/* false, with nothing done, if it has to wait; source: NULL if it is gone already */
+static bool
+rebuild_source(TideIngest *in, int source_id, TideSource *source)
+{
+	List	   *shapes = NIL;
+	Snapshot	snapshot = NULL;
+	ListCell   *lc;
+
+	foreach(lc, in->shapes)
+		if (uses_source(lfirst(lc), source_id))
+			shapes = lappend(shapes, lfirst(lc));
+	if (source != NULL && can_carry(source, shapes))
+	{
+		snapshot = tide_source_snapshot(source);
+		if (snapshot == NULL)
+			return false;
+	}
+	foreach(lc, source != NULL ? shapes : NIL)
+		tide_definition_follow(lfirst(lc), source);
+	if (snapshot != NULL)
+		carry(in, source, snapshot, shapes);
+	else
+	{
+		(void) tide_shadow_drop(source_id);
+		unbuild_shapes(source_id);
+
+		/* now: under the lock the names are what the definitions follow */
+		foreach(lc, shapes)
+			if (((TideShape *) lfirst(lc))->state != TIDE_SHAPE_FAILED)
+				(void) recompile(lfirst(lc));
+	}
+	return true;
+}
+
+/*
+ * Whether the shapes can keep their buckets: the table, its name, its key and the key's
+ * types are the same. Shapes of several tables are built anew.
+ */
+static bool
+can_carry(const TideSource *source, List *shapes)
+{
+	char	   *name = tide_altered_table_name(source->relid);
+	ListCell   *lc;
+
+	if (!source->live || name == NULL || source->table_name == NULL ||
+		strcmp(name, source->table_name) != 0 || !tide_altered_has_key(source))
+		return false;
+	foreach(lc, shapes)
+		if (!tide_shape_is_plain(lfirst(lc)))
+			return false;
+	return source->leaves == NULL && !TIDE_ATTNUM_IS_OWN(source->keys[0]);
+}
+
+/*
+ * Nodes of shapes that were not there, or not any more, when the shapes were read: dropped
+ * ones will be cleaned up in the new source, new ones are compiled again.
+ */
+static void
+take_nodes(int old_id, int new_id)
+{
+	(void) run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
+							" FROM tide_internal.shapes s WHERE n.source_id = $1"
+							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+				   old_id);
+	(void) run_for(psprintf("UPDATE tide_internal.shape_sources n SET source_id = %d"
+							" FROM tide_internal.shapes s WHERE n.source_id = $1"
+							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+				   old_id);
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
+	(void) run_for("DELETE FROM tide_internal.shape_sources WHERE source_id = $1", old_id);
+}
+
+/*
+ * Copy the source anew under its shapes, compiled anew. Those that do not compile fail, and
+ * those that are of another table by now are built there.
+ */
+static void
+carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
+{
+	int			new_id = tide_carry_begin(source);
+	List	   *carried = NIL;
+	ListCell   *lc;
+
+	foreach(lc, shapes)
+	{
+		TideShape  *was = lfirst(lc);
+		TideShape  *is;
+		TideCarried *pair;
+
+		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					   was->shape_id);
+		(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
+					   was->shape_id);
+		if (was->state == TIDE_SHAPE_FAILED)
+			continue;
+		is = recompile(was);
+		if (is != NULL && was->built_op_id != 0 &&
+			((TideShapeNode *) linitial(is->nodes))->source_id == new_id)
+		{
+			is->shape_id = was->shape_id;
+			is->built_op_id = was->built_op_id;
+			pair = palloc(sizeof(TideCarried));
+			pair->was = was;
+			pair->is = is;
+			carried = lappend(carried, pair);
+		}
+		else
+			(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
+						   was->shape_id);
+	}
+	take_nodes(source->source_id, new_id);
+	tide_carry_source(in, source, new_id, snapshot, carried);
 }
 
 /* as the shape's owner, in a subtransaction */
@@ -142,7 +295,7 @@ read_definition(Recompile *work)
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("SELECT definition, search_path FROM tide_internal.shapes"
-							  " WHERE shape_id = $1", 1, types, values, NULL, true, 1) !=
+							  " WHERE shape_id = $1", 1, types, values, NULL, false, 1) !=
 		SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read shape %d", work->shape->shape_id);
 	old = MemoryContextSwitchTo(result);
@@ -155,6 +308,24 @@ read_definition(Recompile *work)
 	tide_spi_end(&frame);
 }
 
+/*
+ * A shape without nodes compiled from its definition, state "building"; if that is an error,
+ * NULL and state "failed". The catalog is locked.
+ */
+static TideShape *
+recompile(TideShape *shape)
+{
+	Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
+	ErrorData  *error;
+
+	read_definition(&work);
+	error = tide_subxact_run(recompile_body, &work);
+	tide_catalog_set_shape_state(shape->shape_id,
+								 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
+								 error ? error->message : NULL);
+	return error ? NULL : work.compiled;
+}
+
 /* shapes that have no compiled nodes: after a rebuild, after pg_restore */
 static bool
 recompile_shapes(TideIngest *in, bool *later)
@@ -164,8 +335,6 @@ recompile_shapes(TideIngest *in, bool *later)
 	foreach(lc, in->shapes)
 	{
 		TideShape  *shape = lfirst(lc);
-		Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
-		ErrorData  *error;
 
 		if (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED)
 			continue;
@@ -174,16 +343,60 @@ recompile_shapes(TideIngest *in, bool *later)
 			*later = true;
 			return false;
 		}
-		read_definition(&work);
 		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
 					   shape->shape_id);
-		error = tide_subxact_run(recompile_body, &work);
-		tide_catalog_set_shape_state(shape->shape_id,
-									 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
-									 error ? error->message : NULL);
+		(void) recompile(shape);
 		return true;
 	}
 	return false;
+}
+
+bool
+tide_rebuild_shapes(List *shapes, bool *later)
+{
+	ListCell   *lc;
+
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	tide_apply_begin();
+	foreach(lc, shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					   shape->shape_id);
+		(void) recompile(shape);
+	}
+	tide_apply_end();
+	return true;
+}
+
+/* after DDL: failed shapes without nodes, whose tables or columns may be there again */
+static bool
+retry_failed(TideIngest *in, bool *later)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	if (!in->retry_failed)
+		return false;
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	in->retry_failed = false;
+	foreach(lc, in->shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		if (shape->state == TIDE_SHAPE_FAILED && shape->nodes == NIL)
+			any |= recompile(shape) != NULL;
+	}
+	return any;
 }
 
 /* buckets and entries of shapes that were dropped, then the shapes themselves */

@@ -17,6 +17,7 @@
 
 #include "catalog/table_key.h"
 #include "ingest/capture.h"
+#include "ingest/altered.h"
 #include "ingest/route.h"
 
 typedef struct Route
@@ -60,16 +61,18 @@ column_of_name(TupleDesc desc, const char *name, Oid type)
 }
 
 AttrNumber *
-tide_route_map(const TideSource *source, Relation rel)
+tide_route_map(const TideSource *source, const TideWatch *watch, Relation rel)
 {
 	AttrNumber *attnums = palloc0(sizeof(AttrNumber) * Max(source->ncolumns, 1));
 	bool		is_own = RelationGetRelid(rel) == source->relid;
 
-	if (is_own && !tide_source_matches(source, rel))
+	if (is_own && (watch ? !tide_altered_fits(watch, rel) : !tide_source_matches(source, rel)))
 		return NULL;
 	for (int i = 0; i < source->ncolumns; i++)
 	{
 		if (TIDE_ATTNUM_IS_OWN(source->columns[i]))
+			continue;
+		if (is_own && watch != NULL && tide_altered_is_lost(watch, rel, i))
 			continue;
 		attnums[i] = is_own ? source->columns[i] :
 			column_of_name(RelationGetDescr(rel), source->column_names[i],
@@ -125,9 +128,9 @@ add_target(TideIngest *in, List *targets, Oid relid, Relation rel)
 	target->watch = watch;
 	if (relid != RelationGetRelid(rel))
 		root = RelationIdGetRelation(relid);
-	if (RelationIsValid(root) && tide_source_matches(source, root) &&
+	if (RelationIsValid(root) && tide_altered_fits(target->watch, root) &&
 		tide_route_is_same(source, root))
-		target->attnums = tide_route_map(source, rel);
+		target->attnums = tide_route_map(source, target->watch, rel);
 	if (target->attnums != NULL)
 		target->gives_key = gives_key(source, rel, target->attnums);
 	if (RelationIsValid(root) && root != rel)

@@ -27,8 +27,11 @@ typedef struct TideTarget
 /* list of TideTarget, valid until the next call; NIL: nobody listens */
 extern List *tide_route(TideIngest *in, Relation rel);
 
-/* the table's attnums by the source's column position; NULL if they do not fit */
-extern AttrNumber *tide_route_map(const TideSource *source, Relation rel);
+/* the table's attnums by the source's column position, 0 for one that is gone and not used
+ * by watch (NULL: none may be);
+ * NULL if they do not fit */
+extern AttrNumber *tide_route_map(const TideSource *source, const TideWatch *watch,
+								  Relation rel);
 
 /* tables that hold the rows of a partitioned table, ascending; NULL for an ordinary one */
 extern Oid *tide_route_leaves(Oid relid, int *n);

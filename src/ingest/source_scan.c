@@ -123,7 +123,7 @@ read_row(TideSourceScan *scan, TupleTableSlot *slot)
 		if (scan->next_relid == scan->nrelids)
 			return false;
 		scan->rel = table_open(scan->relids[scan->next_relid++], NoLock);
-		scan->attnums = tide_route_map(shadow->source, scan->rel);
+		scan->attnums = tide_route_map(shadow->source, NULL, scan->rel);
 		if (scan->attnums == NULL)
 			elog(ERROR, "columns of table \"%s\" are not those of its shadow",
 				 RelationGetRelationName(scan->rel));

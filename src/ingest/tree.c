@@ -76,15 +76,15 @@ tide_tree_use(TideWatch *watch, int position)
 {
 	TideShadow *shadow = watch->shadow;
 
-	if (watch->used == NULL)
+	if (watch->joins == NULL)
 	{
-		watch->used = palloc0(sizeof(bool) * Max(shadow->ncolumns, 1));
+		watch->joins = palloc0(sizeof(bool) * Max(shadow->ncolumns, 1));
 		watch->versions = palloc0(sizeof(TideVersions));
 		for (int i = 0; i < shadow->nkeys; i++)
-			watch->used[shadow->key_pos[i]] = true;
+			watch->joins[shadow->key_pos[i]] = true;
 	}
 	if (position >= 0)
-		watch->used[position] = true;
+		watch->joins[position] = true;
 }
 
 static TideJoined *
@@ -199,7 +199,7 @@ tide_tree_note_delta(TideIngest *in, const TideDelta *delta)
 		delta->key_changed;
 
 	for (int i = 0; !differs && i < watch->shadow->ncolumns; i++)
-		differs = watch->used[i] && delta->changed[i];
+		differs = watch->joins[i] && delta->changed[i];
 	if (!differs)
 		return;
 	if (delta->existed)

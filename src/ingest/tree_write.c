@@ -79,7 +79,7 @@ tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWatch *watch,
 
 	for (int i = 0; i < desc->natts; i++)
 	{
-		bool		used = i < TIDE_SHADOW_FIXED || watch->used[i - TIDE_SHADOW_FIXED];
+		bool		used = i < TIDE_SHADOW_FIXED || watch->joins[i - TIDE_SHADOW_FIXED];
 
 		kept_nulls[i] = nulls[i] || !used;
 		kept[i] = values[i];

@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
@@ -28,6 +29,8 @@ tide_ingest_reload(TideIngest *in)
 {
 	MemoryContext old;
 	HASHCTL		ctl = {0};
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
 	ListCell   *lc;
 
 	InvalidateSystemCaches();
@@ -59,6 +62,9 @@ tide_ingest_reload(TideIngest *in)
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+		tide_altered_note_use(watch);
 	in->needs_reload = false;
 	MemoryContextSwitchTo(old);
 }

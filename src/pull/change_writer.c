@@ -34,18 +34,6 @@ struct TideChangeWriter
 	StringInfoData remove_start;
 };
 
-char *
-tide_change_table_name(Oid relid)
-{
-	char	   *name = get_rel_name(relid);
-
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table with OID %u does not exist", relid)));
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
-}
-
 /* name of the source's column, as of the copy */
 static const char *
 column_name(const TideSource *source, AttrNumber attnum)
@@ -100,7 +88,7 @@ tide_change_writer_create(const TideShapeNode *node, const TideSource *source,
 	StringInfoData table;
 
 	initStringInfo(&table);
-	tide_json_cstring(&table, tide_change_table_name(node->relid));
+	tide_json_cstring(&table, source->table_name);
 	appendStringInfoChar(&table, '\0');	/* the JSON writers add none */
 	writer->table = table.data;
 	writer->reader = tide_log_reader_open(source, snapshot);

@@ -44,7 +44,4 @@ extern void tide_change_writer_row(TideChangeWriter *writer, StringInfo out,
 extern int64 tide_change_writer_count(TideChangeWriter *writer, int64 bucket_id,
 									  int64 after_op_id, int64 limit);
 
-/* "schema.table" as changes call it, unquoted; ERROR if the table is gone */
-extern char *tide_change_table_name(Oid relid);
-
 #endif							/* TIDE_CHANGE_WRITER_H */

@@ -138,7 +138,7 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	bool		exist = false;
 	ListCell   *lc;
 
-	if (!shape->live)
+	if (!shape->live && !tide_shape_is_plain(shape->shape))
 		tide_node_keys_check(&resolver->keys, &request);
 	else
 		foreach(lc, tide_node_keys_resolve(&resolver->keys, &request))

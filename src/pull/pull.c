@@ -305,9 +305,11 @@ serve_buckets(Pull *pull)
 	{
 		TideServedBucket *bucket = lfirst(lc);
 
-		if (bucket->shape->held)
+		if (!bucket->shape->live || bucket->shape->held)
 		{
-			pull->remaining++;
+			/* what the client has of it waits where it is */
+			pull->at_checkpoint &= !bucket->has_position && !bucket->shape->held;
+			pull->remaining += bucket->shape->held;
 			continue;
 		}
 		if (is_pending(bucket) && !page_is_full(pull))

@@ -150,7 +150,7 @@ check_joined(TideExpr *expr, const TideShapeNode *node)
 {
 	ListCell   *lc;
 
-	if (node->parent_id < 0 && node->subfilter == NULL && node->row_limit == 0)
+	if (tide_node_is_direct(node))
 		return;
 	foreach(lc, node->key_parts)
 		tide_expr_check_sql(expr, ((TideKeyPart *) lfirst(lc))->expr,
@@ -199,6 +199,7 @@ compile_where(CompileContext *context, const TideShapeDefinition *definition,
 			check_planned(((TideKeyPart *) lfirst(lc2))->expr, "where");
 		node->subfilter = where->subfilter;
 		node->key_parts = where->key_parts;
+		node->windows = where->windows;
 		check_joined(expr, node);
 	}
 	return wheres;

@@ -111,7 +111,7 @@ static char *
 row_text(Explain *explain, Node *expr)
 {
 	if (missing_table_walker(expr, NULL))
-		return "(a table of it was dropped)";
+		return pstrdup("(a table of it was dropped)");
 	return deparse_expression(show_now_mutator(expr, NULL), explain->context, false, false);
 }
 
@@ -312,6 +312,21 @@ explain_conditions(Explain *explain)
 		explain_order(explain);
 }
 
+static void
+explain_indexes(Explain *explain, const TideShape *shape)
+{
+	List	   *indexes = tide_explain_indexes(shape, explain->node);
+	ListCell   *lc;
+
+	if (indexes == NIL)
+		return;
+	begin_line(explain, "indexes");
+	foreach(lc, indexes)
+		appendStringInfo(explain->out, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 (char *) lfirst(lc));
+	appendStringInfoChar(explain->out, '\n');
+}
+
 /* fields of a node, indented; shape->nodes has its parent */
 static void
 explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
@@ -335,8 +350,9 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 		explain_join(&explain, parent);
 	explain_columns(&explain);
 	explain_conditions(&explain);
+	explain_indexes(&explain, shape);
 	begin_line(&explain, "strategy");
-	appendStringInfoString(out, parent == NULL && node->subfilter == NULL && node->row_limit == 0 ?
+	appendStringInfoString(out, tide_node_is_direct(node) ?
 						   "direct, evaluated per row by the ingest, no SQL generated\n" :
 						   "joined, by SQL over the shadow tables at the end of a batch\n");
 }

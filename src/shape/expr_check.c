@@ -13,6 +13,7 @@
 #include "access/transam.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_node.h"
@@ -208,6 +209,37 @@ is_foreign_code(Oid function, void *context)
 	return true;
 }
 
+/* whether the type's input function runs nothing but C: no domain's constraints, however deep */
+static bool
+is_plain_input(Oid type)
+{
+	Oid			inner;
+
+	if (type < FirstNormalObjectId)
+		return true;
+	inner = get_element_type(type);
+	if (!OidIsValid(inner))
+		inner = get_range_subtype(type);
+	if (!OidIsValid(inner))
+		inner = get_multirange_range(type);
+	if (OidIsValid(inner))
+		return is_plain_input(inner);
+	return get_typtype(type) == TYPTYPE_BASE || get_typtype(type) == TYPTYPE_ENUM;
+}
+
+/*
+ * Whether a node makes a value under a domain's constraints. Input functions that might are not
+ * immutable, but the values of params and claims are read by them.
+ */
+static bool
+is_foreign_cast(Node *node)
+{
+	if (TIDE_IS_JSON_EXPR(node) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN))
+		return !is_plain_input(exprType(node));
+	return IsA(node, CoerceToDomain);
+}
+
 typedef struct SqlCheck
 {
 	TideExpr   *expr;
@@ -232,13 +264,13 @@ check_sql_walker(Node *node, void *context)
 				 errdetail("It is run by SQL statements of the extension's owner, which call only functions that are built in or written in C."),
 				 errhint("Store the function's result in a column."),
 				 parser_errposition(check->expr->pstate, exprLocation(node))));
-	if (IsA(node, CoerceToDomain))
+	if (is_foreign_cast(node))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a cast to domain %s cannot be used in %s",
-						format_type_be(((CoerceToDomain *) node)->resulttype), check->what),
+				 errmsg("a cast to type %s cannot be used in %s",
+						format_type_be(exprType(node)), check->what),
 				 errdetail("It is run by SQL statements of the extension's owner, which do not evaluate a domain's constraints."),
-				 errhint("Cast to the domain's base type."),
+				 errhint("Cast to a built-in type."),
 				 parser_errposition(check->expr->pstate, exprLocation(node))));
 	return expression_tree_walker(node, check_sql_walker, context);
 }

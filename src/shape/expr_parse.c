@@ -249,6 +249,7 @@ sort_key(TideExpr *expr, SortBy *sort)
 {
 	ParseState *pstate = expr->pstate;
 	TideSortKey *key = palloc0(sizeof(TideSortKey));
+	ParseCallbackState callback;
 	Oid			less_than;
 
 	if (IsA(sort->node, A_Const))
@@ -269,7 +270,9 @@ sort_key(TideExpr *expr, SortBy *sort)
 								COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
 	assign_expr_collations(pstate, key->expr);
 	/* raises the error if there is none */
+	setup_parser_errposition_callback(&callback, pstate, exprLocation(sort->node));
 	get_sort_group_operators(exprType(key->expr), true, true, false, &less_than, NULL, NULL, NULL);
+	cancel_parser_errposition_callback(&callback);
 	key->descending = sort->sortby_dir == SORTBY_DESC;
 	key->nulls_first = sort->sortby_nulls == SORTBY_NULLS_DEFAULT ? key->descending :
 		sort->sortby_nulls == SORTBY_NULLS_FIRST;

@@ -118,10 +118,11 @@ static TideKeyPart *
 key_part_of(TideExpr *expr, Node *row_side, bool is_set, Node *condition, Oid collation)
 {
 	TideKeyPart *part = palloc0(sizeof(TideKeyPart));
-	Oid			type = exprType(row_side);
+	Oid			type = getBaseType(exprType(row_side));
 
+	/* requests' values are not put to a domain's constraints */
 	if (is_set)
-		type = get_element_type(getBaseType(type));
+		type = getBaseType(get_element_type(type));
 	check_row_side(expr, row_side);
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		refuse_param(expr, condition,

@@ -62,6 +62,7 @@ windows_of(TideExpr *expr, Node *condition)
 					 errdetail("All rows would enter or leave the shape at one moment."),
 					 errhint("Leave the condition out, and replace the shape when its time has come."),
 					 parser_errposition(expr->pstate, exprLocation(tide_first_now(window->bound)))));
+		tide_expr_check_sql(expr, window->expr, "a comparison with now()");
 		window->expr = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->expr, NULL));
 		window->bound = (Node *) expression_planner((Expr *) tide_expr_finish(expr, window->bound, NULL));
 	}
@@ -177,6 +178,41 @@ split_disjunct(TideExpr *expr, List *conjuncts)
 	return where;
 }
 
+/* whether a part's values are single ones, so that more can stand beside them */
+static bool
+has_plain_args(const TideKeyPart *part)
+{
+	ListCell   *lc;
+
+	foreach(lc, part->args)
+	{
+		if (((TideKeyArg *) lfirst(lc))->is_array)
+			return false;
+	}
+	return part->args != NIL && !part->is_set;
+}
+
+/* id = params.a OR id = params.b is id IN (params.a, params.b): one key part, one node */
+static bool
+merge_disjunct(TideWhere *into, const TideWhere *where)
+{
+	TideKeyPart *part;
+	TideKeyPart *other;
+
+	if (list_length(into->key_parts) != 1 || list_length(where->key_parts) != 1 ||
+		into->lookups != NIL || where->lookups != NIL ||
+		into->windows != NIL || where->windows != NIL ||
+		!equal(into->filter, where->filter) || !equal(into->subfilter, where->subfilter))
+		return false;
+	part = linitial(into->key_parts);
+	other = linitial(where->key_parts);
+	if (!equal(part->expr, other->expr) || part->collation != other->collation ||
+		!has_plain_args(part) || !has_plain_args(other))
+		return false;
+	part->args = list_concat(part->args, other->args);
+	return true;
+}
+
 List *
 tide_where_split(TideExpr *expr)
 {
@@ -184,6 +220,15 @@ tide_where_split(TideExpr *expr)
 	ListCell   *lc;
 
 	foreach(lc, tide_condition_disjuncts(expr))
-		result = lappend(result, split_disjunct(expr, lfirst(lc)));
+	{
+		TideWhere  *where = split_disjunct(expr, lfirst(lc));
+		bool		merged = false;
+		ListCell   *lc2;
+
+		foreach(lc2, result)
+			merged = merged || merge_disjunct(lfirst(lc2), where);
+		if (!merged)
+			result = lappend(result, where);
+	}
 	return result;
 }

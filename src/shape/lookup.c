@@ -15,8 +15,10 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "shape/condition.h"
 #include "shape/lookup.h"
@@ -46,7 +48,7 @@ tide_exists_sublink(Query *query)
 
 	query = copyObject(query);
 	query->targetList = list_make1(makeTargetEntry((Expr *) tide_make_int_const(1), 1,
-												   pstrdup("?column?"), false));
+												   pstrdup("found"), false));
 	sublink->subLinkType = EXISTS_SUBLINK;
 	sublink->subselect = (Node *) query;
 	sublink->location = -1;
@@ -78,7 +80,7 @@ tide_lookup_exists_of(SubLink *sublink)
 	query->jointree->quals = make_and_qual(query->jointree->quals, test);
 	query->hasSubLinks = checkExprHasSubLink(query->jointree->quals);
 	query->targetList = list_make1(makeTargetEntry((Expr *) tide_make_int_const(1), 1,
-												   pstrdup("?column?"), false));
+												   pstrdup("found"), false));
 	return query;
 }
 
@@ -91,6 +93,58 @@ is_row_side(Node *node)
 		tide_first_now(node) == NULL;
 }
 
+static int
+integer_width(Oid type)
+{
+	return type == INT2OID ? 2 : type == INT4OID ? 4 : type == INT8OID ? 8 : 0;
+}
+
+/* a = b, by an operator that is an equality of its type */
+static bool
+is_equality(Node *condition)
+{
+	OpExpr	   *op = (OpExpr *) condition;
+
+	return IsA(condition, OpExpr) && list_length(op->args) == 2 &&
+		(op_mergejoinable(op->opno, exprType(linitial(op->args))) ||
+		 op_hashjoinable(op->opno, exprType(linitial(op->args))));
+}
+
+/* an equality of integers of two types as one of the wider of them; others are left alone */
+static Node *
+widen_integers(Node *condition)
+{
+	OpExpr	   *op = (OpExpr *) condition;
+	Node	   *left;
+	Node	   *right;
+	Oid			left_type;
+	Oid			right_type;
+
+	if (!is_equality(condition))
+		return condition;
+	left = linitial(op->args);
+	right = lsecond(op->args);
+	left_type = exprType(left);
+	right_type = exprType(right);
+	if (left_type == right_type || integer_width(left_type) == 0 ||
+		integer_width(right_type) == 0)
+		return condition;
+	if (integer_width(left_type) < integer_width(right_type))
+		left_type = right_type;
+	op = (OpExpr *) make_opclause(lookup_type_cache(left_type, TYPECACHE_EQ_OPR)->eq_opr,
+								  BOOLOID, false,
+								  (Expr *) coerce_to_target_type(NULL, left, exprType(left), left_type,
+																 -1, COERCION_IMPLICIT,
+																 COERCE_IMPLICIT_CAST, -1),
+								  (Expr *) coerce_to_target_type(NULL, right, right_type, left_type,
+																 -1, COERCION_IMPLICIT,
+																 COERCE_IMPLICIT_CAST, -1),
+								  InvalidOid, InvalidOid);
+	op->opfuncid = get_opcode(op->opno);
+	op->location = exprLocation(condition);
+	return (Node *) op;
+}
+
 /* "inner = row", "row = inner", "inner = ANY (row)"; false for other conditions */
 static bool
 read_correlation(Node *condition, TideCorrelation *correlation)
@@ -98,9 +152,10 @@ read_correlation(Node *condition, TideCorrelation *correlation)
 	Node	   *left;
 	Node	   *right;
 
+	condition = widen_integers(condition);
 	correlation->condition = condition;
 	correlation->is_set = IsA(condition, ScalarArrayOpExpr);
-	if (IsA(condition, OpExpr) && list_length(((OpExpr *) condition)->args) == 2)
+	if (is_equality(condition))
 	{
 		left = linitial(((OpExpr *) condition)->args);
 		right = lsecond(((OpExpr *) condition)->args);
@@ -213,7 +268,7 @@ tide_lookup_of_condition(TideExpr *expr, Node *condition)
 	query->querySource = QSRC_ORIGINAL;
 	query->canSetTag = true;
 	query->targetList = list_make1(makeTargetEntry((Expr *) tide_make_int_const(1), 1,
-												   pstrdup("?column?"), false));
+												   pstrdup("found"), false));
 	query->jointree = makeFromExpr(NIL, copyObject(condition));
 	query->hasSubLinks = checkExprHasSubLink(condition);
 	query->stmt_location = -1;

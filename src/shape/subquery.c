@@ -13,12 +13,14 @@
 #include "access/sysattr.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/acl.h"
 #include "utils/rel.h"
 
 #include "shape/expr.h"
@@ -229,8 +231,14 @@ check_entry_rights(Query *query, RangeTblEntry *rte)
 	Relation	rel = relation_open(rte->relid, NoLock);
 	Bitmapset  *columns = tide_selected_columns_compat(query->rteperminfos, rte);
 
-	if (bms_is_empty(columns))
-		columns = tide_shape_table_key(rel);
+	/* whether there are rows is for those who may read any column of them */
+	if (bms_is_empty(columns) &&
+		pg_class_aclcheck(rte->relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(rte->relid, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table \"%s\"", RelationGetRelationName(rel)),
+				 errhint("A shape's author needs SELECT on every column that it shows or uses.")));
 	tide_shape_check_rights(rel, columns);
 	relation_close(rel, NoLock);
 }
@@ -355,7 +363,7 @@ normalise_query(Query *query, bool is_exists)
 	query->targetList = targets;
 	if (is_exists)
 		query->targetList = list_make1(makeTargetEntry((Expr *) tide_make_int_const(1), 1,
-													   pstrdup("?column?"), false));
+													   pstrdup("found"), false));
 	remove_joins(query);
 }
 

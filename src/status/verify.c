@@ -350,7 +350,7 @@ begin_check(Check *check, TideShape *shape, TideShapeNode *node)
 				 errmsg("shape \"%s\" has no shadow table", shape->name)));
 	check->snapshot = GetActiveSnapshot();
 	check->buckets = tide_bucket_reader_open(check->snapshot);
-	check->table = tide_change_table_name(node->relid);
+	check->table = check->source->table_name;
 }
 
 static List *

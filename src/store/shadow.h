@@ -108,6 +108,9 @@ extern void tide_shadow_add_index(const TideSource *source, const char *name,
 /* false if a reader is at work on it: try again later */
 extern bool tide_shadow_drop(int source_id);
 
+/* lock it as drop() does, which then cannot fail */
+extern bool tide_shadow_try_lock(int source_id);
+
 /* Oid of tide_shadow.<format % source_id>; ERROR 55000 if there is none */
 extern Oid	tide_shadow_relid(const char *format, int source_id);
 

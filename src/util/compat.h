@@ -190,4 +190,11 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(query, node)
 #endif
 
+/* 17 (6185c9737 "Add SQL/JSON query functions"): may make a value by a type's input function */
+#if PG_VERSION_NUM >= 170000
+#define TIDE_IS_JSON_EXPR(node) IsA(node, JsonExpr)
+#else
+#define TIDE_IS_JSON_EXPR(node) false
+#endif
+
 #endif							/* TIDE_COMPAT_H */

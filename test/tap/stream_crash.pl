@@ -41,6 +41,7 @@ my $recipe = recipe();
 # a receiver may die within a line, and between a line and its end
 my $commit = '{"type":"commit","lsn":"0/16B3810","end_lsn":"0/16B3840","xid":745}';
 for my $torn ([ '' => '' ], [ "$commit\n" => "$commit\n" ], [ "$commit\n{\"type\":\"commit\",\"lsn\":\"0/1" => "$commit\n" ], [ "$commit\n\xc3" => "$commit\n" ], [ "x\n$commit" => "x\n$commit\n" ],
+	[ "$commit\n{\"type\":\"message\",\"transactional\":false,\"prefix\":\"p\",\"content\":\"\\\"lsn\\\":\\\"0/1\\\"}" => "$commit\n" ],
 	[ '{"type":"begin"' => '' ], [ "$commit\n{\"type\":\"begin\"}\n" => "$commit\n" ])
 {
 	append_to_file("$folder/torn.jsonl", $torn->[0]);
@@ -79,6 +80,16 @@ append_to_file("$folder/stop", '');
 waitpid $_, 0 for @writers;
 @writers = ();
 note join ', ', map { "$done{$_} $_" } sort keys %done;
+
+# a message outside of transactions, confirmed by its receiver, is not sent again
+resume('resumed');
+my $message = $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'last', 'word')});
+$node->safe_psql('postgres', 'SELECT pg_switch_wal()');
+wait_for_sql($node, "SELECT confirmed_flush_lsn >= '$message' FROM pg_replication_slots WHERE slot_name = 'resumed'");
+(delete $receiver{resumed})->kill_kill(grace => 0);
+like(tail(), qr/"last"/, 'the message was the last to come');
+wait_for_sql($node, q{SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'resumed'});
+$node->safe_psql('postgres', q{INSERT INTO bulk (t) VALUES ('the end')});
 
 my $end = $node->safe_psql('postgres', 'SELECT pg_current_wal_flush_lsn()');
 resume($_, '--endpos', $end) for qw(resumed omitted whole);

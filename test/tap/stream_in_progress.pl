@@ -1,5 +1,5 @@
 # Transactions before their commit, through pg_recvlogical: a consumer that drops what is
-# rolled back ends up with what the plain stream says; prepared transactions; a row too
+# rolled back, and is killed now and then, ends up with what the plain stream says; prepared transactions; a row too
 # large for a line. All in a database without the extension.
 
 use strict;
@@ -85,12 +85,18 @@ sub script
 			}
 			elsif ($choice == 5) { $sql .= "UPDATE $table SET t = 'changed' WHERE id % 7 = $step;\n"; }
 			elsif ($choice == 6) { $sql .= "DELETE FROM $table WHERE id % 11 = $step;\n"; }
-			elsif ($choice == 7) { $sql .= 'SAVEPOINT s' . ++$depth . ";\n"; }
+			elsif ($choice == 7)
+			{
+				$last = $next + 900;
+				$sql .= 'SAVEPOINT s' . ++$depth . ";\n";
+				$sql .= "INSERT INTO $table (id, t) SELECT g, repeat('s', 30) FROM generate_series($next, $last) g;\n";
+				$next = $last + 1;
+			}
 			elsif ($choice == 8 && $depth) { $sql .= "ROLLBACK TO s$depth;\n"; }
 			elsif ($choice == 9 && $depth) { $sql .= 'RELEASE s' . $depth-- . ";\n"; }
 			elsif ($choice == 10) { $sql .= "ALTER TABLE $table ADD c" . ++$column . " int DEFAULT $step;\n"; }
 			else { $sql .= "SELECT pg_logical_emit_message(true, '$table', '$step');\n"; }
-			$sql .= "SELECT pg_sleep(0.005);\n";
+			$sql .= "SELECT pg_sleep(0.02);\n";
 		}
 		$sql .= rand() < 0.3 ? "ROLLBACK;\n" : "COMMIT;\n";
 	}
@@ -100,28 +106,61 @@ sub script
 my @tables = qw(one two three);
 $node->safe_psql('postgres', join '', map { "CREATE TABLE $_ (id int PRIMARY KEY, t text);" } @tables);
 slot($_) for qw(plain streamed);
-my $receiver = IPC::Run::start(
-	[ recvlogical('streamed', "$folder/streamed", '-o', 'streaming', '--fsync-interval', 0) ],
-	'2>', "$folder/receiver.log");
 my @sessions;
 for my $table (@tables)
 {
-	my $sql = script($table);
-	push @sessions, IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-v', 'ON_ERROR_STOP=1' ],
-		'<', \$sql, '>', '/dev/null', '2>', "$folder/$table.log");
+	append_to_file("$folder/$table.sql", script($table));
+	push @sessions, IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-v', 'ON_ERROR_STOP=1',
+			'-f', "$folder/$table.sql" ], '<', '/dev/null', '>', '/dev/null', '2>', "$folder/$table.log");
+}
+
+# a receiver killed several times meanwhile: its file is cut after the last transaction, and goes on there
+sub cut_after_commit
+{
+	my ($file) = @_;
+	my $text = -e $file ? slurp_file($file) : '';
+	my ($cut, $lsn) = (0, '0/0');
+
+	while ($text =~ /^(\{"type":"(?:stream_)?commit".*\})\n/mg)
+	{
+		$cut = pos $text;
+		$lsn = $json->decode($1)->{end_lsn};
+	}
+	truncate $file, $cut if $cut < length $text;
+	return ($cut, $lsn);
+}
+
+# start a receiver, and stop it once its file has what is looked for, after so many bytes
+sub receive_until
+{
+	my ($file, $pattern, $signal) = @_;
+	my ($size, $lsn) = cut_after_commit($file);
+	my $receiver = IPC::Run::start(
+		[ recvlogical('streamed', $file, '-o', 'streaming', '--fsync-interval', 0, '--startpos', $lsn) ],
+		'2>', "$folder/receiver.log");
+	my $found = 0;
+
+	for (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if $found = -e $file && substr(slurp_file($file), $size) =~ $pattern;
+		usleep(10_000);
+	}
+	$receiver->signal($signal);
+	eval { $receiver->finish };
+	$node->poll_query_until('postgres', q{SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'streamed'});
+	return $found;
+}
+
+for my $part (1 .. 3)
+{
+	ok(receive_until("$folder/streamed", qr/"stream_start".*"stream_start"/s, 'KILL'), "killed within streamed transactions ($part)");
 }
 for my $i (0 .. $#sessions)
 {
 	ok($sessions[$i]->finish, "session $i") or diag slurp_file("$folder/$tables[$i].log");
 }
 $node->safe_psql('postgres', q{INSERT INTO one (id, t) VALUES (-1, 'the end')});
-for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default * 10)
-{
-	last if -e "$folder/streamed" && slurp_file("$folder/streamed") =~ /the end.*\n.*commit/;
-	usleep(20_000);
-}
-$receiver->signal('INT');
-$receiver->finish;
+ok(receive_until("$folder/streamed", qr/the end.*\n.*"commit"/, 'INT'), 'received to the end');
 receive('plain', "$folder/plain");
 
 # what a consumer holds at the end: changes of committed transactions in commit order
@@ -146,7 +185,12 @@ sub consume
 		{
 			my $sub = $line->{subxid};
 			die "an abort of unknown $xid" if !$spool{$xid};
-			if ($sub) { $spool{$xid} = [ grep { $_->[0] != $sub } @{ $spool{$xid} } ]; }
+			if ($sub)
+			{
+				my @kept = grep { $_->[0] != $sub } @{ $spool{$xid} };
+				$seen{'line dropped'} += @{ $spool{$xid} } - @kept;
+				$spool{$xid} = \@kept;
+			}
 			else { delete $spool{$xid}; }
 		}
 		elsif ($type eq 'stream_commit')
@@ -166,7 +210,7 @@ my ($plain) = consume(objects_of("$folder/plain"));
 my ($streamed, $seen, $spool) = consume(objects_of("$folder/streamed"));
 is_deeply($streamed, $plain, 'what is left after aborts is what the plain stream says');
 is_deeply($spool, {}, 'nothing is left open');
-for my $type ('stream_start', 'stream_stop', 'stream_commit', 'stream_abort', 'stream_abort of a subtransaction', 'begin')
+for my $type ('stream_start', 'stream_stop', 'stream_commit', 'stream_abort', 'stream_abort of a subtransaction', 'line dropped', 'begin')
 {
 	cmp_ok($seen->{$type} // 0, '>', 0, "there were lines $type");
 }

@@ -1,0 +1,40 @@
+/*
+ * altered.h
+ *	  Whether a source's table is still what the shapes on it were compiled for.
+ */
+#ifndef TIDE_ALTERED_H
+#define TIDE_ALTERED_H
+
+#include "utils/relcache.h"
+
+#include "ingest/ingest.h"
+
+/* which of the source's columns its shapes show or use; all evals must be there */
+extern void tide_altered_note_use(TideWatch *watch);
+
+/*
+ * Whether decoded rows of rel can go on into the shadow: the columns used are as they were.
+ * Columns that nobody uses may come, go and change; spooled rows have NULL for those
+ * that tide_altered_is_lost() names.
+ */
+extern bool tide_altered_fits(const TideWatch *watch, Relation rel);
+extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int column);
+
+/*
+ * After DDL: whether the table is there under its name, logged, with its key and fitting
+ * columns, and was not rewritten since tide_altered_note_rewrite(). Both read catalogs of the
+ * snapshot in force, a historic one too.
+ */
+extern void tide_altered_note_rewrite(TideWatch *watch);
+extern bool tide_altered_still_serves(const TideWatch *watch);
+
+/* whether rel has the columns, of the types, that a shape over it alone was compiled for */
+extern bool tide_altered_fits_shape(const TideShape *shape, Relation rel);
+
+/* whether the table is there, with the primary key it had, of the same types */
+extern bool tide_altered_has_key(const TideSource *source);
+
+/* "schema.table", quoted as needed, as the catalogs in force have it; NULL if it is gone */
+extern char *tide_altered_table_name(Oid relid);
+
+#endif							/* TIDE_ALTERED_H */
