@@ -235,6 +235,10 @@ SELECT spoil('DELETE FROM %s WHERE c2 = ''bob''', 'team_members');
 SELECT spoil('INSERT INTO %s (_op, c1, c2) VALUES (0, 1, ''eve'')', 'team_members');
 SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}') GROUP BY 1, 3 ORDER BY 1;
 SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "eve"}') GROUP BY 1, 3 ORDER BY 1;
+DELETE FROM tide_internal.buckets b USING tide_internal.shapes s
+	WHERE b.shape_id = s.shape_id AND s.name = 'visible' AND b.key = '{bob}';
+SELECT "table", key, problem FROM tide.verify('visible', '{}', '{"sub": "cat"}');
+SELECT "table", key, problem FROM tide.verify('visible', '{}', '{"sub": "ann"}');
 ROLLBACK;
 SELECT count(*) FROM tide_internal.verify_all();
 
