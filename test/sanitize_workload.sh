@@ -62,6 +62,18 @@ INSERT INTO notes VALUES (3, 'after', 1, NULL, NULL, NULL), (3, 'inf', 'Infinity
 ALTER TABLE issues ADD COLUMN extra int DEFAULT 7;
 UPDATE issues SET extra = 8 WHERE id < 20;
 ALTER TABLE issues ALTER team TYPE bigint;
+SELECT tide.sync();
+BEGIN;
+ALTER TABLE issues RENAME price TO cost;
+ALTER TABLE issues ALTER cost TYPE text USING cost || ' EUR', DROP extra;
+UPDATE issues SET cost = NULL WHERE id < 30;
+COMMIT;
+SELECT tide.sync();
+ALTER TABLE notes RENAME TO remarks;
+SELECT tide.sync();
+ALTER TABLE remarks RENAME TO notes;
+ALTER TABLE issues ALTER cost TYPE numeric(8,2) USING replace(cost, ' EUR', '')::numeric;
+ALTER TABLE issues RENAME cost TO price;
 ALTER TABLE issues REPLICA IDENTITY FULL;
 UPDATE issues SET title = 'full' WHERE id BETWEEN 20 AND 60;
 SELECT tide.replace_shape('open', '{"table": "issues", "where": "state = ''done'' AND team = ANY (claims.teams)"}');

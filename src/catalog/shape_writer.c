@@ -235,7 +235,8 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 void
 tide_catalog_set_source_live(const TideSource *source)
 {
-	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID, TEXTOID};
+	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID,
+	TEXTOID};
 	char		nulls[lengthof(types) + 1] = "        ";
 	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
 	Datum		values[lengthof(types)];
@@ -282,7 +283,7 @@ tide_catalog_set_source_broken(int source_id)
 				 1, types, values, NULL, false, 0);
 	tide_spi_run(&hold_shapes_plan,
 				 "UPDATE tide_internal.shapes s SET state = 'building'"
-				 " FROM tide_internal.shape_nodes n WHERE n.source_id = $1"
+				 " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
 				 " AND s.shape_id = n.shape_id AND s.state = 'live'",
 				 1, types, values, NULL, false, 0);
 	tide_spi_end(&frame);

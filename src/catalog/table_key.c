@@ -63,33 +63,37 @@ column_set(const AttrNumber *attnums, int n)
 	return set;
 }
 
+Oid
+tide_table_key_index(Relation rel)
+{
+	Oid			primary = tide_primary_key_index_compat(rel);
+	Oid			index = rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX ?
+		RelationGetReplicaIndex(rel) : InvalidOid;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+	AttrNumber	others[INDEX_MAX_KEYS];
+	int			n;
+
+	if (!OidIsValid(primary) || !OidIsValid(index))
+		return OidIsValid(index) ? index : primary;
+	n = index_columns(primary, attnums);
+	if (bms_is_subset(column_set(attnums, n),
+					  column_set(others, index_columns(index, others))))
+		return primary;
+	return index;
+}
+
 int
 tide_table_key(Relation rel, AttrNumber *attnums)
 {
-	char		identity = rel->rd_rel->relreplident;
-	Oid			primary = tide_primary_key_index_compat(rel);
-	Oid			index = identity == REPLICA_IDENTITY_INDEX ?
-		RelationGetReplicaIndex(rel) : InvalidOid;
-	int			n = 0;
+	Oid			index = tide_table_key_index(rel);
 
-	if (OidIsValid(primary))
-		n = index_columns(primary, attnums);
 	if (OidIsValid(index))
-	{
-		AttrNumber	others[INDEX_MAX_KEYS];
-		int			nothers = index_columns(index, others);
-
-		if (n > 0 && bms_is_subset(column_set(attnums, n), column_set(others, nothers)))
-			return n;
-		memcpy(attnums, others, sizeof(AttrNumber) * nothers);
-		return nothers;
-	}
-	if (n == 0 && identity != REPLICA_IDENTITY_DEFAULT)
-	{
-		attnums[n++] = TIDE_ATTNUM_ROW;
-		attnums[n++] = TIDE_ATTNUM_COPY;
-	}
-	return n;
+		return index_columns(index, attnums);
+	if (rel->rd_rel->relreplident == REPLICA_IDENTITY_DEFAULT)
+		return 0;
+	attnums[0] = TIDE_ATTNUM_ROW;
+	attnums[1] = TIDE_ATTNUM_COPY;
+	return 2;
 }
 
 Bitmapset *

@@ -37,6 +37,9 @@ extern char *tide_column_name(Oid relid, AttrNumber attnum);
  */
 extern int	tide_table_key(Relation rel, AttrNumber *attnums);
 
+/* the index those columns are of; InvalidOid if they are no index's */
+extern Oid	tide_table_key_index(Relation rel);
+
 /* attnums the WAL has the old values of when a row is updated or deleted; *all: every one */
 extern Bitmapset *tide_table_identity(Relation rel, bool *all);
 

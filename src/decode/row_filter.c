@@ -27,6 +27,7 @@
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -211,6 +212,10 @@ bind_shape(TideBoundShape *bound, TideShape *shape, const TideDecodeOptions *opt
 	ListCell   *cell;
 
 	check_streamable(shape);
+	if (shape->nodes != NIL &&
+		get_rel_relkind(((TideShapeNode *) linitial(shape->nodes))->relid) ==
+		RELKIND_PARTITIONED_TABLE)
+		report_not_streamable(shape->name, "Its table is partitioned.");
 	if (params != NULL && shape->nodes != NIL)
 		params = params_of_shape(params, linitial(shape->nodes), used);
 

@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "catalog/table_key.h"
@@ -228,6 +229,7 @@ tide_altered_still_serves(const TideWatch *watch)
 	const TideSource *source = watch->shadow->source;
 	Relation	rel = RelationIdGetRelation(source->relid);
 	char	   *name;
+	ListCell   *lc;
 	bool		result;
 
 	if (!RelationIsValid(rel))
@@ -239,6 +241,12 @@ tide_altered_still_serves(const TideWatch *watch)
 		(!OidIsValid(watch->rewrite_from) ||
 		 watch->rewrite_from == rel->rd_rel->relfilenode) &&
 		has_key(source, rel) && tide_altered_fits(watch, rel);
+
+	/* policies that now concern a shape's owner make his shape fail */
+	foreach(lc, watch->evals)
+		result = result && check_enable_rls(source->relid,
+											((TideNodeEval *) lfirst(lc))->shape->owner,
+											true) != RLS_ENABLED;
 
 	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
 	for (int i = 0; result && i < source->ncolumns; i++)

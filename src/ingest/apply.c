@@ -37,7 +37,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/fold.h"
-#include "ingest/membership.h"
+#include "ingest/plan_group.h"
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
@@ -281,45 +281,33 @@ tide_chunk_apply(TideChunk *chunk)
 	CommandCounterIncrement();
 }
 
-/* ask each node of the source for the buckets of all the chunk's rows */
+/* ask the nodes of the source for the buckets of all the chunk's rows */
 static void
 evaluate(TideChunk *chunk, TideWatch *watch)
 {
-	int			nevals = list_length(watch->evals);
-	int64	   *op_id = &chunk->in->checkpoint.op_id;
-	ListCell   *lc;
+	TideRowAsk *asks;
+	int			n = 0;
 
+	if (watch->groups == NULL)
+		return;
+	asks = palloc(sizeof(TideRowAsk) * 2 * Max(chunk->ndeltas, 1));
 	for (int i = 0; i < chunk->ndeltas; i++)
-		if (chunk->deltas[i]->watch == watch)
-		{
-			chunk->deltas[i]->old_buckets = palloc0(sizeof(TideBucket *) * Max(nevals, 1));
-			chunk->deltas[i]->new_buckets = palloc0(sizeof(TideBucket *) * Max(nevals, 1));
-		}
-	foreach(lc, watch->evals)
 	{
-		TideNodeEval *eval = lfirst(lc);
-		int			e = foreach_current_index(lc);
-		TideSpiFrame frame;
+		TideDelta  *delta = chunk->deltas[i];
 
-		tide_node_eval_begin(eval, &frame);
-		for (int i = 0; i < chunk->ndeltas; i++)
-		{
-			TideDelta  *delta = chunk->deltas[i];
-
-			if (delta->watch != watch)
-				continue;
-			if (delta->exists)
-				delta->new_buckets[e] =
-					tide_node_eval_bucket(eval, chunk->in->buckets, delta->after,
-										  delta->after_nulls, op_id);
-			if (delta->existed && !eval->in_tree && eval->shape->built_op_id >=
-				DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]))
-				delta->old_buckets[e] =
-					tide_node_eval_bucket(eval, chunk->in->buckets, delta->before,
-										  delta->before_nulls, op_id);
-		}
-		tide_node_eval_end(eval, &frame);
+		if (delta->watch != watch)
+			continue;
+		if (delta->exists)
+			asks[n++] = (TideRowAsk) {delta->after, delta->after_nulls, 0, &delta->is};
+		if (delta->existed)
+			asks[n++] = (TideRowAsk)
+			{
+				delta->before, delta->before_nulls,
+				Max(DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]), 1), &delta->was
+			};
 	}
+	tide_groups_ask(watch->groups, chunk->in->buckets, asks, n, &chunk->in->checkpoint.op_id);
+	pfree(asks);
 }
 
 static void
@@ -359,28 +347,25 @@ plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket
 static int
 old_members(TideChunk *chunk, TideDelta *delta, TideMember **members)
 {
-	TideWatch  *watch = delta->watch;
 	struct varlena *packed = NULL;
 	int			n = 0;
-	ListCell   *lc;
 
 	if (!delta->existed)
 		return 0;
 	if (!delta->before_nulls[TIDE_SHADOW_MEMBERS - 1])
 		packed = PG_DETOAST_DATUM_PACKED(delta->before[TIDE_SHADOW_MEMBERS - 1]);
 	*members = palloc(sizeof(TideMember) * ((packed ? tide_members_count(packed) : 0) +
-											list_length(watch->evals) + 1));
+											delta->was.n + 1));
 	for (int i = 0; packed && i < tide_members_count(packed); i++)
 		(*members)[n++] = tide_members_get(packed, i);
-	foreach(lc, watch->evals)
+	for (int i = 0; i < delta->was.n; i++)
 	{
-		TideBucket *bucket = delta->old_buckets[foreach_current_index(lc)];
+		TideHit    *hit = &delta->was.hits[i];
 
-		if (bucket == NULL)
-			continue;
-		(*members)[n].bucket_id = bucket->bucket_id;
+		(*members)[n].bucket_id = hit->bucket->bucket_id;
 		(*members)[n].op_id = 0;
-		(*members)[n].hash = tide_node_eval_hash(lfirst(lc), delta->before,
+		(*members)[n].count = 1;
+		(*members)[n].hash = tide_node_eval_hash(hit->eval, delta->before,
 												 delta->before_nulls, NULL);
 		n++;
 	}
@@ -428,18 +413,40 @@ joined_eval(const TideDelta *delta, const TideBucket *bucket)
 	return joined == NULL || joined->is_direct ? NULL : joined->eval;
 }
 
+/*
+ * Place of a bucket among the old memberships, or -1. The search begins at *at, which is set behind
+ * what was found: both sides are mostly in the same order.
+ */
+static int
+find_old(const TideMember *old, int nold, int64 bucket_id, int *at)
+{
+	for (int n = 0; n < nold; n++)
+	{
+		int			i = (*at + n) % nold;
+
+		if (old[i].bucket_id == bucket_id)
+		{
+			*at = i + 1;
+			return i;
+		}
+	}
+	return -1;
+}
+
 /* which old memberships go on; a key with other bits is another key to clients: leave, then enter */
 static bool *
 kept_members(TideChunk *chunk, TideDelta *delta, TideMember *old, int nold)
 {
 	bool	   *kept = palloc0(sizeof(bool) * (nold + 1));
-	int			nevals = list_length(delta->watch->evals);
+	int			at = 0;
 
-	for (int i = 0; delta->exists && !delta->key_changed && i < nold; i++)
-		for (int e = 0; e < nevals; e++)
-			if (delta->new_buckets[e] != NULL &&
-				delta->new_buckets[e]->bucket_id == old[i].bucket_id)
-				kept[i] = true;
+	for (int h = 0; delta->exists && !delta->key_changed && h < delta->is.n; h++)
+	{
+		int			i = find_old(old, nold, delta->is.hits[h].bucket->bucket_id, &at);
+
+		if (i >= 0)
+			kept[i] = true;
+	}
 	for (int i = 0; i < nold; i++)
 	{
 		TideBucket *bucket = kept[i] ? NULL :
@@ -481,10 +488,10 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 {
 	TideMember *old = NULL;
 	int			nold = old_members(chunk, delta, &old);
-	int			nevals = list_length(delta->watch->evals);
-	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (nold + nevals + 1));
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (nold + delta->is.n + 1));
 	bool	   *kept = kept_members(chunk, delta, old, nold);
 	int			nnew = 0;
+	int			at = 0;
 
 	delta->buckets_differ = false;
 	for (int i = 0; i < nold; i++)
@@ -498,20 +505,15 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 	}
 	if (delta->watch->joined != NIL && delta->exists)
 		nnew = plan_joined(chunk, delta, plan, old, nold, kept, packed);
-	for (int e = 0; delta->exists && e < nevals; e++)
+	for (int h = 0; delta->exists && h < delta->is.n; h++)
 	{
-		TideBucket *bucket = delta->new_buckets[e];
-		const TideMember *was = NULL;
+		TideHit    *hit = &delta->is.hits[h];
+		int			i = find_old(old, nold, hit->bucket->bucket_id, &at);
+		const TideMember *was = i >= 0 && kept[i] ? &old[i] : NULL;
 		TideMember	member;
 
-		if (bucket == NULL)
-			continue;
-		for (int i = 0; i < nold; i++)
-			if (kept[i] && old[i].bucket_id == bucket->bucket_id)
-				was = &old[i];
 		delta->buckets_differ |= was == NULL;
-		member = plan_member(chunk, delta, plan, list_nth(delta->watch->evals, e), bucket,
-							 was);
+		member = plan_member(chunk, delta, plan, hit->eval, hit->bucket, was);
 		tide_members_put(VARDATA(packed), nnew++, &member);
 	}
 	if (delta->exists)

@@ -36,11 +36,12 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
-#include "ingest/membership.h"
-#include "ingest/tree.h"
+#include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/route.h"
+#include "ingest/shape_cache.h"
 #include "ingest/source_scan.h"
+#include "ingest/tree.h"
 #include "store/shared.h"
 
 /* rows of a new source are seen by nobody before the copy commits */
@@ -52,12 +53,13 @@ typedef struct Build
 	TideIngest *in;
 	TideShadow *shadow;
 	List	   *shapes;			/* of TideShape */
-	List	   *evals;			/* of TideNodeEval */
+	TidePlanGroups *groups;		/* of their nodes */
 	int64		base_op_id;		/* before any entry */
 	int			options;		/* for the table access method */
 	int			nrows;			/* gathered in the shadow's slots */
-	TideBucket **buckets;		/* [eval][row] */
+	TideHits	hits[TIDE_MULTI_INSERT];	/* by row; used again and again */
 	TideLogEntry *entries;
+	int			max_entries;
 } Build;
 
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
@@ -390,8 +392,6 @@ static void
 build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes, int options)
 {
 	ListCell   *lc;
-	ListCell   *lc2;
-	int			nevals;
 
 	memset(build, 0, sizeof(Build));
 	build->in = in;
@@ -399,18 +399,16 @@ build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes, int 
 	build->shapes = shapes;
 	build->options = options;
 	build->base_op_id = ++in->checkpoint.op_id; /* 0 means not built */
+	build->groups = tide_groups_create(CurrentMemoryContext, shadow);
 	foreach(lc, shapes)
 	{
 		TideShape  *shape = lfirst(lc);
+		TideShapeNode *node = linitial(shape->nodes);
 
-		foreach(lc2, shape->nodes)
-			build->evals = lappend(build->evals,
-								   tide_node_eval_create(CurrentMemoryContext, shape,
-														 lfirst(lc2), shadow));
+		tide_groups_add(build->groups,
+						tide_node_eval_create(CurrentMemoryContext, shape, node, shadow),
+						tide_shape_cache_template(in, shape->shape_id, node));
 	}
-	nevals = list_length(build->evals);
-	build->buckets = palloc(sizeof(TideBucket *) * TIDE_MULTI_INSERT * nevals);
-	build->entries = palloc(sizeof(TideLogEntry) * TIDE_MULTI_INSERT * nevals);
 
 	/* so that every later change of a row is newer than the build's entries */
 	in->checkpoint.op_id++;
@@ -424,31 +422,38 @@ build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *shapes, int 
 	}
 }
 
-/* buckets of the gathered rows, one eval after the other since each has its own user */
-static void
+/* buckets of the gathered rows; returns how many there are in all */
+static int
 build_evaluate(Build *build)
 {
-	ListCell   *lc;
+	TideRowAsk	asks[TIDE_MULTI_INSERT];
+	int			n = 0;
 
-	foreach(lc, build->evals)
+	for (int i = 0; i < build->nrows; i++)
 	{
-		TideNodeEval *eval = lfirst(lc);
-		TideBucket **buckets = build->buckets +
-			foreach_current_index(lc) * TIDE_MULTI_INSERT;
-		TideSpiFrame frame;
+		TupleTableSlot *row = build->shadow->slots[i];
 
-		tide_node_eval_begin(eval, &frame);
-		for (int i = 0; i < build->nrows; i++)
-		{
-			TupleTableSlot *row = build->shadow->slots[i];
-
-			slot_getallattrs(row);
-			buckets[i] = tide_node_eval_bucket(eval, build->in->buckets, row->tts_values,
-											   row->tts_isnull,
-											   &build->in->checkpoint.op_id);
-		}
-		tide_node_eval_end(eval, &frame);
+		slot_getallattrs(row);
+		build->hits[i].n = 0;
+		asks[i] = (TideRowAsk) {row->tts_values, row->tts_isnull, 0, &build->hits[i]};
 	}
+	tide_groups_ask(build->groups, build->in->buckets, asks, build->nrows,
+					&build->in->checkpoint.op_id);
+	for (int i = 0; i < build->nrows; i++)
+		n += build->hits[i].n;
+	return n;
+}
+
+static void
+reserve_entries(Build *build, int n)
+{
+	if (n <= build->max_entries)
+		return;
+	if (build->entries != NULL)
+		pfree(build->entries);
+	build->max_entries = Max(n, TIDE_MULTI_INSERT);
+	build->entries = MemoryContextAllocHuge(CurrentMemoryContext,
+											sizeof(TideLogEntry) * build->max_entries);
 }
 
 /* write the gathered rows (a copy's) and their entries */
@@ -461,23 +466,21 @@ build_flush(Build *build)
 	if (build->nrows == 0)
 		return;
 	CHECK_FOR_INTERRUPTS();
-	build_evaluate(build);
+	reserve_entries(build, build_evaluate(build));
 	if (build->options != 0)
 		tide_shadow_insert(shadow, build->nrows, build->options);
 	for (int i = 0; i < build->nrows; i++)
-		for (int e = 0; e < list_length(build->evals); e++)
+		for (int h = 0; h < build->hits[i].n; h++)
 		{
-			TideBucket *bucket = build->buckets[e * TIDE_MULTI_INSERT + i];
+			TideBucket *bucket = build->hits[i].hits[h].bucket;
 			TupleTableSlot *row = shadow->slots[i];
 			TideLogEntry *entry = &build->entries[n];
 
-			if (bucket == NULL)
-				continue;
 			slot_getallattrs(row);
 			entry->bucket_id = bucket->bucket_id;
 			entry->op_id = ++build->in->checkpoint.op_id;
 			entry->kind = TIDE_LOG_ENTER;
-			entry->hash = tide_node_eval_hash(list_nth(build->evals, e), row->tts_values,
+			entry->hash = tide_node_eval_hash(build->hits[i].hits[h].eval, row->tts_values,
 											  row->tts_isnull, NULL);
 			entry->tid = row->tts_tid;
 			entry->columns = row->tts_values + TIDE_SHADOW_FIXED;

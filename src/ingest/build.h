@@ -33,4 +33,8 @@ extern void tide_build_describe(TideSource *source, Relation rel);
 extern char *tide_snapshot_text(Snapshot snapshot);
 extern TideWatch *tide_watch_of_source(TideIngest *in, int source_id);
 
+/* have a direct node asked for each changed row of its table */
+struct TideNodeEval;
+extern void tide_watch_add_eval(TideIngest *in, TideWatch *watch, struct TideNodeEval *eval);
+
 #endif							/* TIDE_BUILD_H */

@@ -105,20 +105,23 @@ capture_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr co
 	in->batch->at = txn->xact_time.commit_time;
 }
 
-/* as XidInMVCCSnapshot() */
+/* as XidInMVCCSnapshot(), of a transaction that has committed */
+static bool
+has_seen(const TideSeen *seen, TransactionId xid)
+{
+	if (TransactionIdPrecedes(xid, seen->xmin))
+		return true;
+	if (TransactionIdFollowsOrEquals(xid, seen->xmax))
+		return false;
+	return bsearch(&xid, seen->xip, seen->nxip, sizeof(TransactionId), xidComparator) == NULL;
+}
+
 bool
 tide_capture_has_seen(const TideWatch *watch, const ReorderBufferTXN *txn)
 {
-	TransactionId xid = txn->xid;
-
 	if (XLogRecPtrIsInvalid(watch->copy_lsn) || txn->final_lsn >= watch->copy_lsn)
 		return false;
-	if (TransactionIdPrecedes(xid, watch->copy_xmin))
-		return true;
-	if (TransactionIdFollowsOrEquals(xid, watch->copy_xmax))
-		return false;
-	return bsearch(&xid, watch->copy_xip, watch->copy_nxip, sizeof(TransactionId),
-				   xidComparator) == NULL;
+	return has_seen(&watch->copy_seen, txn->xid);
 }
 
 bool
@@ -260,21 +263,24 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 {
 	const TideShadow *shadow = target->watch->shadow;
 	TupleDesc	desc = RelationGetDescr(rel);
+	Datum	   *row = palloc(sizeof(Datum) * desc->natts);
+	bool	   *row_nulls = palloc(sizeof(bool) * desc->natts);
 	bool		any = false;
 
+	heap_deform_tuple(tuple, desc, row, row_nulls);
 	for (int i = 0; i < shadow->ncolumns - shadow->nown; i++)
 	{
-		AttrNumber	attnum = target->attnums[i];
+		int			a = target->attnums[i] - 1;
 
-		/* nobody uses it any more, and it stays NULL */
-		if (attnum == 0)
+		nulls[i] = a < 0 || row_nulls[a];	/* without attnum: nobody uses it, NULL will do */
+		if (nulls[i])
 			continue;
-		values[i] = heap_getattr(tuple, attnum, desc, &nulls[i]);
-		if (nulls[i] || flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
+		values[i] = row[a];
+		if (flat_value(TupleDescAttr(desc, a), &values[i]))
 			continue;
 		if (full_old != NULL)
-			values[i] = heap_getattr(full_old, attnum, desc, &nulls[i]);
-		if (full_old == NULL || !flat_value(TupleDescAttr(desc, attnum - 1), &values[i]))
+			values[i] = heap_getattr(full_old, a + 1, desc, &nulls[i]);
+		if (full_old == NULL || !flat_value(TupleDescAttr(desc, a), &values[i]))
 		{
 			unchanged[i / 8] |= 1 << (i % 8);
 			nulls[i] = any = true;
@@ -444,7 +450,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	if (relid == in->shapes_relid || relid == in->clients_relid)
 	{
 		if (relid == in->shapes_relid)
-			in->needs_reload = true;
+			in->needs_reload |= !has_seen(&in->shapes_seen, txn->xid);
 		else
 			capture_client(in, rel, TIDE_CHANGE_TUPLE(change->data.tp.newtuple));
 		txn->output_plugin_private = in;

@@ -298,6 +298,18 @@ carry_rows(Carry *carry, Relation rel, Snapshot snapshot)
 	table_endscan(scan);
 }
 
+/* the bucket that holds a row, or NULL */
+static TideBucket *
+bucket_of(Carry *carry, TideNodeEval *eval, const CarryRow *row)
+{
+	List	   *keys = tide_node_eval_keys(eval, row->values, row->nulls);
+
+	return keys == NIL ? NULL :
+		tide_bucket_for_key(carry->in->buckets, eval->shape->shape_id, eval->node->node_id,
+							(const char *const *) linitial(keys), eval->nkeys,
+							&carry->in->checkpoint.op_id);
+}
+
 /* which nodes' buckets hold a row, in both forms; each node as its shape's owner */
 static void
 carry_evaluate(Carry *carry, bool has_new)
@@ -307,14 +319,12 @@ carry_evaluate(Carry *carry, bool has_new)
 	foreach(lc, carry->nodes)
 	{
 		CarryNode  *node = lfirst(lc);
-		int64	   *op_id = &carry->in->checkpoint.op_id;
 		TideSpiFrame frame;
 
 		tide_node_eval_begin(node->is, &frame);
 		for (int i = 0; i < carry->nrows; i++)
 			node->is_buckets[i] = !has_new ? NULL :
-				tide_node_eval_bucket(node->is, carry->in->buckets,
-									  carry->news[i].values, carry->news[i].nulls, op_id);
+				bucket_of(carry, node->is, &carry->news[i]);
 		tide_node_eval_end(node->is, &frame);
 
 		tide_node_eval_begin(node->was, &frame);
@@ -325,8 +335,7 @@ carry_evaluate(Carry *carry, bool has_new)
 			node->was_buckets[i] = NULL;
 			if (old->values != NULL && node->was->shape->built_op_id >=
 				DatumGetInt64(old->values[TIDE_SHADOW_OP - 1]))
-				node->was_buckets[i] = tide_node_eval_bucket(node->was, carry->in->buckets,
-															 old->values, old->nulls, op_id);
+				node->was_buckets[i] = bucket_of(carry, node->was, old);
 		}
 		tide_node_eval_end(node->was, &frame);
 	}

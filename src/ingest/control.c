@@ -53,6 +53,8 @@
 #define STOP_KILL_EVERY 40		/* tries */
 #define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
 
+static SPIPlanPtr building_plan = NULL;
+
 /* a worker was ended in this transaction */
 static bool relaunch_on_abort = false;
 
@@ -394,23 +396,22 @@ tide_ingest_round(int64 max_changes)
 	return changes;
 }
 
-/* whether a shape is still to be built, or its table to be compared; *op_id: that of the checkpoint in the same snapshot */
+/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
 static bool
 is_building(int64 *op_id)
 {
 	TideCheckpoint checkpoint;
-	bool		building = false;
-	ListCell   *lc;
+	bool		building;
+	TideSpiFrame frame;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_checkpoint_read(&checkpoint);
-	foreach(lc, tide_catalog_shapes(false))
-	{
-		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_BUILDING)
-			building = true;
-	}
-	foreach(lc, tide_catalog_sources())
-		building |= tide_source_is_held(lfirst(lc), checkpoint.lsn);
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&building_plan,
+				 "SELECT FROM tide_internal.shapes WHERE state = 'building'", 0, NULL, NULL,
+				 NULL, true, 1);
+	building = SPI_processed > 0;
+	tide_spi_end(&frame);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
 	return building;

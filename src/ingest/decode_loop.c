@@ -20,12 +20,14 @@
 #include "replication/decode.h"
 #include "replication/slot.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "decode/plugin.h"
 #include "ingest/batch.h"
+#include "ingest/build.h"
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
 #include "ingest/resync.h"
@@ -83,25 +85,30 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	return in;
 }
 
+/*
+ * Not by SPI: looking for the place to begin at, decoding may forget a transaction that changed
+ * catalogs, in a subtransaction whose end changes the resource owner.
+ */
 void
 tide_ingest_create_slot(const char *slot_name)
 {
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = CurrentMemoryContext;
 	TideSpiFrame frame;
-	Oid			types[] = {NAMEOID};
 	NameData	name;
-	Datum		values[1];
+	NameData	plugin;
 
 	namestrcpy(&name, slot_name);
-	values[0] = NameGetDatum(&name);
+	namestrcpy(&plugin, "pg_tide");
 	tide_decode_override = tide_capture_callbacks;
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
-		tide_spi_begin(&frame, TIDE_AS_OWNER);
-		if (SPI_execute_with_args("SELECT pg_catalog.pg_create_logical_replication_slot($1, 'pg_tide')",
-								  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not create replication slot \"%s\"", slot_name);
-		tide_spi_end(&frame);
+		tide_user_push(&frame, tide_extension_owner());
+		(void) tide_create_slot_compat(&name, &plugin);
+		CurrentResourceOwner = owner;
+		MemoryContextSwitchTo(context);
+		tide_user_pop(&frame);
 		PopActiveSnapshot();
 	}
 	PG_FINALLY();
@@ -192,6 +199,9 @@ tide_ingest_read(TideIngest *in, int64 max_changes)
 		CurrentResourceOwner = old_owner;
 		MemoryContextSwitchTo(old);
 
+		/* where a copy was made the shadow is of one moment with the checkpoint again */
+		if (tide_build_is_waiting(in, reader->EndRecPtr))
+			in->batch->is_asked_for = true;
 		if (in->needs_reload || in->batch->is_asked_for)
 			break;
 		if (tide_batch_is_empty(in->batch))

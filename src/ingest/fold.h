@@ -6,6 +6,7 @@
 #define TIDE_FOLD_H
 
 #include "ingest/batch.h"
+#include "ingest/plan_group.h"
 
 /*
  * What happens to one row, identified by its key. Values are in the shadow's
@@ -25,8 +26,8 @@ typedef struct TideDelta
 	bool	   *changed;		/* by column position; set if existed and exists */
 	bool		key_changed;	/* equal to the index, but other bits */
 	bool		buckets_differ; /* the buckets that hold it are others than before */
-	TideBucket **old_buckets;	/* by eval: where it was, unless _members tells */
-	TideBucket **new_buckets;	/* by eval */
+	TideHits	was;			/* where it was, unless _members tells */
+	TideHits	is;				/* where direct nodes have it now */
 } TideDelta;
 
 typedef struct TideChunk

@@ -18,6 +18,15 @@
 
 typedef struct TideBatch TideBatch;
 
+/* transactions that a snapshot sees: what it needs of it */
+typedef struct TideSeen
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	int			nxip;
+	TransactionId *xip;			/* sorted */
+} TideSeen;
+
 /*
  * A source the decoder listens to. Lives in TideIngest.watch_context, until the
  * shapes are reloaded.
@@ -31,12 +40,10 @@ typedef struct TideWatch
 
 	/* snapshot of the initial copy; skip what it saw and commits up to copy_lsn */
 	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
-	TransactionId copy_xmin;
-	TransactionId copy_xmax;
-	int			copy_nxip;
-	TransactionId *copy_xip;	/* sorted */
+	TideSeen	copy_seen;
 
-	List	   *evals;			/* of TideNodeEval: direct nodes on it */
+	List	   *evals;			/* of TideNodeEval: direct nodes on it, each in a group */
+	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
 	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
@@ -59,6 +66,8 @@ typedef struct TideIngest
 	uint64		checked_version;	/* and that of the last tide_recheck() */
 	pg_uuid_t	secret;			/* for hashes of rows without key */
 	List	   *shapes;			/* of TideShape, not dropped */
+	HTAB	   *shape_cache;	/* shape_cache.c */
+	TideSeen	shapes_seen;	/* by the last reload */
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;
@@ -71,11 +80,11 @@ typedef struct TideIngest
 	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
 	TimestampTz last_at;		/* time of the checkpoint before */
 	bool		needs_reload;	/* shapes changed, or a source broke */
+	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
-	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
-	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *copied;			/* of TideCopied */
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */
@@ -119,7 +128,10 @@ extern void tide_ingest_reload(TideIngest *in);
  */
 extern bool tide_ingest_build(TideIngest *in, bool *later);
 
-/* the shape whose expressions are being evaluated, 0 if none: an ERROR is its fault */
+/*
+ * The shape whose expressions are being evaluated, 0 if none: an ERROR is its fault, or that of
+ * all tide_evaluating_shapes().
+ */
 extern int	tide_evaluating_shape;
 
 #endif							/* TIDE_INGEST_H */

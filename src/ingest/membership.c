@@ -31,8 +31,7 @@ int			tide_evaluating_shape = 0;
 /* the value of TIDE_PARAM_NOW */
 static ParamListInfo now_param = NULL;
 
-static Expr *expr_over_shadow(Node *expr, const TideShadow *shadow);
-static bool calls_user_code(Node *node, void *context);
+static void prepare(TideNodeEval *eval);
 static void compile(TideNodeEval *eval);
 
 TideNodeEval *
@@ -41,8 +40,6 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TideNodeEval *eval = palloc0(sizeof(TideNodeEval));
-	ListCell   *lc;
-	int			i = 0;
 
 	tide_evaluating_shape = shape->shape_id;
 	eval->shape = shape;
@@ -62,32 +59,45 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 					 errmsg("a column of shape \"%s\" does not exist any more", shape->name)));
 		eval->positions[c] = pos;
 	}
-	eval->filter = node->filter ? expr_over_shadow(node->filter, shadow) : NULL;
 	eval->nkeys = list_length(node->key_parts);
-	eval->keys = palloc(sizeof(Expr *) * Max(eval->nkeys, 1));
-	eval->key_states = palloc0(sizeof(ExprState *) * Max(eval->nkeys, 1));
-	eval->key_is_set = palloc0(sizeof(bool) * Max(eval->nkeys, 1));
-	eval->codecs = palloc(sizeof(TideKeyCodec *) * Max(eval->nkeys, 1));
-	eval->is_builtin = !calls_user_code((Node *) eval->filter, NULL);
-	foreach(lc, node->key_parts)
-	{
-		TideKeyPart *part = lfirst(lc);
-
-		eval->keys[i] = expr_over_shadow(part->expr, shadow);
-		eval->key_is_set[i] = part->is_set;
-		eval->codecs[i] = tide_key_codec_create(context, part->type);
-		eval->is_builtin &= !calls_user_code((Node *) eval->keys[i], NULL);
-		i++;
-	}
-	eval->slot = MakeSingleTupleTableSlot(shadow->desc, &TTSOpsVirtual);
 	tide_evaluating_shape = 0;
 	MemoryContextSwitchTo(old);
 	return eval;
 }
 
-/* the expression with Vars of the source's attnums turned into the shadow's */
-static Expr *
-expr_over_shadow(Node *expr, const TideShadow *shadow)
+/* in the eval's context */
+static void
+prepare(TideNodeEval *eval)
+{
+	MemoryContext context = GetMemoryChunkContext(eval);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TideShadow *shadow = eval->shadow;
+	ListCell   *lc;
+
+	eval->filter = eval->node->filter ?
+		tide_expr_over_shadow(eval->node->filter, shadow) : NULL;
+	eval->keys = palloc(sizeof(Expr *) * Max(eval->nkeys, 1));
+	eval->key_states = palloc0(sizeof(ExprState *) * Max(eval->nkeys, 1));
+	eval->key_is_set = palloc0(sizeof(bool) * Max(eval->nkeys, 1));
+	eval->codecs = palloc(sizeof(TideKeyCodec *) * Max(eval->nkeys, 1));
+	eval->is_builtin = !tide_calls_user_code((Node *) eval->filter, NULL);
+	foreach(lc, eval->node->key_parts)
+	{
+		TideKeyPart *part = lfirst(lc);
+		int			i = foreach_current_index(lc);
+
+		eval->keys[i] = tide_expr_over_shadow(part->expr, shadow);
+		eval->key_is_set[i] = part->is_set;
+		eval->codecs[i] = tide_key_codec_create(context, part->type);
+		eval->is_builtin &= !tide_calls_user_code((Node *) eval->keys[i], NULL);
+	}
+	eval->slot = MakeSingleTupleTableSlot(shadow->desc, &TTSOpsVirtual);
+	eval->is_prepared = true;
+	MemoryContextSwitchTo(old);
+}
+
+Expr *
+tide_expr_over_shadow(Node *expr, const TideShadow *shadow)
 {
 	AttrMap    *map = make_attrmap(Max(shadow->natts_source - 1, 1));
 	bool		found_whole_row;
@@ -105,15 +115,15 @@ is_user_function(Oid funcid, void *context)
 	return funcid >= FirstNormalObjectId;
 }
 
-static bool
-calls_user_code(Node *node, void *context)
+bool
+tide_calls_user_code(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, CoerceToDomain) ||
 		check_functions_in_node(node, is_user_function, context))
 		return true;
-	return expression_tree_walker(node, calls_user_code, context);
+	return expression_tree_walker(node, tide_calls_user_code, context);
 }
 
 /* into the current context */
@@ -132,6 +142,8 @@ void
 tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame)
 {
 	tide_evaluating_shape = eval->shape->shape_id;
+	if (!eval->is_prepared)
+		prepare(eval);
 	if (!eval->is_builtin)
 	{
 		tide_user_push(frame, eval->shape->owner);
@@ -175,6 +187,12 @@ tide_node_eval_set_now(TimestampTz now)
 	now_param->params[TIDE_PARAM_NOW - 1].ptype = TIMESTAMPTZOID;
 }
 
+ParamListInfo
+tide_node_eval_now(void)
+{
+	return now_param;
+}
+
 /* point the evaluation at a row; whether the filter holds */
 static bool
 row_is_wanted(TideNodeEval *eval, const Datum *values, const bool *nulls)
@@ -196,32 +214,6 @@ row_is_wanted(TideNodeEval *eval, const Datum *values, const bool *nulls)
 		return true;
 	value = ExecEvalExprSwitchContext(eval->filter_state, eval->econtext, &isnull);
 	return !isnull && DatumGetBool(value);
-}
-
-TideBucket *
-tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets, const Datum *values,
-					  const bool *nulls, int64 *op_id)
-{
-	const char *parts[INDEX_MAX_KEYS];
-	bool		isnull;
-	MemoryContext old;
-	Datum		value;
-
-	if (!row_is_wanted(eval, values, nulls))
-		return NULL;
-	old = MemoryContextSwitchTo(eval->econtext->ecxt_per_tuple_memory);
-	for (int i = 0; i < eval->nkeys; i++)
-	{
-		value = ExecEvalExpr(eval->key_states[i], eval->econtext, &isnull);
-		if (isnull)
-		{
-			MemoryContextSwitchTo(old);
-			return NULL;
-		}
-		parts[i] = tide_key_codec_text(eval->codecs[i], value);
-	}
-	MemoryContextSwitchTo(old);
-	return tide_bucket_for_key(buckets, eval->shape->shape_id, eval->node->node_id, parts, eval->nkeys, op_id);
 }
 
 /* distinct texts of one key of the row; none if it is null */

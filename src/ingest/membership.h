@@ -6,6 +6,7 @@
 #define TIDE_MEMBERSHIP_H
 
 #include "nodes/execnodes.h"
+#include "nodes/params.h"
 
 #include "ingest/ingest.h"
 #include "shape/bucket_key.h"
@@ -20,11 +21,14 @@ typedef struct TideNodeEval
 	int			ncolumns;		/* columns shown */
 	int		   *positions;		/* of them in the shadow */
 	int			nkeys;
+	bool		in_tree;		/* of a shape that is not plain: _members tells all */
+
+	/* from the first begin() on; nodes that are decided in plan groups never have it */
+	bool		is_prepared;
 	Expr	   *filter;			/* over shadow attnums, or NULL */
 	Expr	  **keys;
 	TideKeyCodec **codecs;
 	bool	   *key_is_set;		/* by key: an array, each of whose elements is a key */
-	bool		in_tree;		/* of a shape that is not plain: _members tells all */
 	bool		is_builtin;		/* calls no user code: may run as anybody */
 
 	/* while evaluating; kept for good if is_builtin */
@@ -38,7 +42,7 @@ extern TideNodeEval *tide_node_eval_create(MemoryContext context, TideShape *sha
 										   TideShapeNode *node, TideShadow *shadow);
 
 /*
- * Between begin and end, bucket() evaluates as the shape's owner and puts
+ * Between begin and end, keys() evaluates as the shape's owner and puts
  * errors down to the shape. In a transaction, with an active snapshot.
  */
 extern void tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame);
@@ -47,10 +51,7 @@ extern void tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame);
 /* now() of all evaluations until it is set again */
 extern void tide_node_eval_set_now(TimestampTz now);
 
-/* bucket of the row (values in shadow layout), or NULL; made if it is the first row in it */
-extern TideBucket *tide_node_eval_bucket(TideNodeEval *eval, TideBuckets *buckets,
-										 const Datum *values, const bool *nulls,
-										 int64 *op_id);
+extern ParamListInfo tide_node_eval_now(void);
 
 /*
  * Key tuples of the row in the current context: several if a key is a set, none if the
@@ -64,6 +65,12 @@ extern List *tide_node_eval_keys(TideNodeEval *eval, const Datum *values, const 
  */
 extern uint32 tide_node_eval_hash(const TideNodeEval *eval, const Datum *values,
 								  const bool *nulls, const bool *changed);
+
+/* the expression with Vars of the source's attnums turned into the shadow's */
+extern Expr *tide_expr_over_shadow(Node *expr, const TideShadow *shadow);
+
+/* a walker: whether the expression calls anything but built-in functions */
+extern bool tide_calls_user_code(Node *node, void *context);
 
 /* whether any of the columns shown is marked */
 extern bool tide_node_eval_shows_change(const TideNodeEval *eval, const bool *changed);

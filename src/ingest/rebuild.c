@@ -33,6 +33,11 @@
 #include "util/spi.h"
 #include "util/subxact.h"
 
+/* dropped shapes cleaned up after in one transaction */
+#define CLEAN_SHAPES	100
+
+static SPIPlanPtr dropped_plan = NULL;
+
 typedef struct Recompile
 {
 	TideShape  *shape;
@@ -139,6 +144,8 @@ rebuild_broken(TideIngest *in, bool *later)
 			  (source != NULL && !ConditionalLockRelationOid(source->relid, AccessShareLock)) ||
 			  !rebuild_source(in, source_id, source))))
 		{
+			/* what it loses until then nobody knows */
+			in->regrown = list_delete_int(in->regrown, source_id);
 			*later = true;
 			continue;
 		}
@@ -368,6 +375,8 @@ tide_rebuild_shapes(List *shapes, bool *later)
 
 		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
 					   shape->shape_id);
+		(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
+					   shape->shape_id);
 		(void) recompile(shape);
 	}
 	tide_apply_end();
@@ -399,40 +408,66 @@ retry_failed(TideIngest *in, bool *later)
 	return any;
 }
 
+/* some shapes that were dropped */
+static List *
+dropped_shapes(void)
+{
+	MemoryContext result = CurrentMemoryContext;
+	List	   *shapes = NIL;
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&dropped_plan,
+				 "SELECT shape_id FROM tide_internal.shapes WHERE state = 'dropped'", 0, NULL,
+				 NULL, NULL, true, CLEAN_SHAPES);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int			shape_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i],
+														   SPI_tuptable->tupdesc, 1, &isnull));
+		MemoryContext old = MemoryContextSwitchTo(result);
+
+		shapes = lappend(shapes, tide_catalog_shape_by_id(shape_id));
+		MemoryContextSwitchTo(old);
+	}
+	tide_spi_end(&frame);
+	return shapes;
+}
+
+static void
+clean_shape(const TideShape *shape)
+{
+	ListCell   *lc;
+
+	foreach(lc, shape->nodes)
+	{
+		int			source_id = ((TideShapeNode *) lfirst(lc))->source_id;
+
+		/* not if the log itself is about to go */
+		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
+					" AND s.state = 'live' AND EXISTS (SELECT FROM"
+					" tide_internal.shape_nodes n JOIN tide_internal.shapes h"
+					" USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
+					source_id) > 0)
+			(void) run_for(psprintf("DELETE FROM tide_shadow.log%d l"
+									" USING tide_internal.buckets b"
+									" WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
+									source_id), shape->shape_id);
+	}
+	(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1", shape->shape_id);
+	tide_catalog_delete_shape(shape->shape_id);
+}
+
 /* buckets and entries of shapes that were dropped, then the shapes themselves */
 static bool
 clean_dropped(void)
 {
+	List	   *shapes = dropped_shapes();
 	ListCell   *lc;
 
-	foreach(lc, tide_catalog_shapes(true))
-	{
-		TideShape  *shape = lfirst(lc);
-		ListCell   *lc2;
-
-		if (shape->state != TIDE_SHAPE_DROPPED)
-			continue;
-		foreach(lc2, shape->nodes)
-		{
-			int			source_id = ((TideShapeNode *) lfirst(lc2))->source_id;
-
-			/* not if the log itself is about to go */
-			if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
-						" AND s.state = 'live' AND EXISTS (SELECT FROM"
-						" tide_internal.shape_nodes n JOIN tide_internal.shapes h"
-						" USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
-						source_id) > 0)
-				(void) run_for(psprintf("DELETE FROM tide_shadow.log%d l"
-										" USING tide_internal.buckets b"
-										" WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
-										source_id), shape->shape_id);
-		}
-		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-					   shape->shape_id);
-		tide_catalog_delete_shape(shape->shape_id);
-		return true;
-	}
-	return false;
+	foreach(lc, shapes)
+		clean_shape(lfirst(lc));
+	return shapes != NIL;
 }
 
 static bool

@@ -34,6 +34,7 @@
 #include "utils/typcache.h"
 
 #include "catalog/shape_catalog.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
@@ -79,13 +80,31 @@ find_source(TideIngest *in, int source_id)
 	return NULL;
 }
 
+/* whether columns have the typmods and collations they had */
+static bool
+same_columns(const TideShadow *shadow, Relation rel)
+{
+	for (int i = 0; i < shadow->ncolumns - shadow->nown; i++)
+	{
+		Form_pg_attribute was = TupleDescAttr(shadow->desc, i + TIDE_SHADOW_FIXED);
+		Form_pg_attribute is = TupleDescAttr(RelationGetDescr(rel),
+											 shadow->source->columns[i] - 1);
+
+		if (was->atttypmod != is->atttypmod || was->attcollation != is->attcollation)
+			return false;
+	}
+	return true;
+}
+
 /* whether a table, which is locked, is still what the source's shadow was made for */
 static bool
-is_comparable(const TideSource *source)
+is_comparable(const TideSource *source, const TideShadow *shadow)
 {
 	Relation	rel = try_relation_open(source->relid, NoLock);
-	bool		result = rel != NULL && tide_source_matches(source, rel) &&
-		tide_route_is_same(source, rel);
+	char	   *name = tide_altered_table_name(source->relid);
+	bool		result = rel != NULL && name != NULL &&
+		strcmp(name, source->table_name) == 0 && tide_source_matches(source, rel) &&
+		tide_route_is_same(source, rel) && same_columns(shadow, rel);
 
 	for (int i = 0; result && i < source->nleaves; i++)
 	{
@@ -135,7 +154,7 @@ tide_resync(TideIngest *in, int source_id)
 	snapshot = tide_source_snapshot(&source);
 	if (snapshot == NULL)
 		return TIDE_RESYNC_LATER;
-	if (!is_comparable(&source))
+	if (!is_comparable(&source, watch->shadow))
 	{
 		UnregisterSnapshot(snapshot);
 		return TIDE_RESYNC_NOT;

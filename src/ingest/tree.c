@@ -133,7 +133,7 @@ tide_tree_load(TideIngest *in, TideShape *shape)
 		TideJoined *node = lfirst(lc);
 
 		if (node->is_direct)
-			node->watch->evals = lappend(node->watch->evals, node->eval);
+			tide_watch_add_eval(in, node->watch, node->eval);
 	}
 	in->trees = list_concat(in->trees, joined);
 }

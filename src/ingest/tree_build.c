@@ -87,7 +87,8 @@ is_ready(TideIngest *in, TideShape *shape)
 	{
 		TideWatch  *watch = hash_search(in->watches, &lfirst_oid(lc), HASH_FIND, NULL);
 
-		if (watch == NULL || watch->shadow->source->snapshot_lsn > in->checkpoint.lsn)
+		if (watch == NULL || watch->is_broken ||
+			watch->shadow->source->snapshot_lsn > in->checkpoint.lsn)
 			return false;
 	}
 	return true;

@@ -121,65 +121,82 @@ rivals_text(Maker *m)
 					" SELECT z.* FROM tide_rows r JOIN %s z ON z.ctid = r.tid)", m->table);
 }
 
-/* a limited root: windows are of its keys */
-static void
-make_root_limit(Maker *m)
+/* windows are of the node's keys: ", k0, k1" as select list, its names, and " AND k0 = d.k0 …" */
+typedef struct KeyTexts
 {
-	TideShapeNode *node = m->joined->node;
-	StringInfoData keys;
+	StringInfoData exprs;
 	StringInfoData names;
 	StringInfoData match;
+} KeyTexts;
+
+static void
+make_key_texts(Maker *m, KeyTexts *texts)
+{
 	ListCell   *lc;
 
-	initStringInfo(&keys);
-	initStringInfo(&names);
-	initStringInfo(&match);
-	foreach(lc, node->key_parts)
+	initStringInfo(&texts->exprs);
+	initStringInfo(&texts->names);
+	initStringInfo(&texts->match);
+	foreach(lc, m->joined->node->key_parts)
 	{
 		TideKeyPart *part = lfirst(lc);
 		int			i = foreach_current_index(lc);
 		char	   *expr = row_text(m, part->expr);
 
-		appendStringInfo(&keys, "%s AS k%d, ", expr, i);
-		appendStringInfo(&names, "%sk%d", i > 0 ? ", " : "", i);
-		appendStringInfo(&match, " AND %s %s d.k%d", expr, equality_name(part->type), i);
+		appendStringInfo(&texts->exprs, ", %s AS k%d", expr, i);
+		appendStringInfo(&texts->names, ", k%d", i);
+		appendStringInfo(&texts->match, " AND %s %s d.k%d", expr, equality_name(part->type), i);
 	}
-	m->joined->limit_sql =
-		psprintf("SELECT y.tid FROM (SELECT %spg_catalog.count(*) AS n FROM %s z%s%s) d"
-				 " CROSS JOIN LATERAL (SELECT z.ctid AS tid FROM %s z WHERE true%s%s"
-				 " ORDER BY %s LIMIT " INT64_FORMAT " + d.n) y",
-				 keys.data, rivals_text(m), names.len > 0 ? " GROUP BY " : "", names.data,
-				 m->table, match.data, m->conditions, m->order, node->row_limit);
-	m->joined->recompute_sql =
-		psprintf("SELECT y.tid FROM (SELECT DISTINCT %strue AS k FROM tide_rows r"
-				 " JOIN %s z ON z.ctid = r.tid) d"
-				 " CROSS JOIN LATERAL (SELECT z.ctid AS tid FROM %s z WHERE true%s%s"
-				 " ORDER BY %s LIMIT " INT64_FORMAT ") y",
-				 keys.data, m->table, m->table, match.data, m->conditions, m->order,
-				 node->row_limit);
 }
 
-/* a limited child: windows are of its parents */
+/* a limited root: windows are of its keys */
+static void
+make_root_limit(Maker *m)
+{
+	TideShapeNode *node = m->joined->node;
+	KeyTexts	keys;
+	char	   *window;
+
+	make_key_texts(m, &keys);
+	window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE true%s%s ORDER BY %s LIMIT " INT64_FORMAT,
+					  m->table, keys.match.data, m->conditions, m->order, node->row_limit);
+	m->joined->limit_sql =
+		psprintf("SELECT y.tid FROM (SELECT true AS k%s, pg_catalog.count(*) AS n FROM %s z GROUP BY k%s) d"
+				 " CROSS JOIN LATERAL (%s + d.n) y",
+				 keys.exprs.data, rivals_text(m), keys.names.data, window);
+	m->joined->recompute_sql =
+		psprintf("SELECT y.tid FROM (SELECT DISTINCT true AS k%s FROM tide_rows r"
+				 " JOIN %s z ON z.ctid = r.tid) d CROSS JOIN LATERAL (%s) y",
+				 keys.exprs.data, m->table, window);
+}
+
+/* a limited child: windows are of its parents and its own keys */
 static void
 make_child_limit(Maker *m)
 {
-	int64		limit = m->joined->node->row_limit;
-	char	   *window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE (%s)%s ORDER BY %s LIMIT "
-								  INT64_FORMAT, m->table, m->on, m->conditions, m->order, limit);
+	TideShapeNode *node = m->joined->node;
+	KeyTexts	keys;
+	char	   *window;
 
+	make_key_texts(m, &keys);
+	window = psprintf("SELECT z.ctid AS tid FROM %s z WHERE (%s)%s%s ORDER BY %s LIMIT " INT64_FORMAT,
+					  m->table, m->on, keys.match.data, m->conditions, m->order, node->row_limit);
 	m->joined->limit_sql =
-		psprintf("SELECT y.tid FROM (SELECT p.ctid AS tid, pg_catalog.count(*) AS n FROM %s z"
-				 " JOIN %s p ON (%s) WHERE p._members IS NOT NULL GROUP BY 1) d"
+		psprintf("SELECT y.tid FROM (SELECT p.ctid AS tid%s, pg_catalog.count(*) AS n FROM %s z"
+				 " JOIN %s p ON (%s) WHERE p._members IS NOT NULL GROUP BY p.ctid%s) d"
 				 " JOIN %s p ON p.ctid = d.tid CROSS JOIN LATERAL (%s + d.n) y",
-				 rivals_text(m), m->parent_table, m->on, m->parent_table, window);
+				 keys.exprs.data, rivals_text(m), m->parent_table, m->on, keys.names.data,
+				 m->parent_table, window);
 	m->joined->add_sql =
-		psprintf("SELECT y.tid FROM tide_versions p CROSS JOIN LATERAL (%s + $3) y"
-				 " WHERE p._members IS NOT NULL", window);
+		psprintf("SELECT y.tid FROM tide_versions p CROSS JOIN LATERAL (SELECT DISTINCT true AS k%s"
+				 "%s%s%s) d CROSS JOIN LATERAL (%s + $3) y WHERE p._members IS NOT NULL",
+				 keys.exprs.data, node->key_parts ? psprintf(" FROM %s z WHERE (", m->table) : "",
+				 node->key_parts ? m->on : "", node->key_parts ? ")" : "", window);
 	m->joined->recompute_sql =
-		psprintf("SELECT y.tid, p._members FROM (SELECT DISTINCT p.ctid AS tid FROM tide_rows r"
+		psprintf("SELECT y.tid, p._members FROM (SELECT DISTINCT p.ctid AS tid%s FROM tide_rows r"
 				 " JOIN %s z ON z.ctid = r.tid JOIN %s p ON (%s) WHERE p._members IS NOT NULL) d"
 				 " JOIN %s p ON p.ctid = d.tid CROSS JOIN LATERAL (%s) y ORDER BY y.tid",
-				 m->table, m->parent_table, m->on, m->parent_table, window);
+				 keys.exprs.data, m->table, m->parent_table, m->on, m->parent_table, window);
 }
 
 static void
@@ -344,6 +361,45 @@ from_quals(Node *node)
 	return quals;
 }
 
+/*
+ * The relations between one and z, both included: by the fewest conditions. Of the rows that a subquery's
+ * result came from before or comes from now, the changed one nearest to z has only unchanged ones in between,
+ * so they are found as they are now. What lies beyond it may be gone, and is not asked.
+ */
+static Bitmapset *
+relations_between(Reacher *r, int which)
+{
+	int			n = list_length(r->relids);
+	int		   *toward = palloc0(sizeof(int) * (n + 1));	/* z; 0: not reached yet */
+	List	   *reached = list_make1_int(1);
+	Bitmapset  *result = bms_make_singleton(1);
+	ListCell   *lc;
+
+	toward[1] = 1;
+	foreach(lc, reached)
+	{
+		int			from = lfirst_int(lc);
+		ListCell   *lc2;
+
+		foreach(lc2, r->conditions)
+		{
+			Bitmapset  *varnos = pull_varnos(NULL, lfirst(lc2));
+			int			to = -1;
+
+			while (bms_is_member(from, varnos) && (to = bms_next_member(varnos, to)) >= 0)
+			{
+				if (toward[to] != 0)
+					continue;
+				toward[to] = from;
+				reached = lappend_int(reached, to);
+			}
+		}
+	}
+	for (; which > 1; which = toward[which])
+		result = bms_add_member(result, which);
+	return result;
+}
+
 /* statement from versions of relation number which (z is 1) to z */
 static void
 add_reach(Reacher *r, int which, Node *extra)
@@ -352,8 +408,10 @@ add_reach(Reacher *r, int which, Node *extra)
 	Oid			relid = list_nth_oid(r->relids, which - 1);
 	TideReach  *reach = palloc0(sizeof(TideReach));
 	int			n = list_length(r->relids);
+	Bitmapset  *between = relations_between(r, which);
 	Oid		   *relids = palloc(sizeof(Oid) * n);
 	const char **aliases = palloc(sizeof(char *) * n);
+	List	   *conditions = extra ? lappend(list_copy(r->conditions), extra) : r->conditions;
 	StringInfoData text;
 	ListCell   *lc;
 
@@ -368,19 +426,17 @@ add_reach(Reacher *r, int which, Node *extra)
 
 		relids[i] = lfirst_oid(lc);
 		aliases[i] = i == 0 ? "z" : psprintf("r%d", i + 1);
-		if (OidIsValid(relids[i]) && i > 0 && i + 1 != which)
+		if (i > 0 && i + 1 != which && bms_is_member(i + 1, between))
 			appendStringInfo(&text, " JOIN %s %s ON true",
 							 tide_shadow_sql_table(m->sql, relids[i]), aliases[i]);
 		else if (!OidIsValid(relids[i]))
 			relids[i] = relids[0];	/* a join's own entry: no Var is of it */
 	}
 	appendStringInfoString(&text, " WHERE true");
-	foreach(lc, r->conditions)
-		appendStringInfo(&text, " AND (%s)",
-						 tide_shadow_sql_expr(m->sql, lfirst(lc), n, relids, aliases));
-	if (extra != NULL)
-		appendStringInfo(&text, " AND (%s)",
-						 tide_shadow_sql_expr(m->sql, extra, n, relids, aliases));
+	foreach(lc, conditions)
+		if (bms_is_subset(pull_varnos(NULL, lfirst(lc)), between))
+			appendStringInfo(&text, " AND (%s)",
+							 tide_shadow_sql_expr(m->sql, lfirst(lc), n, relids, aliases));
 	reach->sql = text.data;
 	m->joined->reaches = lappend(m->joined->reaches, reach);
 }

@@ -229,28 +229,24 @@ static void
 adopt_built(RowWrite *w)
 {
 	int64		row_op = DatumGetInt64(w->slot->tts_values[TIDE_SHADOW_OP - 1]);
-	ListCell   *lc;
+	TideHits	hits = {0};
+	TideRowAsk	ask = {w->slot->tts_values, w->slot->tts_isnull, Max(row_op, 1), &hits};
 
-	foreach(lc, w->joined->watch->evals)
+	tide_groups_ask(w->joined->watch->groups, w->in->buckets, &ask, 1,
+					&w->in->checkpoint.op_id);
+	tide_evaluating_shape = w->joined->shape->shape_id;
+	if (hits.n == 0)
+		return;
+	w->members = repalloc(w->members, sizeof(TideMember) * (w->n + hits.n));
+	w->entries = repalloc(w->entries, sizeof(TideLogEntry) * (w->nentries + hits.n));
+	for (int i = 0; i < hits.n; i++)
 	{
-		TideNodeEval *eval = lfirst(lc);
-		TideBucket *bucket;
-		TideSpiFrame frame;
-		TideMember *member;
+		TideBucket *bucket = hits.hits[i].bucket;
+		TideMember *member = &w->members[w->n++];
 
-		if (eval->in_tree || eval->shape->built_op_id < row_op)
-			continue;
-		tide_node_eval_begin(eval, &frame);
-		bucket = tide_node_eval_bucket(eval, w->in->buckets, w->slot->tts_values,
-									   w->slot->tts_isnull, &w->in->checkpoint.op_id);
-		tide_node_eval_end(eval, &frame);
-		tide_evaluating_shape = w->joined->shape->shape_id;
-		if (bucket == NULL)
-			continue;
-		member = &w->members[w->n++];
 		member->bucket_id = bucket->bucket_id;
-		member->hash = tide_node_eval_hash(eval, w->slot->tts_values, w->slot->tts_isnull,
-										   NULL);
+		member->hash = tide_node_eval_hash(hits.hits[i].eval, w->slot->tts_values,
+										   w->slot->tts_isnull, NULL);
 		member->count = 1;
 		add_entry(w, bucket, TIDE_LOG_CHANGE, member->hash, member->hash);
 		member->op_id = w->in->checkpoint.op_id;
@@ -296,7 +292,7 @@ tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 	RowWrite	w = {.in = in, .joined = joined, .tid = tid};
 
 	w.slot = tide_tree_fetch(joined, tid);
-	read_members(&w, counts->n + list_length(joined->watch->evals));
+	read_members(&w, counts->n);
 	set_counts(&w, counts, absolute);
 	if (w.moved || w.counted)
 	{

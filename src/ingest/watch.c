@@ -10,18 +10,20 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
 #include "ingest/altered.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
-#include "ingest/membership.h"
+#include "ingest/plan_group.h"
+#include "ingest/shape_cache.h"
 #include "ingest/tree.h"
 
 static TideWatch *add_watch(TideIngest *in, TideSource *source);
-static void add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn);
 static void read_snapshot(TideWatch *watch);
+static void note_seen(TideSeen *seen, Snapshot snapshot);
 static void add_nodes(TideIngest *in, TideShape *shape);
 
 void
@@ -46,7 +48,8 @@ tide_ingest_reload(TideIngest *in)
 	ctl.hcxt = in->watch_context;
 	in->watches = hash_create("tide watches", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	in->sources = tide_catalog_sources();
-	in->shapes = tide_catalog_shapes(false);
+	in->shapes = tide_shape_cache_read(in);
+	note_seen(&in->shapes_seen, GetActiveSnapshot());
 	in->copied = NIL;
 	foreach(lc, in->sources)
 	{
@@ -57,8 +60,6 @@ tide_ingest_reload(TideIngest *in)
 		if (source->live)
 			add_watch(in, source)->is_broken =
 				list_member_int(in->broken, source->source_id);
-		if (source->live && source->snapshot_lsn > in->checkpoint.lsn)
-			add_copied(in, 0, 0, source->snapshot_lsn);
 	}
 	foreach(lc, in->shapes)
 		add_nodes(in, lfirst(lc));
@@ -76,17 +77,6 @@ tide_ingest_break(TideIngest *in, int source_id)
 
 	in->broken = list_append_unique_int(in->broken, source_id);
 	MemoryContextSwitchTo(old);
-}
-
-static void
-add_copied(TideIngest *in, int shape_id, int64 built_op_id, XLogRecPtr lsn)
-{
-	TideCopied *copied = palloc(sizeof(TideCopied));
-
-	copied->shape_id = shape_id;
-	copied->built_op_id = built_op_id;
-	copied->lsn = lsn;
-	in->copied = lappend(in->copied, copied);
 }
 
 static TideWatch *
@@ -108,13 +98,27 @@ read_snapshot(TideWatch *watch)
 {
 	char	   *p = watch->shadow->source->snapshot;
 
+	TideSeen   *seen = &watch->copy_seen;
+
 	watch->copy_lsn = watch->shadow->source->snapshot_lsn;
-	watch->copy_xmin = strtoul(p, &p, 10);
-	watch->copy_xmax = strtoul(p + 1, &p, 10);
-	watch->copy_xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
+	seen->xmin = strtoul(p, &p, 10);
+	seen->xmax = strtoul(p + 1, &p, 10);
+	seen->xip = palloc(sizeof(TransactionId) * (strlen(p) / 2 + 1));
 	for (p++; *p != '\0'; p += *p == ',')
-		watch->copy_xip[watch->copy_nxip++] = strtoul(p, &p, 10);
-	qsort(watch->copy_xip, watch->copy_nxip, sizeof(TransactionId), xidComparator);
+		seen->xip[seen->nxip++] = strtoul(p, &p, 10);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
+}
+
+/* whose changes of shapes need no further reload */
+static void
+note_seen(TideSeen *seen, Snapshot snapshot)
+{
+	seen->xmin = snapshot->xmin;
+	seen->xmax = snapshot->xmax;
+	seen->nxip = snapshot->xcnt;
+	seen->xip = palloc(sizeof(TransactionId) * Max(snapshot->xcnt, 1));
+	memcpy(seen->xip, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
 }
 
 char *
@@ -143,6 +147,16 @@ tide_watch_of_source(TideIngest *in, int source_id)
 			return watch;
 		}
 	return NULL;
+}
+
+void
+tide_watch_add_eval(TideIngest *in, TideWatch *watch, TideNodeEval *eval)
+{
+	watch->evals = lappend(watch->evals, eval);
+	if (watch->groups == NULL)
+		watch->groups = tide_groups_create(in->watch_context, watch->shadow);
+	tide_groups_add(watch->groups, eval,
+					tide_shape_cache_template(in, eval->shape->shape_id, eval->node));
 }
 
 /* whether all tables of a shape are watched: none is missing, or about to be rebuilt */
@@ -186,17 +200,24 @@ add_nodes(TideIngest *in, TideShape *shape)
 	foreach(lc, shape->nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
-		TideWatch  *watch = tide_watch_of_source(in, node->source_id);
+		TideWatch  *watch = hash_search(in->watches, &node->relid, HASH_FIND, NULL);
 
-		if (watch == NULL)
+		if (watch == NULL || watch->shadow->source->source_id != node->source_id)
 			continue;			/* broken: about to be rebuilt */
 		watch->evals = lappend(watch->evals,
 							   tide_node_eval_create(in->watch_context, shape, node,
 													 watch->shadow));
+		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
+		tide_watch_add_eval(in, watch, tide_node_eval_create(in->watch_context, shape, node,
+															 watch->shadow));
 		if (shape->state == TIDE_SHAPE_BUILDING)
 		{
-			add_copied(in, shape->shape_id, shape->built_op_id,
-					   watch->shadow->source->snapshot_lsn);
+			TideCopied *copied = palloc(sizeof(TideCopied));
+
+			copied->shape_id = shape->shape_id;
+			copied->built_op_id = shape->built_op_id;
+			copied->lsn = watch->shadow->source->snapshot_lsn;
+			in->copied = lappend(in->copied, copied);
 		}
 	}
 }

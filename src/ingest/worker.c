@@ -2,8 +2,8 @@
  * worker.c
  *	  The background worker that keeps one database's change log, and its launcher.
  *
- * Life of a worker: registered by tide.start() or by the launcher (at server start, for
- * every database that has our slot); restarted by the postmaster after any ERROR or
+ * Life of a worker: registered by tide.start() or by the launcher (at server start, and
+ * when a standby is promoted, for every database); restarted by the postmaster after any ERROR or
  * crash, one second later; ends for good when tide_internal.state says disabled, or
  * tide.stop() asks it to. An ERROR
  * leaves its text in tide.status, and if a shape's own expressions raised it, that shape
@@ -14,8 +14,12 @@
 
 #include <signal.h>
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
@@ -41,6 +45,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/ingest.h"
+#include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
@@ -52,12 +57,15 @@
 
 #define RESTART_SECONDS		1
 #define IDLE_MS				1000	/* the net under lost wake-ups */
+#define PROBE_TRIES		20		/* of PROBE_WAIT_MS */
+#define PROBE_WAIT_MS	50
 #define RETRY_MS			20		/* something was locked or in doubt */
 #define IDLE_CHECKPOINT_BYTES	(256 * 1024)	/* of WAL without anything for us, */
 #define IDLE_CHECKPOINT_MS	1000	/* or so long after the last checkpoint */
 #define POLL_MIN_MS			1		/* without preload: look at the WAL */
 #define POLL_MAX_MS			10
 
+static bool launch(Oid dboid, BackgroundWorkerHandle **handle);
 static bool worker_start(TideIngest **in);
 static void worker_loop(TideIngest *in);
 static bool worker_build(TideIngest *in);
@@ -102,37 +110,98 @@ is_ingest_slot(const ReplicationSlot *slot)
 		strncmp(NameStr(slot->data.name), "tide_", 5) == 0;
 }
 
-/* a worker for each database that has an ingest slot */
-void
-tide_launcher_main(Datum arg)
+/* whether tide.start() was called in a database of this server and its slot is still there */
+static bool
+has_ingest_slot(Oid dboid)
 {
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	bool		found = false;
 
+	LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
 	for (int i = 0; i < max_replication_slots; i++)
 	{
 		ReplicationSlot *slot = &ReplicationSlotCtl->replication_slots[i];
-		Oid			dboid = InvalidOid;
 
-		LWLockAcquire(ReplicationSlotControlLock, LW_SHARED);
-		if (slot->in_use && is_ingest_slot(slot))
-			dboid = slot->data.database;
-		LWLockRelease(ReplicationSlotControlLock);
-		if (OidIsValid(dboid) && !tide_worker_launch(dboid, false))
+		found |= slot->in_use && is_ingest_slot(slot) && slot->data.database == dboid;
+	}
+	LWLockRelease(ReplicationSlotControlLock);
+	return found;
+}
+
+/* databases of the server that can be connected to */
+static List *
+connectable_databases(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *result = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		if (database->datallowconn && !database->datistemplate)
+			result = lappend_oid(result, database->oid);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return result;
+}
+
+/*
+ * A worker for each database that has an ingest slot. Then one for every other database, one
+ * after the other: in most of them it finds nothing to do and ends at once, but in a
+ * restored database or on a standby just promoted the slot may be missing and the
+ * ingest enabled.
+ */
+void
+tide_launcher_main(Datum arg)
+{
+	List	   *databases;
+	ListCell   *lc;
+
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	databases = connectable_databases();
+	foreach(lc, databases)
+		if (has_ingest_slot(lfirst_oid(lc)) &&
+			!launch(lfirst_oid(lc), NULL))
 			ereport(WARNING,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg("could not start the pg_tide worker for database %u", dboid),
+					 errmsg("could not start the pg_tide worker for database %u",
+							lfirst_oid(lc)),
 					 errhint("Increase max_worker_processes.")));
+	foreach(lc, databases)
+	{
+		BackgroundWorkerHandle *handle;
+		pid_t		pid;
+
+		if (has_ingest_slot(lfirst_oid(lc)) || !launch(lfirst_oid(lc), &handle))
+			continue;
+		for (int i = 0; i < PROBE_TRIES; i++)
+		{
+			if (GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED)
+				break;
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 PROBE_WAIT_MS, tide_wait_event_compat("TideLauncherMain"));
+			ResetLatch(MyLatch);
+		}
 	}
 	proc_exit(0);
 }
 
-bool
-tide_worker_launch(Oid dboid, bool wait)
+/* handle: may be NULL; else we are signalled when the worker starts and ends */
+static bool
+launch(Oid dboid, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
-	BackgroundWorkerHandle *handle;
-	pid_t		pid;
 
 	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_tide ingest for database %u", dboid);
 	strlcpy(worker.bgw_type, "pg_tide ingest", BGW_MAXLEN);
@@ -142,8 +211,17 @@ tide_worker_launch(Oid dboid, bool wait)
 	strlcpy(worker.bgw_library_name, "pg_tide", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "tide_worker_main", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(dboid);
-	worker.bgw_notify_pid = wait ? MyProcPid : 0;
-	if (!RegisterDynamicBackgroundWorker(&worker, wait ? &handle : NULL))
+	worker.bgw_notify_pid = handle ? MyProcPid : 0;
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+bool
+tide_worker_launch(Oid dboid, bool wait)
+{
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	if (!launch(dboid, wait ? &handle : NULL))
 		return false;
 	if (wait && WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED)
 		ereport(ERROR,
@@ -348,7 +426,7 @@ worker_loop(TideIngest *in)
 
 		tide_shared_worker_state(TIDE_WORKER_READING);
 		at_end = tide_ingest_read(in, 0);
-		if (tide_build_is_waiting(in, in->batch->lsn) || is_time_for_tick(in))
+		if (is_time_for_tick(in))
 			in->batch->is_asked_for = true;
 		if (check_extension)
 			exit_if_dropped();
@@ -494,7 +572,8 @@ worker_failed(void)
 {
 	ErrorData  *error;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	int			shape_id = tide_evaluating_shape;
+	List	   *shape_ids = tide_evaluating_shapes();
+	ListCell   *lc;
 	TideSpiFrame frame;
 	Oid			types[] = {TEXTOID};
 	Datum		values[1];
@@ -512,7 +591,9 @@ worker_failed(void)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (is_shapes_fault(error))
-		tide_catalog_set_shape_state(shape_id, TIDE_SHAPE_FAILED, 0, error->message);
+		foreach(lc, shape_ids)
+			tide_catalog_set_shape_state(lfirst_int(lc), TIDE_SHAPE_FAILED, 0,
+										 error->message);
 	values[0] = CStringGetTextDatum(error->message);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.state SET last_error = $1,"

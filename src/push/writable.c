@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "catalog/table_key.h"
 #include "push/writable.h"
 #include "util/spi.h"
 
@@ -139,8 +140,10 @@ tide_primary_key_index(Relation rel)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
-	Oid			result = InvalidOid;
+	Oid			result = tide_table_key_index(rel);
 
+	if (OidIsValid(result))
+		return result;
 	foreach(lc, indexes)
 	{
 		Oid			indexid = lfirst_oid(lc);

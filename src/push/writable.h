@@ -25,7 +25,10 @@ extern TideWritableSet *tide_writable_read(MemoryContext context);
  */
 extern Oid	tide_writable_resolve(TideWritableSet *set, const char *name);
 
-/* primary key index of an open table, deferrable ones included; InvalidOid if none */
+/*
+ * The index by whose columns clients name a table's rows: that of catalog/table_key.h, else a
+ * deferrable primary key; InvalidOid if there is none
+ */
 extern Oid	tide_primary_key_index(Relation rel);
 
 #endif							/* TIDE_PUSH_WRITABLE_H */

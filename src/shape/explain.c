@@ -18,6 +18,7 @@
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
 #include "shape/explain.h"
+#include "shape/plan_share.h"
 #include "shape/table_check.h"
 #include "util/spi.h"
 
@@ -390,6 +391,7 @@ tide_shape_explain(const TideShape *shape)
 	foreach(lc, shape->nodes)
 		explain_node(&out, shape, lfirst(lc));
 	explain_counts(&out, shape);
+	tide_plan_explain(&out, shape);
 	tide_settings_pop(nest_level);
 	return out.data;
 }

@@ -77,8 +77,8 @@ tide_log_reader_open(const TideSource *source, Snapshot snapshot)
 	reader->context = context;
 	reader->shadow = tide_shadow_load(context, unconstify(TideSource *, source));
 	reader->snapshot = snapshot;
-	reader->heap = table_open(reader->shadow->heap_oid, AccessShareLock);
-	reader->log = table_open(reader->shadow->log_oid, AccessShareLock);
+	reader->heap = tide_shadow_open_table("t%d", source->source_id);
+	reader->log = tide_shadow_open_table("log%d", source->source_id);
 	reader->key_index = index_open(tide_shadow_relid("t%d_key", source->source_id),
 								   AccessShareLock);
 	reader->log_index = index_open(tide_shadow_relid("log%d_bucket", source->source_id),

@@ -11,6 +11,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/relation.h"
 #include "access/relscan.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
@@ -34,6 +35,17 @@ static void shadow_load_key(TideShadow *shadow);
 static void open_extra_indexes(TideShadow *shadow);
 static void shadow_index_row(TideShadow *shadow, TupleTableSlot *slot);
 
+/* a reader whose snapshot is older than a rebuild gets here: a retry will do */
+static void
+report_gone(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("relation \"tide_shadow.%s\" does not exist", name),
+			 errdetail("The table it belongs to has just been rebuilt, or it was removed by hand."),
+			 errhint("Try again; if that does not help use tide.reset() and tide.start().")));
+}
+
 Oid
 tide_shadow_relid(const char *format, int source_id)
 {
@@ -43,12 +55,23 @@ tide_shadow_relid(const char *format, int source_id)
 	snprintf(name, sizeof(name), format, source_id);
 	relid = get_relname_relid(name, get_namespace_oid("tide_shadow", false));
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("relation \"tide_shadow.%s\" does not exist", name),
-				 errdetail("The table it belongs to has just been rebuilt, or it was removed by hand."),
-				 errhint("Try again; if that does not help use tide.reset() and tide.start().")));
+		report_gone(name);
 	return relid;
+}
+
+Relation
+tide_shadow_open_table(const char *format, int source_id)
+{
+	Relation	rel = try_relation_open(tide_shadow_relid(format, source_id), AccessShareLock);
+
+	if (rel == NULL)
+	{
+		char		name[NAMEDATALEN];
+
+		snprintf(name, sizeof(name), format, source_id);
+		report_gone(name);
+	}
+	return rel;
 }
 
 TideShadow *
@@ -62,10 +85,10 @@ tide_shadow_load(MemoryContext context, TideSource *source)
 	shadow->heap_oid = tide_shadow_relid("t%d", source->source_id);
 	shadow->log_oid = tide_shadow_relid("log%d", source->source_id);
 
-	rel = table_open(shadow->heap_oid, AccessShareLock);
+	rel = tide_shadow_open_table("t%d", source->source_id);
 	shadow->desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	table_close(rel, AccessShareLock);
-	rel = table_open(shadow->log_oid, AccessShareLock);
+	rel = tide_shadow_open_table("log%d", source->source_id);
 	shadow->log_desc = CreateTupleDescCopy(RelationGetDescr(rel));
 	table_close(rel, AccessShareLock);
 

@@ -111,8 +111,11 @@ extern bool tide_shadow_drop(int source_id);
 /* lock it as drop() does, which then cannot fail */
 extern bool tide_shadow_try_lock(int source_id);
 
-/* Oid of tide_shadow.<format % source_id>; ERROR 55000 if there is none */
+/* Oid of tide_shadow.<format % source_id>; ERROR 40001 if there is none */
 extern Oid	tide_shadow_relid(const char *format, int source_id);
+
+/* open it for reading, with the same ERROR if it is dropped while we wait for the lock */
+extern Relation tide_shadow_open_table(const char *format, int source_id);
 
 /* the tables must exist; result in the given context */
 extern TideShadow *tide_shadow_load(MemoryContext context, TideSource *source);

@@ -54,6 +54,18 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define ReplicationSlotIsLost_compat(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
 #endif
 
+/* 17 (c393308b6 "Allow to enable failover property for replication slots via SQL API") */
+#if PG_VERSION_NUM >= 170000
+#define tide_create_slot_compat(name, plugin) \
+	OidFunctionCall5(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
+					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false), \
+					 BoolGetDatum(false))
+#else
+#define tide_create_slot_compat(name, plugin) \
+	OidFunctionCall4(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
+					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false))
+#endif
+
 /* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
 #if PG_VERSION_NUM >= 180000
 #define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)

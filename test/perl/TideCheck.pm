@@ -94,11 +94,23 @@ BEGIN
 			SELECT format('bucket %%s: %%s rows (%%s different), checksum %%s; told %%s rows, checksum %%s', b.bucket_id,
 						  coalesce(c.rows, 0), c.different, c.checksum, b.row_count, b.checksum)
 			  FROM tide_internal.buckets b LEFT JOIN counted c USING (bucket_id)
-			 WHERE b.shape_id IN (SELECT shape_id FROM tide_internal.shape_nodes WHERE source_id = %1$s)
+			 WHERE (b.shape_id, b.node_id) IN (SELECT shape_id, node_id FROM tide_internal.shape_nodes WHERE source_id = %1$s)
 			   AND (SELECT state FROM tide_internal.shapes h WHERE h.shape_id = b.shape_id) IN ('live', 'building')
 			   AND (coalesce(c.rows, 0) <> b.row_count OR coalesce(c.checksum, 0) <> b.checksum
 					OR c.rows <> c.different OR c.last > b.last_op_id OR b.last_op_id > %3$s) LIMIT 5$q$,
 			s.source_id, keys, checkpoint) LOOP
+			RETURN NEXT t;
+		END LOOP;
+
+		-- memberships: of buckets of the table's own nodes, brought by one parent row at least
+		FOR t IN EXECUTE format($q$
+			WITH members AS (
+				SELECT tide_check.int64_at(_members, i) AS bucket_id, tide_check.int64_at(_members, i + 16) >> 32 AS brought
+				  FROM tide_shadow.t%1$s, generate_series(1, length(_members), 24) i)
+			SELECT format('row of %2$s brought %%s times into bucket %%s of node %%s of source %%s', brought, bucket_id, n.node_id, n.source_id)
+			  FROM members JOIN tide_internal.buckets b USING (bucket_id) JOIN tide_internal.shape_nodes n USING (shape_id, node_id)
+			 WHERE n.source_id <> %1$s OR brought < 1 OR (brought > 1 AND n.parent_id IS NULL) LIMIT 5$q$,
+			s.source_id, s.relid::regclass) LOOP
 			RETURN NEXT t;
 		END LOOP;
 

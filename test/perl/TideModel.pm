@@ -70,7 +70,14 @@ CREATE TABLE uuids (
 	title text, id uuid PRIMARY KEY, owner int, num numeric, body text, js json, day date,
 	moment timestamp, net inet, span int4range, nums int[], small smallint, fixed char(6));
 ALTER TABLE uuids REPLICA IDENTITY FULL;
-CREATE TABLE pairs (part int, no int, kind kind, note varchar(50), code text, body text, PRIMARY KEY (code, no));
+CREATE TABLE pairs (part int, no int, kind kind, note varchar(50), code text, body text, PRIMARY KEY (code, no)) PARTITION BY RANGE (no);
+CREATE TABLE pairs_low PARTITION OF pairs FOR VALUES FROM (MINVALUE) TO (6);
+CREATE TABLE pairs_mid (gone text, code text NOT NULL, note varchar(50), body text, kind kind, part int, no int NOT NULL);
+ALTER TABLE pairs_mid DROP COLUMN gone, REPLICA IDENTITY FULL;
+ALTER TABLE pairs ATTACH PARTITION pairs_mid FOR VALUES FROM (6) TO (1000);
+CREATE TABLE pairs_high PARTITION OF pairs DEFAULT PARTITION BY HASH (code);
+CREATE TABLE pairs_high_0 PARTITION OF pairs_high FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE pairs_high_1 PARTITION OF pairs_high FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 
 CREATE FUNCTION model.digest(r jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS
 $$ SELECT CASE WHEN length(r::text) > 600 THEN left(r::text, 150) || ' ... ' || md5(r::text) ELSE r::text END $$;
@@ -301,7 +308,8 @@ sub statements
 	return update_key($table) if $kind < 0.8;
 	return "DELETE FROM $table WHERE " . where($key{$table}->()) if $kind < 0.9;
 	return swap_keys() if $kind < 0.92;
-	return many_rows() if $kind < 0.9985;
+	return many_rows() if $kind < 0.997;
+	return 'ALTER TABLE ' . pick(qw(ints uuids pairs_low pairs_high_0)) . ' REPLICA IDENTITY ' . pick(qw(DEFAULT DEFAULT FULL NOTHING)) if $kind < 0.9985;
 	return 'TRUNCATE ' . pick('ints', 'uuids', 'pairs', 'uuids, pairs');
 }
 

@@ -54,6 +54,11 @@ sql(q{UPDATE docs SET body = 'new' WHERE id = 1; UPDATE docs SET id = -id WHERE 
 in_sync('docs', 'USING INDEX: key columns, others and unchanged TOAST', changes => 8);
 like((keys %{ $state{docs}{rows}{ (keys %{ $state{docs}{rows} })[0] } })[0], qr/^public\.docs \{"Tenant": \d+, "the no": "/,
 	'the index columns are the key');
+sql("SELECT tide.allow_writes('docs')");
+like(sql(q{SELECT tide.push('{"client": "10550000-0000-4000-8000-000000000009", "claims": {}, "mutations": [
+	{"id": 1, "op": "update", "table": "docs", "key": {"Tenant": 2, "the no": "no 50"}, "values": {"body": "pushed"}}]}')}),
+	qr/"applied"/, 'clients name rows by it as well');
+in_sync('docs', 'USING INDEX: pushed', changes => 1);
 
 # ---- identity changed at run time
 sql('ALTER TABLE docs REPLICA IDENTITY FULL; UPDATE docs SET body = body WHERE id = 300; UPDATE docs SET id = 1000 WHERE id = 5');
@@ -172,6 +177,30 @@ shape('logs', '{"table": "logs"}');
 in_sync('logs', 'partitions without a key', changes => 100);
 sql(q{UPDATE logs SET day = 11 WHERE day = 1; DELETE FROM logs WHERE ctid = '(0,2)'; INSERT INTO logs VALUES (11, 'line'), (1, 'line'); DROP TABLE logs_1});
 in_sync('logs', 'partitions without a key: rows moved, one partition dropped');
+sql('ALTER TABLE logs DETACH PARTITION logs_2 CONCURRENTLY');
+in_sync('logs', 'a partition detached concurrently');
+sql(q{ALTER TABLE logs ATTACH PARTITION logs_2 FOR VALUES FROM (10) TO (20); INSERT INTO logs SELECT 12, 'line' FROM generate_series(1, 3)});
+in_sync('logs', 'and attached again');
+
+# a client database of its own: the made-up key is one like any other
+$node->safe_psql('postgres', 'CREATE DATABASE client');
+$node->safe_psql('client', sql(q{SELECT tide.client_schema('{logs}', 'postgres')}));
+$node->safe_psql('client', q{INSERT INTO tide_subscription (shape) VALUES ('logs')});
+sub client_pulls
+{
+	my $request = $node->safe_psql('client', q{SELECT tide_pull_request()::jsonb || '{"claims": {}}'});
+	my $answer = sql('SELECT tide.pull(' . sql_text($request) . '::jsonb)');
+	return $node->safe_psql('client', 'SELECT tide_apply(' . sql_text($answer) . '::jsonb)');
+}
+is(client_pulls(), 'synced', 'a client database pulls rows without a key');
+sql(q{DELETE FROM logs WHERE ctid IN ('(0,1)', '(0,3)'); INSERT INTO logs VALUES (13, 'line'), (13, NULL)});
+tide_sync($node);
+is(client_pulls(), 'synced', 'and changes of them');
+is($node->safe_psql('client', 'SELECT day, line FROM logs ORDER BY 1, 2'), sql('SELECT day, line FROM logs ORDER BY 1, 2'), 'which it has as often as the server');
+like(sql(q{SELECT tide.client_schema('{logs}', 'sqlite')}), qr/PRIMARY KEY \("?_row"?, "?_copy"?\)/, 'the same for SQLite');
+
+sql(q{ALTER TABLE logs ADD COLUMN more int DEFAULT 7; UPDATE logs SET more = 8 WHERE day = 13});
+in_sync('logs', 'a column added to partitions', new_bucket => 1);
 
 # ---- what a table is made of
 sql(q{

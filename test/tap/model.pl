@@ -1,5 +1,6 @@
 # Random transactions from four sessions, random pulls: whenever a pull says it is complete,
-# the client has exactly what the shapes' queries give at that checkpoint.
+# the client has exactly what the shapes' queries give at that checkpoint. Replica identities
+# change meanwhile, rows move between partitions, and the slot is lost now and then.
 #
 #   TIDE_SEED                 repeats the transactions of a run (not their timing)
 #   TIDE_MODEL_TRANSACTIONS   how many at least (30000)
@@ -47,6 +48,7 @@ my $compared = 0;
 my $pages = 0;
 my @problems;
 my $writing = 1;
+my $lost = 0;     # how often the slot was taken away
 while (!@problems)
 {
 	my $name = rand() < 0.75 ? 'A' : 'B';
@@ -67,6 +69,11 @@ while (!@problems)
 		push @problems, compare(shift @seen) while @seen && !@problems;
 	}
 	usleep(int(rand 20_000)) if rand() < 0.2;
+	if ($writing && rand() < 0.01 && $lost < 5)
+	{
+		$session->query("SELECT tide.stop(); SELECT pg_drop_replication_slot('tide_postgres'); SELECT tide.start()");
+		$lost++;
+	}
 	last if $last_round;
 	$writing = grep { waitpid($_, POSIX::WNOHANG()) == 0 } @writers if $writing;
 }
@@ -95,7 +102,7 @@ for my $name (sort keys %model_requests)
 	}
 }
 is($session->query("SELECT string_agg(error, ', ') FROM tide.shapes"), '', 'no shape failed');
-note sprintf '%d transactions, %d changes, %d pages, %d comparisons in %.0f s', $oracle->{transactions}, $oracle->{changes}, $pages, $compared, time - $began;
+note sprintf '%d transactions, %d changes, %d pages, %d comparisons, slot lost %d times, in %.0f s', $oracle->{transactions}, $oracle->{changes}, $pages, $compared, $lost, time - $began;
 $session->quit;
 $node->stop('fast');
 done_testing();

@@ -37,7 +37,7 @@ sub pull
 	my $buckets = join ' ', sort keys %{ $state->{rows} };
 	my $before = $state->{changes};
 
-	pull_all($node, request($name), state => $state, limit => 3);
+	pull_all($node, request($name), state => $state, limit => 3, session => $s);
 	my $came = ($state->{changes} - $before) . ' changes';
 	$came = "dropped, $came" if $buckets ne '' && !grep { exists $state->{rows}{$_} } split / /, $buckets;
 	return $came;
@@ -55,10 +55,11 @@ sub step
 			my ($table, $query) = @{ $queries{$shape} };
 
 			is(pull($shape), $expected{$shape}, "$shape: changes sent");
-			is_deeply([ state_rows($clients{$shape}, $table) ], [ query_rows($node, $query) ], "$shape: rows");
-			is_deeply([ state_rows(pull_all($node, request($shape)), $table) ],
-				[ query_rows($node, $query) ], "$shape: rows of a new client");
-			verify_empty($node, $shape, {}, {});
+			my @rows = sort split /\n/, $s->query("SELECT to_jsonb(q)::text FROM ($query) q");
+			my $new = pull_all($node, request($shape), session => $s);
+			is_deeply([ state_rows($clients{$shape}, $table) ], \@rows, "$shape: rows");
+			is_deeply([ state_rows($new, $table) ], \@rows, "$shape: rows of a new client");
+			is($s->query("SELECT to_jsonb(v) FROM tide.verify('$shape') v LIMIT 5"), '', "$shape: verified");
 		}
 		is($s->query('SELECT last_error FROM tide.status'), '', 'no error of the worker');
 	};
@@ -203,7 +204,7 @@ SQL
 $s->query('DROP TABLE beside.items');
 store_ok($node, 'a table dropped');
 is(state_of('whole'), 'failed: relation "beside.items" does not exist', 'its shapes say so');
-eval { pull_page($node, request('whole'), $clients{whole}, session => undef) };
+eval { pull_page($node, request('whole'), $clients{whole}, session => $s) };
 like($@, qr/shape "whole" is not available/, 'their clients get an error');
 is(pull('other'), '0 changes', 'others go on');
 step('made again without a key', 'CREATE TABLE beside.items (id int, owner int, "Title" text, cost numeric, remark text)', other => '0 changes');
@@ -219,6 +220,18 @@ INSERT INTO beside.items VALUES (1, 1, 31, 'new'), (2, 2, 32, 'newer');
 COMMIT;
 UPDATE beside.items SET cost = 33 WHERE id = 2;
 SQL
+
+# ---- another table comes under the name
+step('dropped, and another renamed to its name', <<'SQL', whole => 'dropped, 1 changes', some => 'dropped, 1 changes');
+CREATE TABLE spare (id bigint CONSTRAINT k PRIMARY KEY, owner int, cost numeric, "Title" text);
+INSERT INTO spare VALUES (7, 1, 70, 'spare');
+DROP TABLE beside.items;
+ALTER TABLE spare RENAME TO items_now;
+ALTER TABLE items_now SET SCHEMA beside;
+ALTER TABLE beside.items_now RENAME TO items;
+INSERT INTO beside.items VALUES (8, 1, 80, 'more'); DELETE FROM beside.items WHERE id = 7;
+SQL
+$s->query(q{INSERT INTO beside.items VALUES (9, 2, 90, 'nine')});
 
 # ---- the key
 step('the key of a wider type', 'ALTER TABLE beside.items ALTER id TYPE numeric', whole => 'dropped, 2 changes', part => 'dropped, 1 changes', some => 'dropped, 2 changes');
@@ -253,6 +266,19 @@ INSERT INTO beside.all_items (id, owner, "Title", cost) VALUES (5, 5, 'through t
 ALTER TABLE beside.all_items DETACH PARTITION beside.items;
 COMMIT;
 SQL
+
+# ---- rights
+step('row-level security that spares the owner', 'ALTER TABLE beside.items ENABLE ROW LEVEL SECURITY', whole => '0 changes');
+$s->query('ALTER TABLE beside.items DISABLE ROW LEVEL SECURITY; CREATE ROLE shaper; GRANT USAGE ON SCHEMA beside, tide TO shaper; GRANT SELECT ON beside.items TO shaper');
+$s->query('GRANT EXECUTE ON FUNCTION tide.create_shape(text, jsonb) TO shaper; SET ROLE shaper');
+$s->query(q{SELECT tide.create_shape('theirs', '{"table": "beside.items"}'); RESET ROLE; SELECT tide.sync()});
+is(state_of('theirs'), 'live', 'a shape of somebody else');
+$s->query('ALTER TABLE beside.items ENABLE ROW LEVEL SECURITY');
+store_ok($node, 'row-level security that concerns him');
+like(state_of('theirs'), qr/^failed: row-level security of table "items" applies to role "shaper"/, 'his shape fails');
+is(state_of('whole'), 'live', 'the other does not');
+step('and is there again without it', 'ALTER TABLE beside.items DISABLE ROW LEVEL SECURITY', whole => '0 changes');
+is(state_of('theirs'), 'live', 'live again');
 
 # ---- types that go
 step('a type replaced and dropped', <<'SQL', whole => '3 changes');

@@ -64,8 +64,14 @@ sub pull_some
 
 	for (1 .. 3)
 	{
-		# (a shape may be failed for a moment only if its table is gone, which it never is)
-		pull_page($node, $requests{$name}, $state, limit => 1 + int(rand 60), session => $s);
+		eval { pull_page($node, $requests{$name}, $state, limit => 1 + int(rand 60), session => $s) };
+		if ($@)
+		{
+			# the one error that says: ask again
+			return "client $name: $@" if $@ !~ /ERROR:  40001/;
+			$pulls{waiting}++;
+			next;
+		}
 		$pulls{ $state->{complete} ? 'complete' : 'waiting' }++;
 		next if !$state->{complete} || $name eq 'part';
 		my ($r, $p) = (pairs_of($state, 'public.r'), pairs_of($state, 'public.p'));

@@ -127,9 +127,13 @@ ok($answer->{complete}, 'caught up: complete');
 # promoted: the cookies of the primary still count
 $primary->stop;
 $standby->promote;
+# the slot is not there: the worker finds that out by itself
+tide_sync($standby);
+is($standby->safe_psql('postgres', q{SELECT last_error ~ 'compared' FROM tide.status}), 't', 'promoted: the ingest goes on');
 $answer = JSON::PP::decode_json(pull_text($standby, $ahead));
 ok($answer->{complete}, 'promoted: the cookie still counts');
 is_deeply($answer->{drop}, [], 'promoted: nothing dropped');
+is_deeply($answer->{changes}, [], 'promoted: nothing sent again');
 $standby->stop;
 
 done_testing();
