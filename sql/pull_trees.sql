@@ -242,6 +242,22 @@ SELECT "table", key, problem FROM tide.verify('visible', '{}', '{"sub": "ann"}')
 ROLLBACK;
 SELECT count(*) FROM tide_internal.verify_all();
 
+-- a lookup that was run before follows its table: a new name, a new type, a new definition
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 2}]}, "claims": {"sub": "bob"}}') LIMIT 1;
+ALTER TABLE team_members RENAME COLUMN user_id TO member;
+ALTER TABLE team_members RENAME TO members;
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 2}]}, "claims": {"sub": "bob"}}');
+ALTER TABLE members ALTER member TYPE varchar(10);
+SELECT tide.ingest() IS NOT NULL;
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 2}]}, "claims": {"sub": "bob"}}') LIMIT 1;
+SELECT tide.replace_shape('workspace', '{"table": "pipelines", "columns": ["name"],
+	"where": "id = params.pipeline_id AND team_id NOT IN (SELECT team_id FROM members WHERE member = claims.sub)"}');
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 1}, {"pipeline_id": 3}]}, "claims": {"sub": "bob"}}');
+SELECT * FROM tide_internal.verify_all();
+
 SELECT tide.drop_shape(name) FROM tide.shapes ORDER BY name COLLATE "C";
 SELECT tide.ingest() IS NOT NULL;
 SELECT page('ann', '{"shapes": {}}');
