@@ -189,7 +189,6 @@ tide_shadow_open(TideShadow *shadow, bool with_indexes)
 	shadow->left_index = shadow_open_index(shadow, "log%d_left", &shadow->left_info);
 	shadow->left_key_index = shadow_open_index(shadow, "log%d_left_key",
 											   &shadow->left_key_info);
-	shadow->key_oid = RelationGetRelid(shadow->key_index);
 	open_extra_indexes(shadow);
 
 	/* a btree that never held anything is its meta page */
@@ -215,7 +214,7 @@ open_extra_indexes(TideShadow *shadow)
 	shadow->estate = CreateExecutorState();
 	foreach(lc, indexes)
 	{
-		if (lfirst_oid(lc) == shadow->key_oid)
+		if (lfirst_oid(lc) == RelationGetRelid(shadow->key_index))
 			continue;
 		shadow->extra[shadow->nextra] = index_open(lfirst_oid(lc), RowExclusiveLock);
 		shadow->extra_infos[shadow->nextra] = BuildIndexInfo(shadow->extra[shadow->nextra]);

@@ -120,13 +120,6 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TideUpdateIndexes	bool
 #endif
 
-/* 18 (83ea6c540 "Virtual generated columns"): never stored, so not in the WAL */
-#if PG_VERSION_NUM >= 180000
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) ((a)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-#else
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) false
-#endif
-
 /* 18 asks whether a deferrable key will do */
 #if PG_VERSION_NUM >= 180000
 #define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel, false)
@@ -178,13 +171,6 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #else
 #define expandRTE_compat(rte, rtindex, names, vars) \
 	expandRTE(rte, rtindex, 0, -1, false, names, vars)
-#endif
-
-/* 16 (a61b1f748 "Rework query relation permission checking") */
-#if PG_VERSION_NUM >= 160000
-#define clear_rteperminfos_compat(query) ((query)->rteperminfos = NIL)
-#else
-#define clear_rteperminfos_compat(query) ((void) (query))
 #endif
 
 /* 16 (a61b1f748 "Rework query relation permission checking"); on 15 infos is not evaluated */
