@@ -120,13 +120,6 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TideUpdateIndexes	bool
 #endif
 
-/* 18 (83ea6c540 "Virtual generated columns"): never stored, so not in the WAL */
-#if PG_VERSION_NUM >= 180000
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) ((a)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-#else
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) false
-#endif
-
 /* 18 asks whether a deferrable key will do */
 #if PG_VERSION_NUM >= 180000
 #define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel, false)
