@@ -4,7 +4,7 @@
  *
  * The batch is taken in chunks of bounded memory. Within a chunk:
  *	1. fold: one before/after pair per row (fold.c);
- *	2. membership: each shape node is asked, as its owner, for the bucket of each row after,
+ *	2. membership: the shape nodes are asked, as their owners, for the bucket of each row after,
  *	   and before where _members does not tell because the shape was built since;
  *	3. plan: rows get op_ids in commit order, one per entry of the change log:
  *		 before	 after

@@ -149,8 +149,11 @@ tide_shape_cache_template(TideIngest *in, int shape_id, const TideShapeNode *nod
 	if (cached->templates[place] == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(cached->context);
+		int			evaluating = tide_evaluating_shape;
 
+		tide_evaluating_shape = shape_id;
 		cached->templates[place] = tide_plan_template(node);
+		tide_evaluating_shape = evaluating;
 		MemoryContextSwitchTo(old);
 	}
 	return cached->templates[place];

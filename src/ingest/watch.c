@@ -204,13 +204,9 @@ add_nodes(TideIngest *in, TideShape *shape)
 
 		if (watch == NULL || watch->shadow->source->source_id != node->source_id)
 			continue;			/* broken: about to be rebuilt */
-		watch->evals = lappend(watch->evals,
-							   tide_node_eval_create(in->watch_context, shape, node,
-													 watch->shadow));
-		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
 		tide_watch_add_eval(in, watch, tide_node_eval_create(in->watch_context, shape, node,
 															 watch->shadow));
-		if (shape->state == TIDE_SHAPE_BUILDING)
+		if (shape->state == TIDE_SHAPE_BUILDING && !watch->is_broken)
 		{
 			TideCopied *copied = palloc(sizeof(TideCopied));
 

@@ -28,11 +28,8 @@
 #include "shape/plan_share.h"
 #include "util/spi.h"
 
-/* longer IN lists are not taken apart */
-#define MAX_CONSTANTS	100
-
-/* nor are filters of which so many combinations of constants would be in the table of nodes */
-#define MAX_COMBINATIONS	1000
+/* longer IN lists are not taken apart, nor several with more combinations of constants */
+#define MAX_COMBINATIONS	100
 
 struct TidePlanImager
 {
@@ -74,22 +71,21 @@ append_bytes(StringInfo out, const char *bytes, int length)
 void
 tide_plan_image(StringInfo out, TidePlanImager *imager, Datum value)
 {
-	int64		number;
-
 	if (imager->codec != NULL)
 	{
 		char	   *text = tide_key_codec_text(imager->codec, value);
 
 		append_bytes(out, text, strlen(text));
 	}
-	else if (is_integer(imager->type))
+	else if (imager->typbyval)
 	{
-		number = imager->type == INT2OID ? DatumGetInt16(value) :
-			imager->type == INT4OID ? DatumGetInt32(value) : DatumGetInt64(value);
+		/* integers of all widths alike, and no bits that are not the value's */
+		int64		number = imager->typlen == 1 ? (int8) DatumGetChar(value) :
+			imager->typlen == 2 ? DatumGetInt16(value) :
+			imager->typlen == 4 ? DatumGetInt32(value) : DatumGetInt64(value);
+
 		append_bytes(out, (const char *) &number, sizeof(number));
 	}
-	else if (imager->typbyval)
-		append_bytes(out, (const char *) &value, sizeof(value));
 	else if (imager->typlen == -1)
 	{
 		struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
@@ -164,7 +160,7 @@ take_array(TidePlanStep *step, Const *array)
 
 	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
 	deconstruct_array(value, type, typlen, typbyval, typalign, &elems, &nulls, &n);
-	if (n > MAX_CONSTANTS)
+	if (n > MAX_COMBINATIONS)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])			/* "= null" is never true */

@@ -304,9 +304,9 @@ bucket_to_tuple(const TideBucket *bucket, TupleDesc desc)
 	return heap_form_tuple(desc, values, nulls);
 }
 
-/* where the bucket's row is now: the cached place unless somebody rewrote the table */
+/* where the bucket's row is now: the cached place unless somebody rewrote the table, of nblocks */
 static void
-locate_row(Relation rel, TideBucket *bucket)
+locate_row(Relation rel, BlockNumber nblocks, TideBucket *bucket)
 {
 	HeapTupleData tuple;
 	Buffer		buffer;
@@ -316,7 +316,7 @@ locate_row(Relation rel, TideBucket *bucket)
 	bool		isnull;
 
 	tuple.t_self = bucket->tid;
-	if (ItemPointerGetBlockNumber(&bucket->tid) < RelationGetNumberOfBlocks(rel) &&
+	if (ItemPointerGetBlockNumber(&bucket->tid) < nblocks &&
 		heap_fetch(rel, SnapshotSelf, &tuple, &buffer, false))
 	{
 		int64		id = DatumGetInt64(heap_getattr(&tuple, BUCKET_ID + 1,
@@ -346,17 +346,34 @@ tide_buckets_are_many(const TideBuckets *buckets)
 	return hash_get_num_entries(buckets->by_id) > TIDE_BUCKETS_CACHED;
 }
 
+/* in the order of their rows, so that pages are visited once; new ones last */
+static int
+compare_places(const ListCell *a, const ListCell *b)
+{
+	TideBucket *left = lfirst(a);
+	TideBucket *right = lfirst(b);
+
+	if (left->is_new != right->is_new)
+		return left->is_new ? 1 : -1;
+	if (left->is_new)
+		return left->bucket_id < right->bucket_id ? -1 : 1;
+	return ItemPointerCompare(&left->tid, &right->tid);
+}
+
 void
 tide_buckets_flush(TideBuckets *buckets)
 {
 	Relation	rel;
+	BlockNumber nblocks;
 	CatalogIndexState indexes;
 	ListCell   *lc;
 
 	if (buckets->dirty == NIL)
 		return;
 	rel = tide_meta_open("buckets", RowExclusiveLock);
+	nblocks = RelationGetNumberOfBlocks(rel);
 	indexes = CatalogOpenIndexes(rel);
+	list_sort(buckets->dirty, compare_places);
 	foreach(lc, buckets->dirty)
 	{
 		TideBucket *bucket = lfirst(lc);
@@ -366,7 +383,7 @@ tide_buckets_flush(TideBuckets *buckets)
 			CatalogTupleInsertWithInfo(rel, tuple, indexes);
 		else
 		{
-			locate_row(rel, bucket);
+			locate_row(rel, nblocks, bucket);
 			CatalogTupleUpdateWithInfo(rel, &bucket->tid, tuple, indexes);
 		}
 		bucket->tid = tuple->t_self;
