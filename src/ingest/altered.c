@@ -11,6 +11,7 @@
 
 #include "access/sysattr.h"
 #include "access/transam.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -114,6 +115,57 @@ tide_altered_fits(const TideWatch *watch, Relation rel)
 	return !watch->uses_all || n == source->ncolumns - watch->shadow->nown;
 }
 
+/* whether some column of the expression is gone or of another type */
+static bool
+lacks_column(Node *node, void *context)
+{
+	TupleDesc	desc = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+
+		return var->varattno > 0 &&
+			(var->varattno > desc->natts ||
+			 TupleDescAttr(desc, var->varattno - 1)->attisdropped ||
+			 TupleDescAttr(desc, var->varattno - 1)->atttypid != var->vartype);
+	}
+	return expression_tree_walker(node, lacks_column, context);
+}
+
+bool
+tide_altered_fits_shape(const TideShape *shape, Relation rel)
+{
+	const TideShapeNode *root = linitial(shape->nodes);
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			stored = 0;
+	ListCell   *lc;
+
+	for (int i = 0; i < root->ncolumns; i++)
+	{
+		if (TIDE_ATTNUM_IS_OWN(root->columns[i]))
+			stored++;
+		else if (root->columns[i] > desc->natts ||
+				 (root->columns[i] > 0 &&
+				  TupleDescAttr(desc, root->columns[i] - 1)->attisdropped))
+			return false;
+	}
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		stored += !att->attisdropped && TIDE_ATT_IS_STORED(att);
+	}
+	if (shape->shows_all && root->ncolumns != stored)
+		return false;
+	foreach(lc, root->key_parts)
+		if (lacks_column(((TideKeyPart *) lfirst(lc))->expr, desc))
+			return false;
+	return !lacks_column(root->filter, desc);
+}
+
 bool
 tide_altered_has_key(const TideSource *source)
 {
@@ -147,6 +199,27 @@ tide_altered_table_name(Oid relid)
 	return schema ? quote_qualified_identifier(schema, name) : NULL;
 }
 
+static Oid
+file_of(Oid relid)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	Oid			file;
+
+	if (!RelationIsValid(rel))
+		return InvalidOid;
+	file = rel->rd_rel->relfilenode;
+	RelationClose(rel);
+	return file;
+}
+
+/* anybody may write the message, but only who may alter the table gives it another file */
+void
+tide_altered_note_rewrite(TideWatch *watch, Oid relid)
+{
+	watch->rewrite_relid = relid;
+	watch->rewrite_from = file_of(relid);
+}
+
 bool
 tide_altered_still_serves(const TideWatch *watch)
 {
@@ -160,7 +233,14 @@ tide_altered_still_serves(const TideWatch *watch)
 	name = tide_altered_table_name(source->relid);
 	result = name != NULL && source->table_name != NULL &&
 		strcmp(name, source->table_name) == 0 &&
+		(!OidIsValid(watch->rewrite_from) ||
+		 watch->rewrite_from == file_of(watch->rewrite_relid)) &&
 		tide_route_is_same(source, rel) && tide_altered_fits(watch, rel);
+
+	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
+	for (int i = 0; result && i < source->ncolumns; i++)
+		result = source->column_types[i] < FirstNormalObjectId ||
+			!tide_altered_is_lost(watch, rel, i);
 	RelationClose(rel);
 	return result;
 }

@@ -60,6 +60,7 @@ typedef struct Build
 } Build;
 
 static bool build_shapes_of(TideIngest *in, TideSource *source, bool *later);
+static bool are_as_compiled(const TideSource *source, List *shapes);
 static bool table_is_as_copied(const TideSource *source);
 static bool copy_source(TideIngest *in, TideSource *source, List *shapes);
 static void scan_shadow(TideIngest *in, TideWatch *watch, List *shapes);
@@ -114,9 +115,19 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 			shapes = lappend(shapes, shape);
 	}
 
+	/* somebody alters the table, or it waits to be rebuilt */
+	if ((source->live && (watch == NULL || watch->is_broken)) ||
+		!ConditionalLockRelationOid(source->relid, AccessShareLock))
+	{
+		*later = true;
+		return false;
+	}
+	if (!are_as_compiled(source, shapes))
+		return tide_rebuild_shapes(shapes, later);
+
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
-	if (watch != NULL && !watch->is_broken && ConditionalLockRelationOid(source->relid, AccessShareLock))
+	if (watch != NULL)
 	{
 		if (table_is_as_copied(source))
 			scan_shadow(in, watch, shapes);
@@ -129,16 +140,30 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 			tide_ingest_break(in, source->source_id);
 		}
 	}
-	else if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
-			 !copy_source(in, source, shapes))
+	else if (!copy_source(in, source, shapes))
 	{
-		/* somebody alters the table, or commits just now, or it waits to be rebuilt */
+		/* somebody commits just now */
 		*later = true;
 		tide_evaluating_shape = 0;
 		return false;
 	}
 	tide_evaluating_shape = 0;
 	return true;
+}
+
+/* whether the table, which is locked, still has what the shapes were compiled for */
+static bool
+are_as_compiled(const TideSource *source, List *shapes)
+{
+	Relation	rel = try_relation_open(source->relid, NoLock);
+	bool		result = rel != NULL;
+	ListCell   *lc;
+
+	foreach(lc, shapes)
+		result = result && tide_altered_fits_shape(lfirst(lc), rel);
+	if (rel != NULL)
+		table_close(rel, NoLock);
+	return result;
 }
 
 /* whether a live source's table, which is locked, still has the columns of the copy */

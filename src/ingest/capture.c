@@ -193,21 +193,36 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 	in->saw_ddl = false;
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
+	{
 		if (!watch->is_broken && watch->relid == watch->shadow->source->relid &&
 			!tide_capture_has_seen(watch, txn) && !tide_altered_still_serves(watch))
 			tide_capture_break(in, watch);
+		watch->rewrite_from = InvalidOid;
+	}
 	foreach(lc, in->shapes)
 		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
 			in->needs_reload = in->retry_failed = true;
 }
 
+/* the rows of a table are about to be rewritten: look at it when that is done */
 static void
-capture_rewrite(TideIngest *in, ReorderBufferTXN *txn, Oid relid)
+capture_rewrite(TideIngest *in, Oid relid)
 {
-	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
 
-	if (watch != NULL && !watch->is_broken && !tide_capture_has_seen(watch, txn))
-		tide_capture_break(in, watch);
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+	{
+		const TideSource *source = watch->shadow->source;
+
+		if (OidIsValid(watch->rewrite_from) ||
+			(relid != watch->relid &&
+			 !tide_route_has_leaf(source->leaves, source->nleaves, relid)))
+			continue;
+		tide_altered_note_rewrite(watch, relid);
+		in->saw_ddl = true;
+	}
 }
 
 static void
@@ -225,7 +240,7 @@ capture_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr m
 			 size == sizeof(relid))
 	{
 		memcpy(&relid, message, sizeof(relid));
-		capture_rewrite(in, txn, relid);
+		capture_rewrite(in, relid);
 	}
 }
 

@@ -13,7 +13,8 @@
  *	 b			 c			 leave b, enter c
  *	 b			 -			 leave (also rows that are gone)
  *
- * A row without new entries keeps its _op and _members, so what clients have stays valid.
+ * A row without new entries keeps its _op and _members, so what clients have stays valid;
+ * carry_plan.c has the rules.
  * The new source has an id of its own: a pull that still reads by an older snapshot must not
  * find the new tables under the old names. The change log is copied along; the tids in
  * it are hints that will miss.
@@ -30,17 +31,17 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/carry.h"
+#include "ingest/carry_plan.h"
 #include "ingest/membership.h"
 #include "ingest/source_scan.h"
-#include "store/members.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
 #include "util/spi.h"
@@ -48,58 +49,13 @@
 /* rows of a new table are seen by nobody before it is committed */
 #define COPY_OPTIONS	(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
 
-/* a shape's node in both forms */
-typedef struct CarryNode
-{
-	TideNodeEval *was;
-	TideNodeEval *is;
-	bool		is_same_view;	/* same columns, names and types */
-	TideRowWriter *was_writer;
-	TideRowWriter *is_writer;
-	TideBucket *was_buckets[TIDE_MULTI_INSERT]; /* NULL where _members tells */
-	TideBucket *is_buckets[TIDE_MULTI_INSERT];
-} CarryNode;
-
-/* a row in the old or new shadow's layout, in the chunk's memory */
-typedef struct CarryRow
-{
-	Datum	   *values;			/* NULL: there is none */
-	bool	   *nulls;
-} CarryRow;
-
-typedef struct Carry
-{
-	TideIngest *in;
-	TideShadow *old;
-	TideShadow *new;
-	List	   *nodes;			/* of CarryNode */
-	int64		base_op_id;
-	MemoryContext chunk;		/* reset after each flush */
-	int			nrows;
-	CarryRow	olds[TIDE_MULTI_INSERT];
-	CarryRow	news[TIDE_MULTI_INSERT];
-	TideLogEntry *entries;		/* in the chunk's memory */
-	int		   *rows;			/* of the entries */
-	int			nentries;
-	int			max_entries;
-} Carry;
-
-/* what becomes of a row in one node */
-typedef enum Fate
-{
-	FATE_OUT,
-	FATE_KEPT,
-	FATE_CHANGED,
-	FATE_ENTERED
-} Fate;
-
 static void carry_nodes(Carry *carry, List *shapes);
+static void copy_log(Carry *carry);
 static void carry_rows(Carry *carry, Snapshot snapshot);
 static void carry_gone(Carry *carry);
-static void carry_finish(Carry *carry, List *shapes, int old_id);
+static void carry_finish(Carry *carry, int old_id);
 static void carry_flush(Carry *carry);
 static void carry_evaluate(Carry *carry, bool has_new);
-static void plan_row(Carry *carry, int row);
 
 /* one integer from a statement about one integer, as the extension's owner */
 static int
@@ -141,9 +97,6 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 	new_source->source_id = new_id;
 	tide_shadow_create(new_source);
 	CommandCounterIncrement();
-	(void) run_for(psprintf("INSERT INTO tide_shadow.log%d SELECT * FROM tide_shadow.log%d"
-							" WHERE $1 = 0", new_source->source_id, source->source_id), 0);
-
 	carry->in = in;
 	carry->old = tide_shadow_load(CurrentMemoryContext, source);
 	carry->new = tide_shadow_load(CurrentMemoryContext, new_source);
@@ -151,6 +104,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 										 ALLOCSET_DEFAULT_SIZES);
 	carry->base_op_id = ++in->checkpoint.op_id;
 	carry_nodes(carry, shapes);
+	copy_log(carry);
 	tide_shadow_open(carry->old, true);
 	tide_shadow_open(carry->new, false);
 	carry_rows(carry, snapshot);
@@ -163,7 +117,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 	carry_gone(carry);
 	tide_shadow_close(carry->new);
 	tide_shadow_close(carry->old);
-	carry_finish(carry, shapes, source->source_id);
+	carry_finish(carry, source->source_id);
 }
 
 static const char *
@@ -191,25 +145,30 @@ node_writer(const TideNodeEval *eval)
 								  eval->ncolumns, NULL);
 }
 
-static bool
-is_same_view(const TideNodeEval *was, const TideNodeEval *is)
+/* what differs between the two forms of what a node shows */
+static void
+compare_views(CarryNode *node)
 {
-	if (was->ncolumns != is->ncolumns)
-		return false;
-	for (int i = 0; i < is->ncolumns; i++)
+	const TideNodeEval *was = node->was;
+	const TideNodeEval *is = node->is;
+
+	node->is_same_view = true;
+	node->resends = was->ncolumns != is->ncolumns;
+	for (int i = 0; !node->resends && i < is->ncolumns; i++)
 	{
 		AttrNumber	attnum = is->node->columns[i];
-		int			w = was->positions[i] + TIDE_SHADOW_FIXED;
-		int			n = is->positions[i] + TIDE_SHADOW_FIXED;
+		Oid			old_type = TupleDescAttr(was->shadow->desc,
+											 was->positions[i] + TIDE_SHADOW_FIXED)->atttypid;
+		Oid			new_type = TupleDescAttr(is->shadow->desc,
+											 is->positions[i] + TIDE_SHADOW_FIXED)->atttypid;
 
-		if (was->node->columns[i] != attnum ||
-			TupleDescAttr(was->shadow->desc, w)->atttypid !=
-			TupleDescAttr(is->shadow->desc, n)->atttypid ||
+		/* values of a type that was dropped cannot be shown any more */
+		node->resends = was->node->columns[i] != attnum ||
 			strcmp(name_of(was->shadow->source, attnum),
-				   name_of(is->shadow->source, attnum)) != 0)
-			return false;
+				   name_of(is->shadow->source, attnum)) != 0 ||
+			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type));
+		node->is_same_view &= old_type == new_type;
 	}
-	return true;
 }
 
 static void
@@ -226,9 +185,12 @@ carry_nodes(Carry *carry, List *shapes)
 										  linitial(carried->was->nodes), carry->old);
 		node->is = tide_node_eval_create(CurrentMemoryContext, carried->is,
 										 linitial(carried->is->nodes), carry->new);
-		node->is_same_view = is_same_view(node->was, node->is);
-		node->was_writer = node_writer(node->was);
-		node->is_writer = node_writer(node->is);
+		compare_views(node);
+		if (!node->resends && !node->is_same_view)
+		{
+			node->was_writer = node_writer(node->was);
+			node->is_writer = node_writer(node->is);
+		}
 		carry->nodes = lappend(carry->nodes, node);
 
 		/* a bucket that holds whatever there is, rows or not */
@@ -236,6 +198,32 @@ carry_nodes(Carry *carry, List *shapes)
 			(void) tide_bucket_for_key(carry->in->buckets, carried->is->shape_id, NULL, 0,
 									   &carry->in->checkpoint.op_id);
 	}
+}
+
+/*
+ * Into the new change log, without what is superseded as a whole: where every row gets an
+ * entry. Who knows an entry by its op_id only, finds none and so one current entry.
+ */
+static void
+copy_log(Carry *carry)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO tide_shadow.log%d SELECT l.* FROM tide_shadow.log%d l"
+					 " JOIN tide_internal.buckets b USING (bucket_id)"
+					 " WHERE l.kind = 'l' OR b.shape_id NOT IN ($1",
+					 carry->new->source->source_id, carry->old->source->source_id);
+	foreach(lc, carry->nodes)
+	{
+		CarryNode  *node = lfirst(lc);
+
+		if (node->resends)
+			appendStringInfo(&sql, ", %d", node->is->shape->shape_id);
+	}
+	appendStringInfoChar(&sql, ')');
+	(void) run_for(sql.data, 0);
 }
 
 static void
@@ -346,7 +334,7 @@ carry_flush(Carry *carry)
 		TupleTableSlot *slot = tide_shadow_slot(carry->new, i);
 		int			natts = carry->new->desc->natts;
 
-		plan_row(carry, i);
+		tide_carry_plan_row(carry, i);
 		memcpy(slot->tts_values, carry->news[i].values, sizeof(Datum) * natts);
 		memcpy(slot->tts_isnull, carry->news[i].nulls, sizeof(bool) * natts);
 		ExecStoreVirtualTuple(slot);
@@ -366,236 +354,6 @@ carry_flush(Carry *carry)
 	}
 }
 
-/* old: the membership it replaces, or NULL */
-static int64
-add_entry(Carry *carry, int row, TideBucket *bucket, char kind, uint32 hash,
-		  const TideMember *old, Datum *columns)
-{
-	TideLogEntry *entry;
-
-	if (carry->entries == NULL)
-	{
-		carry->max_entries = TIDE_MULTI_INSERT;
-		carry->entries = palloc(sizeof(TideLogEntry) * carry->max_entries);
-		carry->rows = palloc(sizeof(int) * carry->max_entries);
-	}
-	else if (carry->nentries == carry->max_entries)
-	{
-		carry->max_entries *= 2;
-		carry->entries = repalloc(carry->entries, sizeof(TideLogEntry) * carry->max_entries);
-		carry->rows = repalloc(carry->rows, sizeof(int) * carry->max_entries);
-	}
-	carry->rows[carry->nentries] = row;
-	entry = &carry->entries[carry->nentries++];
-	entry->bucket_id = bucket->bucket_id;
-	entry->op_id = ++carry->in->checkpoint.op_id;
-	entry->kind = kind;
-	entry->hash = hash;
-	ItemPointerSetInvalid(&entry->tid);
-	entry->columns = columns;
-	tide_bucket_count(carry->in->buckets, bucket,
-					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
-					  hash, old ? old->hash : 0, entry->op_id);
-	return entry->op_id;
-}
-
-/* the buckets that held the row: those of _members, and (op_id 0) those it implies */
-static int
-old_members(Carry *carry, int row, TideMember **members)
-{
-	CarryRow   *old = &carry->olds[row];
-	struct varlena *packed = NULL;
-	int			n = 0;
-	ListCell   *lc;
-
-	if (old->values == NULL)
-		return 0;
-	if (!old->nulls[TIDE_SHADOW_MEMBERS - 1])
-		packed = PG_DETOAST_DATUM_PACKED(old->values[TIDE_SHADOW_MEMBERS - 1]);
-	*members = palloc(sizeof(TideMember) * ((packed ? tide_members_count(packed) : 0) +
-											list_length(carry->nodes) + 1));
-	for (int i = 0; packed && i < tide_members_count(packed); i++)
-		(*members)[n++] = tide_members_get(packed, i);
-	foreach(lc, carry->nodes)
-	{
-		CarryNode  *node = lfirst(lc);
-
-		if (node->was_buckets[row] == NULL)
-			continue;
-		(*members)[n].bucket_id = node->was_buckets[row]->bucket_id;
-		(*members)[n].op_id = 0;
-		(*members)[n++].hash = tide_node_eval_hash(node->was, old->values, old->nulls, NULL);
-	}
-	return n;
-}
-
-/* whether what the node shows of the row differs, as JSON */
-static bool
-shows_change(Carry *carry, CarryNode *node, int row)
-{
-	CarryRow   *old = &carry->olds[row];
-	CarryRow   *new = &carry->news[row];
-	StringInfoData was;
-	StringInfoData is;
-	bool		any = false;
-
-	for (int i = 0; node->is_same_view && i < node->is->ncolumns; i++)
-	{
-		int			w = node->was->positions[i] + TIDE_SHADOW_FIXED;
-		int			n = node->is->positions[i] + TIDE_SHADOW_FIXED;
-		Form_pg_attribute att = TupleDescAttr(carry->new->desc, n);
-
-		any |= old->nulls[w] != new->nulls[n] ||
-			(!old->nulls[w] && !datum_image_eq(old->values[w], new->values[n],
-											   att->attbyval, att->attlen));
-	}
-	if (node->is_same_view)
-		return any;
-	initStringInfo(&was);
-	initStringInfo(&is);
-	tide_row_writer_write(node->was_writer, &was, old->values, old->nulls, NULL);
-	tide_row_writer_write(node->is_writer, &is, new->values, new->nulls, NULL);
-	return was.len != is.len || memcmp(was.data, is.data, is.len) != 0;
-}
-
-/* *was: the membership that goes on, or NULL */
-static Fate
-fate_in_node(Carry *carry, CarryNode *node, int row, TideMember *old, int nold,
-			 TideMember **was)
-{
-	CarryRow   *new = &carry->news[row];
-
-	*was = NULL;
-	if (node->is_buckets[row] == NULL)
-		return FATE_OUT;
-	for (int i = 0; i < nold; i++)
-		if (old[i].bucket_id == node->is_buckets[row]->bucket_id)
-			*was = &old[i];
-	if (*was == NULL)
-		return FATE_ENTERED;
-	if (shows_change(carry, node, row))
-		return FATE_CHANGED;
-
-	/* what is implied must be so by the new form as well, hash included */
-	if ((*was)->op_id == 0 && (*was)->hash !=
-		tide_node_eval_hash(node->is, new->values, new->nulls, NULL))
-		return FATE_CHANGED;
-	return FATE_KEPT;
-}
-
-/* columns of the new layout that hold the old row's key */
-static Datum *
-old_key(Carry *carry, int row)
-{
-	Datum	   *columns = palloc0(sizeof(Datum) * carry->new->ncolumns);
-
-	for (int i = 0; i < carry->new->nkeys; i++)
-		columns[carry->new->key_pos[i]] =
-			carry->olds[row].values[carry->old->key_pos[i] + TIDE_SHADOW_FIXED];
-	return columns;
-}
-
-/* whether old and new row have the same key bit for bit: else it is another to clients */
-static bool
-is_same_key(Carry *carry, int row)
-{
-	for (int i = 0; i < carry->new->nkeys; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(carry->new->key_desc, i);
-
-		if (!datum_image_eq(carry->olds[row].values[carry->old->key_pos[i] + TIDE_SHADOW_FIXED],
-							carry->news[row].values[carry->new->key_pos[i] + TIDE_SHADOW_FIXED],
-							att->attbyval, att->attlen))
-			return false;
-	}
-	return true;
-}
-
-/* entries for the buckets the row is in no more; whether there were any */
-static bool
-plan_leaves(Carry *carry, int row, TideMember *old, int nold, TideMember **kept, int nkept,
-			Datum *columns)
-{
-	bool		any = false;
-
-	for (int i = 0; i < nold; i++)
-	{
-		TideBucket *bucket;
-		bool		stays = false;
-
-		for (int e = 0; e < nkept; e++)
-			stays |= kept[e] == &old[i];
-		bucket = stays ? NULL : tide_bucket_by_id(carry->in->buckets, old[i].bucket_id);
-		if (bucket == NULL)
-			continue;
-		(void) add_entry(carry, row, bucket, TIDE_LOG_LEAVE, 0, &old[i], columns);
-		any = true;
-	}
-	return any;
-}
-
-/* entries of one row, and what its shadow row says of them */
-static void
-plan_row(Carry *carry, int row)
-{
-	CarryRow   *after = &carry->news[row];
-	CarryRow   *before = &carry->olds[row];
-	int			n = list_length(carry->nodes);
-	Fate	   *fates = palloc(sizeof(Fate) * (n + 1));
-	TideMember **was = palloc0(sizeof(TideMember *) * (n + 1));
-	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (n + 1));
-	Datum	   *columns = after->values + TIDE_SHADOW_FIXED;
-	TideMember *old = NULL;
-	int			nold = old_members(carry, row, &old);
-	int			nnew = 0;
-	bool		any = false;
-	bool		goes_on = before->values != NULL && is_same_key(carry, row);
-
-	for (int e = 0; e < n; e++)
-	{
-		fates[e] = fate_in_node(carry, list_nth(carry->nodes, e), row, old,
-								goes_on ? nold : 0, &was[e]);
-		any |= fates[e] > FATE_KEPT;
-	}
-	if (nold > 0)
-		any |= plan_leaves(carry, row, old, nold, was, n, old_key(carry, row));
-	if (!any)
-	{
-		if (before->values != NULL)
-		{
-			after->values[TIDE_SHADOW_OP - 1] = before->values[TIDE_SHADOW_OP - 1];
-			after->values[TIDE_SHADOW_MEMBERS - 1] = before->values[TIDE_SHADOW_MEMBERS - 1];
-			after->nulls[TIDE_SHADOW_MEMBERS - 1] = before->nulls[TIDE_SHADOW_MEMBERS - 1];
-		}
-		return;
-	}
-	for (int e = 0; e < n; e++)
-	{
-		CarryNode  *node = list_nth(carry->nodes, e);
-		TideMember	member;
-
-		if (fates[e] == FATE_OUT)
-			continue;
-		if (fates[e] == FATE_KEPT && was[e]->op_id > 0)
-			member = *was[e];
-		else
-		{
-			/* op_id 0: an implied one is superseded by writing _members */
-			member.bucket_id = node->is_buckets[row]->bucket_id;
-			member.hash = tide_node_eval_hash(node->is, after->values, after->nulls,
-											  NULL);
-			member.op_id = add_entry(carry, row, node->is_buckets[row],
-									 was[e] ? TIDE_LOG_CHANGE : TIDE_LOG_ENTER,
-									 member.hash, was[e], columns);
-		}
-		tide_members_put(VARDATA(packed), nnew++, &member);
-	}
-	SET_VARSIZE(packed, VARHDRSZ + TIDE_MEMBER_SIZE * nnew);
-	after->values[TIDE_SHADOW_MEMBERS - 1] = PointerGetDatum(packed);
-	after->nulls[TIDE_SHADOW_MEMBERS - 1] = nnew == 0;
-	after->values[TIDE_SHADOW_OP - 1] = Int64GetDatum(carry->in->checkpoint.op_id);
-}
-
 /* leaves of the rows gathered, which the new shadow has not */
 static void
 gone_flush(Carry *carry)
@@ -605,12 +363,7 @@ gone_flush(Carry *carry)
 	if (carry->nrows > 0)
 		carry_evaluate(carry, false);
 	for (int i = 0; i < carry->nrows; i++)
-	{
-		TideMember *old = NULL;
-		int			nold = old_members(carry, i, &old);
-
-		(void) plan_leaves(carry, i, old, nold, NULL, 0, old_key(carry, i));
-	}
+		tide_carry_plan_gone(carry, i);
 	tide_log_append(carry->new, carry->entries, carry->nentries, 0);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(carry->chunk);
@@ -650,18 +403,22 @@ carry_gone(Carry *carry)
 
 /* the new source takes the old one's place; the checkpoint's LSN has not moved */
 static void
-carry_finish(Carry *carry, List *shapes, int old_id)
+carry_finish(Carry *carry, int old_id)
 {
 	ListCell   *lc;
 
 	(void) tide_shadow_drop(old_id);
 	tide_buckets_flush(carry->in->buckets);
 	tide_catalog_set_source_live(carry->new->source);
-	foreach(lc, shapes)
+	foreach(lc, carry->nodes)
 	{
-		TideShape  *is = ((TideCarried *) lfirst(lc))->is;
+		CarryNode  *node = lfirst(lc);
+		TideShape  *shape = node->is->shape;
 
-		tide_catalog_set_shape_state(is->shape_id, TIDE_SHAPE_BUILDING, is->built_op_id, NULL);
+		/* where all rows were written anew, none has an entry that only a build wrote */
+		tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
+									 node->resends ? TIDE_BUILT_EXPLICIT : shape->built_op_id,
+									 NULL);
 	}
 	tide_checkpoint_store(carry->in);
 }

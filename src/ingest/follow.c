@@ -62,7 +62,7 @@ typedef struct Stored
 } Stored;
 
 static void read_stored(int shape_id, Stored *stored);
-static bool table_resolves(const TideShape *shape, const Stored *stored);
+static Oid	resolve_table(const TideShape *shape, const Stored *stored);
 static void find_renames(const TideSource *source, Renames *renames);
 static char *follow_where(const char *where, const Renames *renames);
 static bool note_places(Node *node, void *context);
@@ -124,17 +124,17 @@ tide_definition_follow(const TideShape *shape, const TideSource *source)
 	Renames		renames = {0};
 	Stored		stored;
 	char	   *where;
+	Oid			named;
 
 	if (name == NULL || !source->live || source->table_name == NULL)
 		return;
 	read_stored(shape->shape_id, &stored);
 	find_renames(source, &renames);
-	if (strcmp(name, source->table_name) != 0)
-	{
-		if (table_resolves(shape, &stored))
-			return;				/* another table has the name: it is the shape's now */
+	named = resolve_table(shape, &stored);
+	if (OidIsValid(named) && named != source->relid)
+		return;					/* another table has the name: it is the shape's now */
+	if (!OidIsValid(named))
 		store_string(shape->shape_id, "table", name);
-	}
 	if (renames.n > 0)
 		store_columns(shape->shape_id, &renames);
 	where = stored.where ? follow_where(stored.where, &renames) : NULL;
@@ -154,7 +154,7 @@ read_stored(int shape_id, Stored *stored)
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("SELECT definition ->> 'table', definition ->> 'where', search_path"
 							  " FROM tide_internal.shapes WHERE shape_id = $1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT ||
+							  1, types, values, NULL, false, 1) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not read shape %d", shape_id);
 	for (int i = 0; i < lengthof(fields); i++)
@@ -166,19 +166,19 @@ read_stored(int shape_id, Stored *stored)
 	tide_spi_end(&frame);
 }
 
-/* whether the definition's table name means anything, looked up as its author would */
-static bool
-table_resolves(const TideShape *shape, const Stored *stored)
+/* the table that the definition names, looked up as its author would; or InvalidOid */
+static Oid
+resolve_table(const TideShape *shape, const Stored *stored)
 {
 	TideSpiFrame frame;
 	List	   *names;
-	bool		result;
+	Oid			result;
 
 	tide_user_push(&frame, shape->owner);
 	(void) set_config_option("search_path", stored->search_path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	names = textToQualifiedNameList(cstring_to_text(stored->table));
-	result = OidIsValid(RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true));
+	result = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
 	tide_user_pop(&frame);
 	return result;
 }

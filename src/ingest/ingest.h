@@ -39,6 +39,8 @@ typedef struct TideWatch
 	List	   *evals;			/* of TideNodeEval: live shapes' nodes on it */
 	bool	   *used;			/* by column position: some shape shows or uses it */
 	bool		uses_all;		/* some shape shows columns to come as well */
+	Oid			rewrite_relid;	/* the table or the first partition announced */
+	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
 } TideWatch;
 
 typedef struct TideIngest

@@ -42,9 +42,9 @@ typedef struct Recompile
 } Recompile;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
-static bool follow_table(TideIngest *in, TideSource *source);
+static bool rebuild_source(TideIngest *in, int source_id, TideSource *source);
 static bool can_carry(const TideSource *source, List *shapes);
-static bool carry(TideIngest *in, TideSource *source, List *shapes);
+static void carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes);
 static TideShape *recompile(TideShape *shape);
 static bool recompile_shapes(TideIngest *in, bool *later);
 static bool retry_failed(TideIngest *in, bool *later);
@@ -131,33 +131,16 @@ rebuild_broken(TideIngest *in, bool *later)
 		int			source_id = lfirst_int(lc);
 		TideSource *source = find_source(in, source_id);
 		TideResyncResult result = tide_resync(in, source_id);
-		List	   *shapes = NIL;
-		ListCell   *lc2;
 
-		if (result == TIDE_RESYNC_DONE)
-		{
-			in->broken = foreach_delete_current(in->broken, lc);
-			in->regrown = list_delete_int(in->regrown, source_id);
-			return true;
-		}
-		/* what is lost until it can be done nobody knows */
+		/* once; what is lost until it can be done nobody knows */
 		in->regrown = list_delete_int(in->regrown, source_id);
+
+		/* the table's lock, so that its names stay while definitions follow them */
 		if (result == TIDE_RESYNC_LATER ||
-			!tide_catalog_try_lock() || !tide_shadow_try_lock(source_id) ||
-			(source != NULL && !follow_table(in, source)))
-		{
-			*later = true;
-			continue;
-		}
-		foreach(lc2, in->shapes)
-			if (uses_source(lfirst(lc2), source_id))
-				shapes = lappend(shapes, lfirst(lc2));
-		if (source == NULL || !can_carry(source, shapes))
-		{
-			(void) tide_shadow_drop(source_id);
-			unbuild_shapes(source_id);
-		}
-		else if (!carry(in, source, shapes))
+			(result == TIDE_RESYNC_NOT &&
+			 (!tide_catalog_try_lock() || !tide_shadow_try_lock(source_id) ||
+			  (source != NULL && !ConditionalLockRelationOid(source->relid, AccessShareLock)) ||
+			  !rebuild_source(in, source_id, source))))
 		{
 			*later = true;
 			continue;
@@ -168,20 +151,40 @@ rebuild_broken(TideIngest *in, bool *later)
 	return false;
 }
 
-/*
- * Lock the source's table if it is still there, and have definitions follow its new
- * names. False if somebody is altering it.
- */
+/* false, with nothing done, if it has to wait; source: NULL if it is gone already */
 static bool
-follow_table(TideIngest *in, TideSource *source)
+rebuild_source(TideIngest *in, int source_id, TideSource *source)
 {
+	List	   *shapes = NIL;
+	Snapshot	snapshot = NULL;
 	ListCell   *lc;
 
-	if (!ConditionalLockRelationOid(source->relid, AccessShareLock))
-		return false;
 	foreach(lc, in->shapes)
-		if (uses_source(lfirst(lc), source->source_id))
-			tide_definition_follow(lfirst(lc), source);
+		if (uses_source(lfirst(lc), source_id))
+			shapes = lappend(shapes, lfirst(lc));
+	if (source != NULL && can_carry(source, shapes))
+	{
+		TideSource	now = *source;
+
+		snapshot = tide_source_snapshot(&now);
+		if (snapshot == NULL)
+			return false;
+		*source = now;			/* its partitions as well */
+	}
+	foreach(lc, source != NULL ? shapes : NIL)
+		tide_definition_follow(lfirst(lc), source);
+	if (snapshot != NULL)
+		carry(in, source, snapshot, shapes);
+	else
+	{
+		(void) tide_shadow_drop(source_id);
+		unbuild_shapes(source_id);
+
+		/* now: under the lock the names are what the definitions follow */
+		foreach(lc, shapes)
+			if (((TideShape *) lfirst(lc))->state != TIDE_SHAPE_FAILED)
+				(void) recompile(lfirst(lc));
+	}
 	return true;
 }
 
@@ -205,23 +208,31 @@ can_carry(const TideSource *source, List *shapes)
 }
 
 /*
- * Copy the source anew under its shapes, compiled anew. Those that do not compile fail, and
- * those that are of another table by now are built there. False, with nothing done, if it
- * has to wait.
+ * Nodes of shapes that were not there, or not any more, when the shapes were read: dropped
+ * ones will be cleaned up in the new source, new ones are compiled again.
  */
-static bool
-carry(TideIngest *in, TideSource *source, List *shapes)
+static void
+take_nodes(int old_id, int new_id)
 {
-	TideSource	is = *source;
-	Snapshot	snapshot = tide_source_snapshot(&is);
-	int			new_id;
+	(void) run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
+							" FROM tide_internal.shapes s WHERE n.source_id = $1"
+							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+				   old_id);
+	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_nodes n"
+				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
+}
+
+/*
+ * Copy the source anew under its shapes, compiled anew. Those that do not compile fail, and
+ * those that are of another table by now are built there.
+ */
+static void
+carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
+{
+	int			new_id = tide_carry_begin(source);
 	List	   *carried = NIL;
 	ListCell   *lc;
 
-	if (snapshot == NULL)
-		return false;
-	*source = is;
-	new_id = tide_carry_begin(source);
 	foreach(lc, shapes)
 	{
 		TideShape  *was = lfirst(lc);
@@ -247,8 +258,8 @@ carry(TideIngest *in, TideSource *source, List *shapes)
 			(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
 						   was->shape_id);
 	}
+	take_nodes(source->source_id, new_id);
 	tide_carry_source(in, source, new_id, snapshot, carried);
-	return true;
 }
 
 /* as the shape's owner, in a subtransaction */
@@ -282,7 +293,7 @@ read_definition(Recompile *work)
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("SELECT definition, search_path FROM tide_internal.shapes"
-							  " WHERE shape_id = $1", 1, types, values, NULL, true, 1) !=
+							  " WHERE shape_id = $1", 1, types, values, NULL, false, 1) !=
 		SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read shape %d", work->shape->shape_id);
 	old = MemoryContextSwitchTo(result);
@@ -336,6 +347,29 @@ recompile_shapes(TideIngest *in, bool *later)
 		return true;
 	}
 	return false;
+}
+
+bool
+tide_rebuild_shapes(List *shapes, bool *later)
+{
+	ListCell   *lc;
+
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	tide_apply_begin();
+	foreach(lc, shapes)
+	{
+		TideShape  *shape = lfirst(lc);
+
+		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					   shape->shape_id);
+		(void) recompile(shape);
+	}
+	tide_apply_end();
+	return true;
 }
 
 /* after DDL: failed shapes without nodes, whose tables or columns may be there again */

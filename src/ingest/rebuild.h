@@ -13,6 +13,9 @@
  */
 extern bool tide_rebuild_step(TideIngest *in, bool *later);
 
+/* compile shapes again that wait to be built; true if done. In the caller's transaction. */
+extern bool tide_rebuild_shapes(List *shapes, bool *later);
+
 /* everything back to before the first start: shadows, logs, buckets, sources; new epoch */
 extern void tide_rebuild_all(void);
 

@@ -15,7 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation_d.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -63,6 +63,19 @@ run_ddl(const char *sql)
 	tide_spi_end(&frame);
 }
 
+/*
+ * The author of the source may drop a type he uses no more: a shadow that lags behind by a
+ * moment must not be in his way. Its values are moved without knowing their type.
+ */
+static void
+forget_types(Oid relid)
+{
+	(void) deleteDependencyRecordsForClass(RelationRelationId, relid, TypeRelationId,
+										   DEPENDENCY_NORMAL);
+	(void) deleteDependencyRecordsForClass(RelationRelationId, relid, CollationRelationId,
+										   DEPENDENCY_NORMAL);
+}
+
 void
 tide_shadow_create(const TideSource *source)
 {
@@ -98,6 +111,7 @@ tide_shadow_create(const TideSource *source)
 
 		run_ddl(psprintf("ALTER TABLE tide_shadow.%s REPLICA IDENTITY NOTHING", name));
 		run_ddl(psprintf("ALTER EXTENSION pg_tide ADD TABLE tide_shadow.%s", name));
+		forget_types(get_relname_relid(name, get_namespace_oid("tide_shadow", false)));
 	}
 	table_close(rel, NoLock);
 	pfree(sql.data);

@@ -1,0 +1,304 @@
+/*
+ * carry_plan.c
+ *	  Which entries a row gets when its table is carried over (carry.c).
+ *
+ * An old row's memberships are those of its _members, and those that shapes imply
+ * which were built after the row was written: their entries are current because
+ * they are newer than _op. A row goes on with both, and with new entries beside
+ * them, as long as no entry newer than _op is superseded; else _op moves on and all that
+ * was implied is written out. Where every row is sent again nothing is implied any more:
+ * the old entries are not in the new change log.
+ */
+#include "postgres.h"
+
+#include "utils/datum.h"
+
+#include "ingest/carry_plan.h"
+#include "store/members.h"
+
+/* a bucket that held the row */
+typedef struct OldMember
+{
+	TideMember	member;			/* op_id 0 if implied */
+	bool		is_implied;		/* or it is in _members */
+	bool		is_by_op;		/* its entry is current for being newer than _op */
+	bool		goes_on;		/* the row is still in the bucket */
+	bool		is_kept;		/* without a new entry */
+} OldMember;
+
+/* what becomes of a row in one node */
+typedef enum Fate
+{
+	FATE_OUT,					/* not in a bucket of the node */
+	FATE_KEPT,
+	FATE_CHANGED,
+	FATE_ENTERED
+} Fate;
+
+/* old: the membership it replaces, or NULL */
+static int64
+add_entry(Carry *carry, int row, TideBucket *bucket, char kind, uint32 hash,
+		  const OldMember *old, Datum *columns)
+{
+	TideLogEntry *entry;
+
+	if (carry->entries == NULL)
+	{
+		carry->max_entries = TIDE_MULTI_INSERT;
+		carry->entries = palloc(sizeof(TideLogEntry) * carry->max_entries);
+		carry->rows = palloc(sizeof(int) * carry->max_entries);
+	}
+	else if (carry->nentries == carry->max_entries)
+	{
+		carry->max_entries *= 2;
+		carry->entries = repalloc(carry->entries, sizeof(TideLogEntry) * carry->max_entries);
+		carry->rows = repalloc(carry->rows, sizeof(int) * carry->max_entries);
+	}
+	carry->rows[carry->nentries] = row;
+	entry = &carry->entries[carry->nentries++];
+	entry->bucket_id = bucket->bucket_id;
+	entry->op_id = ++carry->in->checkpoint.op_id;
+	entry->kind = kind;
+	entry->hash = hash;
+	ItemPointerSetInvalid(&entry->tid);
+	entry->columns = columns;
+	tide_bucket_count(carry->in->buckets, bucket,
+					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
+					  hash, old ? old->member.hash : 0, entry->op_id);
+	return entry->op_id;
+}
+
+/* whether all rows of the bucket get new entries, and the old ones are gone */
+static bool
+is_resent(Carry *carry, int64 bucket_id)
+{
+	TideBucket *bucket = tide_bucket_by_id(carry->in->buckets, bucket_id);
+	ListCell   *lc;
+
+	foreach(lc, carry->nodes)
+	{
+		CarryNode  *node = lfirst(lc);
+
+		if (bucket != NULL && node->is->shape->shape_id == bucket->shape_id)
+			return node->resends;
+	}
+	return true;				/* of a shape that has failed, or is no more */
+}
+
+/*
+ * The buckets that held the row: those of _members, and those it implies for shapes built
+ * since it was written.
+ */
+static int
+old_members(Carry *carry, int row, OldMember **members)
+{
+	CarryRow   *old = &carry->olds[row];
+	struct varlena *packed = NULL;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (old->values == NULL)
+		return 0;
+	if (!old->nulls[TIDE_SHADOW_MEMBERS - 1])
+		packed = PG_DETOAST_DATUM_PACKED(old->values[TIDE_SHADOW_MEMBERS - 1]);
+	*members = palloc0(sizeof(OldMember) * ((packed ? tide_members_count(packed) : 0) +
+											list_length(carry->nodes) + 1));
+	for (int i = 0; packed && i < tide_members_count(packed); i++)
+	{
+		OldMember  *explicit = &(*members)[n++];
+
+		explicit->member = tide_members_get(packed, i);
+		explicit->is_by_op = explicit->member.op_id >
+			DatumGetInt64(old->values[TIDE_SHADOW_OP - 1]) &&
+			!is_resent(carry, explicit->member.bucket_id);
+	}
+	foreach(lc, carry->nodes)
+	{
+		CarryNode  *node = lfirst(lc);
+		OldMember  *implied = &(*members)[n];
+
+		if (node->was_buckets[row] == NULL)
+			continue;
+		implied->is_implied = true;
+		implied->is_by_op = !node->resends;
+		implied->member.bucket_id = node->was_buckets[row]->bucket_id;
+		implied->member.hash = tide_node_eval_hash(node->was, old->values, old->nulls, NULL);
+		n++;
+	}
+	return n;
+}
+
+/* whether what the node shows of the row differs, as JSON */
+static bool
+shows_change(Carry *carry, CarryNode *node, int row)
+{
+	CarryRow   *old = &carry->olds[row];
+	CarryRow   *new = &carry->news[row];
+	StringInfoData was;
+	StringInfoData is;
+	bool		any = false;
+
+	for (int i = 0; node->is_same_view && i < node->is->ncolumns; i++)
+	{
+		int			w = node->was->positions[i] + TIDE_SHADOW_FIXED;
+		int			n = node->is->positions[i] + TIDE_SHADOW_FIXED;
+		Form_pg_attribute att = TupleDescAttr(carry->new->desc, n);
+
+		any |= old->nulls[w] != new->nulls[n] ||
+			(!old->nulls[w] && !datum_image_eq(old->values[w], new->values[n],
+											   att->attbyval, att->attlen));
+	}
+	if (node->is_same_view)
+		return any;
+	initStringInfo(&was);
+	initStringInfo(&is);
+	tide_row_writer_write(node->was_writer, &was, old->values, old->nulls, NULL);
+	tide_row_writer_write(node->is_writer, &is, new->values, new->nulls, NULL);
+	return was.len != is.len || memcmp(was.data, is.data, is.len) != 0;
+}
+
+/* *was: the membership that goes on, or NULL */
+static Fate
+fate_in_node(Carry *carry, CarryNode *node, int row, OldMember *old, int nold,
+			 OldMember **was)
+{
+	CarryRow   *new = &carry->news[row];
+
+	*was = NULL;
+	if (node->is_buckets[row] == NULL)
+		return FATE_OUT;
+	for (int i = 0; i < nold; i++)
+		if (old[i].member.bucket_id == node->is_buckets[row]->bucket_id)
+			*was = &old[i];
+	if (*was == NULL)
+		return FATE_ENTERED;
+	if (node->resends || shows_change(carry, node, row))
+		return FATE_CHANGED;
+
+	/* what is implied must be so by the new form as well, hash included */
+	if ((*was)->is_implied && (*was)->member.hash !=
+		tide_node_eval_hash(node->is, new->values, new->nulls, NULL))
+		return FATE_CHANGED;
+	return FATE_KEPT;
+}
+
+/* columns of the new layout that hold the old row's key */
+static Datum *
+old_key(Carry *carry, int row)
+{
+	Datum	   *columns = palloc0(sizeof(Datum) * carry->new->ncolumns);
+
+	for (int i = 0; i < carry->new->nkeys; i++)
+		columns[carry->new->key_pos[i]] =
+			carry->olds[row].values[carry->old->key_pos[i] + TIDE_SHADOW_FIXED];
+	return columns;
+}
+
+/* whether old and new row have the same key bit for bit: else it is another to clients */
+static bool
+is_same_key(Carry *carry, int row)
+{
+	for (int i = 0; i < carry->new->nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(carry->new->key_desc, i);
+
+		if (!datum_image_eq(carry->olds[row].values[carry->old->key_pos[i] + TIDE_SHADOW_FIXED],
+							carry->news[row].values[carry->new->key_pos[i] + TIDE_SHADOW_FIXED],
+							att->attbyval, att->attlen))
+			return false;
+	}
+	return true;
+}
+
+/* entries for the buckets the row is in no more */
+static void
+plan_leaves(Carry *carry, int row, OldMember *old, int nold)
+{
+	for (int i = 0; i < nold; i++)
+	{
+		TideBucket *bucket = old[i].goes_on ? NULL :
+			tide_bucket_by_id(carry->in->buckets, old[i].member.bucket_id);
+
+		if (bucket != NULL)
+			(void) add_entry(carry, row, bucket, TIDE_LOG_LEAVE, 0, &old[i],
+							 old_key(carry, row));
+	}
+}
+
+/*
+ * Decide on one row in all nodes. True if _op has to move on: an entry that is current
+ * for being newer must no longer be so. Then what is implied gets an entry as well.
+ */
+static bool
+decide(Carry *carry, int row, OldMember *old, int nold, Fate *fates, OldMember **was)
+{
+	bool		goes_on = carry->olds[row].values != NULL && is_same_key(carry, row);
+	bool		moves = carry->olds[row].values == NULL;
+	int			n = list_length(carry->nodes);
+
+	for (int e = 0; e < n; e++)
+	{
+		fates[e] = fate_in_node(carry, list_nth(carry->nodes, e), row, old,
+								goes_on ? nold : 0, &was[e]);
+		if (was[e] != NULL)
+			was[e]->goes_on = true;
+		if (was[e] != NULL && fates[e] == FATE_KEPT)
+			was[e]->is_kept = true;
+	}
+	for (int i = 0; i < nold; i++)
+		moves |= old[i].is_by_op && !old[i].is_kept;
+	for (int e = 0; moves && e < n; e++)
+		if (fates[e] == FATE_KEPT && was[e]->is_implied)
+			fates[e] = FATE_CHANGED;
+	return moves;
+}
+
+void
+tide_carry_plan_row(Carry *carry, int row)
+{
+	CarryRow   *after = &carry->news[row];
+	int			n = list_length(carry->nodes);
+	Fate	   *fates = palloc(sizeof(Fate) * (n + 1));
+	OldMember **was = palloc0(sizeof(OldMember *) * (n + 1));
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (n + 1));
+	OldMember  *old = NULL;
+	int			nold = old_members(carry, row, &old);
+	int			nnew = 0;
+	bool		moves = decide(carry, row, old, nold, fates, was);
+
+	plan_leaves(carry, row, old, nold);
+	for (int e = 0; e < n; e++)
+	{
+		CarryNode  *node = list_nth(carry->nodes, e);
+		TideMember	member;
+
+		if (fates[e] == FATE_OUT || (fates[e] == FATE_KEPT && was[e]->is_implied))
+			continue;
+		if (fates[e] == FATE_KEPT)
+			member = was[e]->member;
+		else
+		{
+			member.bucket_id = node->is_buckets[row]->bucket_id;
+			member.hash = tide_node_eval_hash(node->is, after->values, after->nulls, NULL);
+			member.op_id = add_entry(carry, row, node->is_buckets[row],
+									 was[e] ? TIDE_LOG_CHANGE : TIDE_LOG_ENTER,
+									 member.hash, was[e],
+									 after->values + TIDE_SHADOW_FIXED);
+		}
+		tide_members_put(VARDATA(packed), nnew++, &member);
+	}
+	SET_VARSIZE(packed, VARHDRSZ + TIDE_MEMBER_SIZE * nnew);
+	after->values[TIDE_SHADOW_MEMBERS - 1] = PointerGetDatum(packed);
+	after->nulls[TIDE_SHADOW_MEMBERS - 1] = nnew == 0;
+	after->values[TIDE_SHADOW_OP - 1] = moves ? Int64GetDatum(carry->in->checkpoint.op_id) :
+		carry->olds[row].values[TIDE_SHADOW_OP - 1];
+}
+
+void
+tide_carry_plan_gone(Carry *carry, int row)
+{
+	OldMember  *old = NULL;
+	int			nold = old_members(carry, row, &old);
+
+	plan_leaves(carry, row, old, nold);
+}
