@@ -162,6 +162,10 @@ sql(q{BEGIN; ALTER TABLE parts DETACH PARTITION parts_a; UPDATE parts_a SET n = 
 in_sync('parts', 'a partition changed while it was away');
 sql(q{ALTER TABLE parts_a REPLICA IDENTITY NOTHING; UPDATE parts SET body = 'no key' WHERE region = 'a' AND id < 30; DELETE FROM parts WHERE id = 30});
 in_sync('parts', 'a partition of which the WAL tells too little');
+sql('ALTER TABLE parts ALTER n TYPE int USING n + 1000');
+in_sync('parts', 'partitions rewritten, the type the same');
+sql('ALTER TABLE parts_b ALTER n SET DEFAULT 5; ALTER TABLE parts DROP COLUMN body; UPDATE parts SET n = 5 WHERE id < 10');
+in_sync('parts', 'a column dropped from partitions');
 sql('TRUNCATE parts, parts_b');
 in_sync('parts', 'all truncated', changes => 0 + scalar keys %{ (values %{ $state{parts}{rows} })[0] });
 in_sync('parts_b', 'also by itself');
