@@ -31,6 +31,7 @@
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
 #include "ingest/resync.h"
+#include "ingest/route.h"
 #include "util/compat.h"
 #include "util/guc.h"
 #include "util/meta_table.h"
@@ -64,6 +65,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	tide_checkpoint_read(&in->checkpoint);
 	tide_state_read(&state);
 	in->secret = state.secret;
+	in->checked_version = tide_route_version() - 1; /* look once in any case */
 	in->retry_failed = true;
 	tide_ingest_reload(in);
 

@@ -50,6 +50,7 @@ typedef struct TideWatch
 	int64		forgotten_upto; /* leave entries up to here are gone; 0: not known */
 	bool	   *used;			/* by column position: some shape shows or uses it */
 	bool		uses_all;		/* some shape shows columns to come as well */
+	Oid			rewrite_relid;	/* the table or the first partition announced */
 	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
 } TideWatch;
 
