@@ -111,6 +111,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 	carry_rows(carry, rel, snapshot);
 	tide_shadow_close(carry->new);
 	table_close(rel, NoLock);
+	UnregisterSnapshot(snapshot);
 
 	tide_shadow_create_indexes(new_source);
 	CommandCounterIncrement();

@@ -258,8 +258,8 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		(void) run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
 					   " column_names = NULL, column_types = NULL, snapshot = NULL,"
 					   " snapshot_lsn = NULL, table_name = NULL WHERE source_id = $1", new_id);
+		UnregisterSnapshot(snapshot);
 	}
-	UnregisterSnapshot(snapshot);
 }
 
 /* as the shape's owner, in a subtransaction */
