@@ -20,8 +20,7 @@ typedef struct TideCarried
  * Give a broken source another id, for its shapes' nodes to refer to; then make it one that
  * has the table's columns as they are now. Rows whose shown content or bucket differs get
  * entries in their buckets, others none. shapes: of TideCarried, all shapes on it whose entries
- * are written. Table and shadow are locked; snapshot is tide_build_snapshot()'s,
- * and unregistered.
+ * are written. Table and shadow are locked; snapshot is tide_build_snapshot()'s.
  */
 extern int	tide_carry_begin(const TideSource *source);
 extern void tide_carry_source(TideIngest *in, TideSource *source, int new_id,
