@@ -290,7 +290,10 @@ carry_rows(Carry *carry, Relation rel, Snapshot snapshot)
 			key[i] = new->values[carry->new->key_pos[i] + TIDE_SHADOW_FIXED];
 		old->values = NULL;
 		if (tide_shadow_fetch(carry->old, key))
+		{
 			take_old(carry, old, carry->old->fetched);
+			carry->nmatched++;
+		}
 		if (++carry->nrows == TIDE_MULTI_INSERT)
 			carry_flush(carry);
 	}
@@ -395,14 +398,37 @@ gone_flush(Carry *carry)
 	carry->nrows = carry->nentries = carry->max_entries = 0;
 }
 
+/* how many rows the old shadow has */
+static int64
+count_old(Carry *carry, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(carry->old->heap, NULL);
+	int64		n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		n++;
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	return n;
+}
+
 static void
 carry_gone(Carry *carry)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(carry->old->heap, NULL);
+	TableScanDesc scan;
+	TupleTableSlot *slot;
 	Datum		key[INDEX_MAX_KEYS];
 
+	/* mostly there are none */
+	if (count_old(carry, snapshot) == carry->nmatched)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
+	scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
+	slot = table_slot_create(carry->old->heap, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
