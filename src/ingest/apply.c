@@ -78,6 +78,7 @@ tide_ingest_apply(TideIngest *in)
 	ListCell   *lc;
 
 	tide_apply_begin();
+	in->applied_at = GetCurrentTimestamp();
 	in->last_at = checkpoint->at;
 	checkpoint->at = Max(batch_time(batch), in->last_at);
 	tide_node_eval_set_now(checkpoint->at);

@@ -87,16 +87,18 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 	foreach(lc, in->sources)
 	{
 		TideSource *source = lfirst(lc);
+		bool		copied;
 
 		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
 			tide_watch_of_source(in, source->source_id) != NULL)
 			continue;
 		tide_evaluating_shape = shape->shape_id;
-		if (source->live || !ConditionalLockRelationOid(source->relid, AccessShareLock) ||
-			!copy_source(in, source, NIL))
-			*later = true;
+		copied = !source->live && ConditionalLockRelationOid(source->relid, AccessShareLock) &&
+			copy_source(in, source, NIL);
 		tide_evaluating_shape = 0;
-		return !*later;
+		/* another shape may have set it as well: what is copied is to be reloaded before anything else */
+		*later |= !copied;
+		return copied;
 	}
 	if (!has_columns(in, shape))
 		return true;

@@ -463,7 +463,7 @@ idle_checkpoint_is_due(const TideIngest *in)
 	if (position <= in->checkpoint.lsn || position <= XactLastCommitEnd)
 		return false;
 	return position - in->checkpoint.lsn > IDLE_CHECKPOINT_BYTES ||
-		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+		TimestampDifferenceExceeds(in->applied_at, GetCurrentTimestamp(),
 								   IDLE_CHECKPOINT_MS);
 }
 
@@ -472,7 +472,7 @@ static bool
 is_time_for_tick(const TideIngest *in)
 {
 	return tide_tree_has_windows(in) &&
-		TimestampDifferenceExceeds(in->checkpoint.at, GetCurrentTimestamp(),
+		TimestampDifferenceExceeds(in->applied_at, GetCurrentTimestamp(),
 								   tide_tick_interval);
 }
 

@@ -35,6 +35,7 @@ my %refusal = map { $_ => 1 } qw(22023 0A000 42P17 54000);
 
 my $node = tide_new('shape_model', start => 0, conf => <<'CONF');
 log_min_messages = warning
+log_error_verbosity = verbose
 max_wal_size = 4GB
 shared_buffers = 128MB
 fsync = off
@@ -70,6 +71,7 @@ for my $n ($first .. $first + $worlds - 1)
 	my $todo = int($transactions / $worlds / $checkpoints) + 1;
 	for my $round (1 .. $checkpoints)
 	{
+		last if @problems;
 		my $kill = !$step && chance(0.15) ? number($todo) : -1;
 		for (my $done = 0; $done < $todo && !@problems;)
 		{
@@ -287,8 +289,12 @@ sub pull_once
 sub check_all
 {
 	pass_time();
-	my (undef, $errors) = $main->try_query("SELECT tide.sync('60s')");
-	push @problems, "sync: $errors" if $errors =~ /ERROR|FATAL/;
+	my (undef, $errors) = $main->try_query("SELECT tide.sync('30s')");
+	if ($errors =~ /ERROR|FATAL/)
+	{
+		push @problems, "sync: $errors" . $main->query('SELECT last_error FROM tide.status');
+		return;
+	}
 	my $failed = $main->query("SELECT name || ': ' || error FROM tide.shapes WHERE state = 'failed'");
 	push @problems, "failed shape $failed\n" . describe($failed =~ /^(\w+)/) if $failed ne '';
 	for my $client (map { $clients{$_} } sort keys %clients)
