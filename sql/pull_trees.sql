@@ -235,8 +235,34 @@ SELECT spoil('DELETE FROM %s WHERE c2 = ''bob''', 'team_members');
 SELECT spoil('INSERT INTO %s (_op, c1, c2) VALUES (0, 1, ''eve'')', 'team_members');
 SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 1}', '{"sub": "bob"}') GROUP BY 1, 3 ORDER BY 1;
 SELECT "table", count(key), problem FROM tide.verify('workspace', '{"pipeline_id": 3}', '{"sub": "eve"}') GROUP BY 1, 3 ORDER BY 1;
+DELETE FROM tide_internal.buckets b USING tide_internal.shapes s
+	WHERE b.shape_id = s.shape_id AND s.name = 'visible' AND b.key = '{bob}';
+SELECT "table", key, problem FROM tide.verify('visible', '{}', '{"sub": "cat"}');
+SELECT "table", key, problem FROM tide.verify('visible', '{}', '{"sub": "ann"}');
 ROLLBACK;
 SELECT count(*) FROM tide_internal.verify_all();
+
+-- a lookup that was run before follows its table: a new type, a new definition
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 2}]}, "claims": {"sub": "bob"}}') LIMIT 1;
+ALTER TABLE team_members ALTER user_id TYPE varchar(10);
+SELECT tide.ingest() IS NOT NULL;
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 2}]}, "claims": {"sub": "bob"}}') LIMIT 1;
+SELECT tide.replace_shape('workspace', '{"table": "pipelines", "columns": ["name"],
+	"where": "id = params.pipeline_id AND team_id NOT IN (SELECT team_id FROM team_members WHERE user_id = claims.sub)"}');
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 1}, {"pipeline_id": 3}]}, "claims": {"sub": "bob"}}');
+SELECT * FROM tide_internal.verify_all();
+
+-- a lookup is all that needs its table
+SELECT tide.drop_shape(name) FROM tide.shapes ORDER BY name COLLATE "C";
+SELECT tide.create_shape('lookup', '{"table": "notes", "columns": [], "where": "owner IN (SELECT user_id FROM team_members WHERE team_id = params.team)"}');
+SELECT tide.ingest() IS NOT NULL;
+SELECT page('l', '{"shapes": {"lookup": [{"team": 1}, {"team": 2}]}}');
+INSERT INTO team_members VALUES (1, 'bob');
+SELECT tide.ingest() > 0;
+SELECT page('l', '{"shapes": {"lookup": [{"team": 1}, {"team": 3}]}}');
+SELECT * FROM tide_internal.verify_all();
 
 SELECT tide.drop_shape(name) FROM tide.shapes ORDER BY name COLLATE "C";
 SELECT tide.ingest() IS NOT NULL;

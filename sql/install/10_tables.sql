@@ -111,11 +111,21 @@ CREATE TABLE tide_internal.buckets (
 	row_count     bigint NOT NULL DEFAULT 0,
 	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32
 	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
-	last_op_id    bigint NOT NULL        -- of the newest entry
+	last_op_id    bigint NOT NULL,       -- of the newest entry
+	removed_count bigint NOT NULL DEFAULT 0,   -- entries 'l' in the log
+	stale_count   bigint NOT NULL DEFAULT 0,   -- about how many superseded entries are in the log
+	forgotten_op_id bigint NOT NULL DEFAULT 0  -- entries 'l' up to here may be missing
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.buckets IS 'rows of one node of a shape, for one set of key values';
 -- by hash, since a key may be longer than an index entry; the sole writer keeps keys unique
 CREATE INDEX buckets_key ON tide_internal.buckets (shape_id, node_id, key_hash);
+
+-- written by the ingest only: one row now and then, as old as tide.removed_retention at most
+CREATE TABLE tide_internal.marks (
+	op_id         bigint PRIMARY KEY,    -- of the checkpoint at that time
+	at            timestamptz NOT NULL
+);
+COMMENT ON TABLE tide_internal.marks IS 'how old the change log''s op_ids are';
 
 -- written by tide.push
 CREATE TABLE tide_internal.clients (

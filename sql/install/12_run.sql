@@ -32,7 +32,8 @@ CREATE FUNCTION @extschema@.wait(after_op_id bigint, timeout interval DEFAULT '2
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_wait';
 COMMENT ON FUNCTION @extschema@.wait(bigint, interval) IS 'wait for a checkpoint beyond after_op_id; returns the current op_id';
 
-CREATE FUNCTION tide_internal.worker_info(OUT pid int, OUT state text, OUT processed pg_lsn)
+CREATE FUNCTION tide_internal.worker_info(OUT pid int, OUT state text, OUT processed pg_lsn,
+	OUT at_end timestamptz, OUT source_id int, OUT source_load float8, OUT shape_id int, OUT shape_load float8)
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_worker_info';
 COMMENT ON FUNCTION tide_internal.worker_info() IS 'this database''s worker as shared memory shows it';
 REVOKE ALL ON FUNCTION tide_internal.worker_info() FROM PUBLIC;
@@ -48,9 +49,17 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
 		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
 		CASE WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
-			 ELSE pg_catalog.clock_timestamp() - c.at END AS lag,
+			 ELSE pg_catalog.clock_timestamp() - greatest(c.at, w.at_end) END AS lag,
 		p.wal_end - r.restart_lsn AS wal_retained_bytes,
-		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at
+		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at,
+		(SELECT pg_catalog.format('%I.%I', n.nspname, t.relname)
+		   FROM tide_internal.sources o
+		   JOIN pg_catalog.pg_class t ON t.oid = o.relid
+		   JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+		  WHERE o.source_id = w.source_id) AS worst_table,
+		w.source_load AS worst_table_load,
+		(SELECT h.name FROM tide_internal.shapes h WHERE h.shape_id = w.shape_id) AS worst_shape,
+		w.shape_load AS worst_shape_load
 	FROM tide_internal.state s
 	CROSS JOIN tide_internal.checkpoints c
 	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
@@ -58,4 +67,4 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		ELSE pg_catalog.pg_current_wal_flush_lsn() END AS wal_end) p
 	CROSS JOIN tide_internal.worker_info() w
 	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name;
-COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error';
+COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error, what takes most time';

@@ -150,11 +150,12 @@ tide_node_is_direct(const TideShapeNode *node)
 		node->windows == NIL;
 }
 
-/* a shape of one direct node */
+/* a shape of one direct node, and of one table: lookups need theirs */
 static inline bool
 tide_shape_is_plain(const TideShape *shape)
 {
 	return list_length(shape->nodes) == 1 &&
+		((const TideShapeNode *) linitial(shape->nodes))->lookups == NIL &&
 		tide_node_is_direct((const TideShapeNode *) linitial(shape->nodes));
 }
 

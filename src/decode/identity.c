@@ -23,7 +23,7 @@ tide_streamed_columns(TupleDesc desc, int *count)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
-		if (!attribute->attisdropped && !TIDE_ATTRIBUTE_IS_VIRTUAL(attribute))
+		if (!attribute->attisdropped && TIDE_ATT_IS_STORED(attribute))
 			attnums[(*count)++] = attribute->attnum;
 	}
 	return attnums;

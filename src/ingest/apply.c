@@ -12,8 +12,8 @@
  *		 in		 in		 change if a column shown differs, else nothing
  *		 in		 -		 leave
  *	4. write: shadow rows, then the entries that point at them.
- * The rows of a chunk are seen by the next one, so a transaction larger than memory
- * leaves several entries for a row, the last of which counts.
+ * Entries that others supersede are removed on the way (compaction.c). The rows of a chunk are
+ * seen by the next one, so a transaction larger than memory gives a row several entries.
  */
 #include "postgres.h"
 
@@ -36,7 +36,10 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/compaction.h"
 #include "ingest/fold.h"
+#include "ingest/limits.h"
+#include "ingest/load.h"
 #include "ingest/plan_group.h"
 #include "ingest/tree.h"
 #include "store/members.h"
@@ -62,7 +65,7 @@ static void apply_changes(TideIngest *in);
 static void evaluate(TideChunk *chunk, TideWatch *watch);
 static void plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan);
 static void write_rows(TideChunk *chunk, TideWatch *watch);
-static void write_log(LogPlan *plan);
+static void write_log(TideIngest *in, LogPlan *plan);
 static void apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 static void apply_acks(TideIngest *in);
 static TimestampTz batch_time(const TideBatch *batch);
@@ -84,7 +87,7 @@ tide_ingest_apply(TideIngest *in)
 	tide_tree_apply(in);
 	if (batch->acks != NULL)
 		apply_acks(in);
-	tide_buckets_flush(in->buckets);
+	tide_limits_flush(in);
 	foreach(lc, in->regrouped)
 		tide_catalog_set_source_live(lfirst(lc));
 	list_free(in->regrouped);
@@ -246,18 +249,21 @@ tide_chunk_apply(TideChunk *chunk)
 	MemoryContext old;
 	List	   *watches;
 	LogPlan    *plans;
+	instr_time	begin;
 	ListCell   *lc;
 
 	tide_chunk_finish(chunk);
 	old = MemoryContextSwitchTo(chunk->context);
 	watches = chunk_watches(chunk);
 	plans = palloc0(sizeof(LogPlan) * Max(list_length(watches), 1));
+	INSTR_TIME_SET_CURRENT(begin);
 	foreach(lc, watches)
 	{
 		TideWatch  *watch = lfirst(lc);
 
 		plans[foreach_current_index(lc)].watch = watch;
 		evaluate(chunk, watch);
+		tide_load_add(chunk->in, TIDE_LOAD_SOURCE, watch->shadow->source->source_id, &begin);
 	}
 	for (int i = 0; i < chunk->ndeltas; i++)
 	{
@@ -267,10 +273,14 @@ tide_chunk_apply(TideChunk *chunk)
 			plan++;
 		plan_delta(chunk, chunk->deltas[i], plan);
 	}
+	INSTR_TIME_SET_CURRENT(begin);
 	foreach(lc, watches)
 	{
-		write_rows(chunk, lfirst(lc));
-		write_log(&plans[foreach_current_index(lc)]);
+		TideWatch  *watch = lfirst(lc);
+
+		write_rows(chunk, watch);
+		write_log(chunk->in, &plans[foreach_current_index(lc)]);
+		tide_load_add(chunk->in, TIDE_LOAD_SOURCE, watch->shadow->source->source_id, &begin);
 	}
 	for (int i = 0; i < chunk->ndeltas; i++)
 		if (chunk->deltas[i]->watch->joins != NULL)
@@ -278,7 +288,7 @@ tide_chunk_apply(TideChunk *chunk)
 	MemoryContextSwitchTo(old);
 	tide_chunk_reset(chunk);
 	if (tide_buckets_are_many(chunk->in->buckets))
-		tide_buckets_flush(chunk->in->buckets);
+		tide_limits_flush(chunk->in);
 	CommandCounterIncrement();
 }
 
@@ -288,6 +298,7 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 {
 	TideRowAsk *asks;
 	int			n = 0;
+	instr_time	begin;
 
 	if (watch->groups == NULL)
 		return;
@@ -307,13 +318,19 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 				Max(DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]), 1), &delta->was
 			};
 	}
+	INSTR_TIME_SET_CURRENT(begin);
 	tide_groups_ask(watch->groups, chunk->in->buckets, asks, n, &chunk->in->checkpoint.op_id);
+
+	/* shapes with a plan in common have its cost in common */
+	if (list_length(watch->evals) == 1)
+		tide_load_add(chunk->in, TIDE_LOAD_SHAPE,
+					  ((TideNodeEval *) linitial(watch->evals))->shape->shape_id, &begin);
 	pfree(asks);
 }
 
 static void
 plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket,
-		   char kind, uint32 hash, uint32 old_hash)
+		   char kind, uint32 hash, const TideMember *old)
 {
 	TideLogEntry *entry;
 	int64		op_id = ++chunk->in->checkpoint.op_id;
@@ -334,11 +351,12 @@ plan_entry(TideChunk *chunk, LogPlan *plan, TideDelta *delta, TideBucket *bucket
 	entry->op_id = op_id;
 	entry->kind = kind;
 	entry->hash = hash;
+	entry->old_op_id = old ? old->op_id : 0;
 	entry->columns = (kind == TIDE_LOG_LEAVE ? delta->before : delta->after) +
 		TIDE_SHADOW_FIXED;
 	tide_bucket_count(chunk->in->buckets, bucket,
 					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
-					  hash, old_hash, op_id);
+					  hash, old ? old->hash : 0, op_id);
 }
 
 /*
@@ -388,7 +406,7 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 	if (old == NULL)
 	{
 		member.hash = tide_node_eval_hash(eval, delta->after, delta->after_nulls, NULL);
-		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_ENTER, member.hash, 0);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_ENTER, member.hash, NULL);
 	}
 	else if (old->op_id > 0 && !tide_node_eval_shows_change(eval, delta->changed))
 		return *old;
@@ -398,7 +416,7 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 		member.hash = old->hash +
 			tide_node_eval_hash(eval, delta->after, delta->after_nulls, delta->changed) -
 			tide_node_eval_hash(eval, delta->before, delta->before_nulls, delta->changed);
-		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_CHANGE, member.hash, old->hash);
+		plan_entry(chunk, plan, delta, bucket, TIDE_LOG_CHANGE, member.hash, old);
 	}
 	member.op_id = chunk->in->checkpoint.op_id;
 	return member;
@@ -501,7 +519,7 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
 		if (bucket != NULL)
-			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, old[i].hash);
+			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, &old[i]);
 		delta->buckets_differ |= !kept[i];
 	}
 	if (delta->watch->joined != NIL && delta->exists)
@@ -592,11 +610,13 @@ write_rows(TideChunk *chunk, TideWatch *watch)
 }
 
 static void
-write_log(LogPlan *plan)
+write_log(TideIngest *in, LogPlan *plan)
 {
+	tide_compact_superseded(in, plan->watch->shadow, plan->entries, plan->n);
 	for (int i = 0; i < plan->n; i++)
 		plan->entries[i].tid = plan->deltas[i]->tid;
 	tide_log_append(plan->watch->shadow, plan->entries, plan->n, 0);
+	tide_compact_appended(in, plan->entries, plan->n);
 }
 
 /*

@@ -36,6 +36,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
+#include "ingest/limits.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/route.h"
@@ -487,13 +488,14 @@ build_flush(Build *build)
 			entry->tid = row->tts_tid;
 			entry->columns = row->tts_values + TIDE_SHADOW_FIXED;
 			tide_bucket_count(build->in->buckets, bucket, 1, entry->hash, 0, entry->op_id);
+			tide_limit_bucket(build->in, bucket);
 			n++;
 		}
 	tide_log_append(shadow, build->entries, n, build->options);
 	build->nrows = 0;
 	if (tide_buckets_are_many(build->in->buckets))
 	{
-		tide_buckets_flush(build->in->buckets);
+		tide_limits_flush(build->in);
 		CommandCounterIncrement();
 	}
 }
@@ -504,7 +506,7 @@ build_end(Build *build, bool is_live)
 {
 	ListCell   *lc;
 
-	tide_buckets_flush(build->in->buckets);
+	tide_limits_flush(build->in);
 	foreach(lc, build->shapes)
 		tide_catalog_set_shape_state(((TideShape *) lfirst(lc))->shape_id,
 									 is_live ? TIDE_SHAPE_LIVE : TIDE_SHAPE_BUILDING,

@@ -41,6 +41,8 @@
 #include "ingest/build.h"
 #include "ingest/carry.h"
 #include "ingest/carry_plan.h"
+#include "ingest/compaction.h"
+#include "ingest/limits.h"
 #include "ingest/membership.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
@@ -288,7 +290,10 @@ carry_rows(Carry *carry, Relation rel, Snapshot snapshot)
 			key[i] = new->values[carry->new->key_pos[i] + TIDE_SHADOW_FIXED];
 		old->values = NULL;
 		if (tide_shadow_fetch(carry->old, key))
+		{
 			take_old(carry, old, carry->old->fetched);
+			carry->nmatched++;
+		}
 		if (++carry->nrows == TIDE_MULTI_INSERT)
 			carry_flush(carry);
 	}
@@ -363,13 +368,14 @@ carry_flush(Carry *carry)
 	for (int i = 0; i < carry->nentries; i++)
 		carry->entries[i].tid = carry->new->slots[carry->rows[i]]->tts_tid;
 	tide_log_append(carry->new, carry->entries, carry->nentries, COPY_OPTIONS);
+	tide_compact_count(carry->in, carry->entries, carry->nentries);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(carry->chunk);
 	carry->entries = NULL;
 	carry->nrows = carry->nentries = carry->max_entries = 0;
 	if (tide_buckets_are_many(carry->in->buckets))
 	{
-		tide_buckets_flush(carry->in->buckets);
+		tide_limits_flush(carry->in);
 		CommandCounterIncrement();
 	}
 }
@@ -385,20 +391,44 @@ gone_flush(Carry *carry)
 	for (int i = 0; i < carry->nrows; i++)
 		tide_carry_plan_gone(carry, i);
 	tide_log_append(carry->new, carry->entries, carry->nentries, 0);
+	tide_compact_count(carry->in, carry->entries, carry->nentries);
 	MemoryContextSwitchTo(context);
 	MemoryContextReset(carry->chunk);
 	carry->entries = NULL;
 	carry->nrows = carry->nentries = carry->max_entries = 0;
 }
 
+/* how many rows the old shadow has */
+static int64
+count_old(Carry *carry, Snapshot snapshot)
+{
+	TableScanDesc scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(carry->old->heap, NULL);
+	int64		n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		n++;
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	return n;
+}
+
 static void
 carry_gone(Carry *carry)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(carry->old->heap, NULL);
+	TableScanDesc scan;
+	TupleTableSlot *slot;
 	Datum		key[INDEX_MAX_KEYS];
 
+	/* mostly there are none */
+	if (count_old(carry, snapshot) == carry->nmatched)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
+	scan = table_beginscan(carry->old->heap, snapshot, 0, NULL);
+	slot = table_slot_create(carry->old->heap, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -428,7 +458,7 @@ carry_finish(Carry *carry, int old_id)
 	ListCell   *lc;
 
 	(void) tide_shadow_drop(old_id);
-	tide_buckets_flush(carry->in->buckets);
+	tide_limits_flush(carry->in);
 	tide_catalog_set_source_live(carry->new->source);
 	foreach(lc, carry->nodes)
 	{

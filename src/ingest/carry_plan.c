@@ -129,33 +129,40 @@ old_members(Carry *carry, int row, OldMember **members)
 	return n;
 }
 
-/* whether what the node shows of the row differs, as JSON */
+/* whether a column shown differs: its bits, or as JSON where its type is another now */
 static bool
-shows_change(Carry *carry, CarryNode *node, int row)
+column_differs(Carry *carry, CarryNode *node, int row, int i)
 {
 	CarryRow   *old = &carry->olds[row];
 	CarryRow   *new = &carry->news[row];
+	int			w = node->was->positions[i] + TIDE_SHADOW_FIXED;
+	int			n = node->is->positions[i] + TIDE_SHADOW_FIXED;
+	Form_pg_attribute att = TupleDescAttr(carry->new->desc, n);
 	StringInfoData was;
 	StringInfoData is;
-	bool		any = false;
+	bool		result;
 
-	for (int i = 0; node->is_same_view && i < node->is->ncolumns; i++)
-	{
-		int			w = node->was->positions[i] + TIDE_SHADOW_FIXED;
-		int			n = node->is->positions[i] + TIDE_SHADOW_FIXED;
-		Form_pg_attribute att = TupleDescAttr(carry->new->desc, n);
-
-		any |= old->nulls[w] != new->nulls[n] ||
-			(!old->nulls[w] && !datum_image_eq(old->values[w], new->values[n],
-											   att->attbyval, att->attlen));
-	}
-	if (node->is_same_view)
-		return any;
+	if (old->nulls[w] || new->nulls[n])
+		return old->nulls[w] != new->nulls[n];
+	if (TupleDescAttr(carry->old->desc, w)->atttypid == att->atttypid)
+		return !datum_image_eq(old->values[w], new->values[n], att->attbyval, att->attlen);
 	initStringInfo(&was);
 	initStringInfo(&is);
-	tide_row_writer_write(node->was_writer, &was, old->values, old->nulls, NULL);
-	tide_row_writer_write(node->is_writer, &is, new->values, new->nulls, NULL);
-	return was.len != is.len || memcmp(was.data, is.data, is.len) != 0;
+	tide_row_writer_value(node->was_writer, &was, i, old->values[w], false);
+	tide_row_writer_value(node->is_writer, &is, i, new->values[n], false);
+	result = was.len != is.len || memcmp(was.data, is.data, is.len) != 0;
+	pfree(was.data);
+	pfree(is.data);
+	return result;
+}
+
+static bool
+shows_change(Carry *carry, CarryNode *node, int row)
+{
+	for (int i = 0; i < node->is->ncolumns; i++)
+		if (column_differs(carry, node, row, i))
+			return true;
+	return false;
 }
 
 /* *was: the membership that goes on, or NULL */

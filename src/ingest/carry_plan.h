@@ -39,7 +39,8 @@ typedef struct Carry
 	List	   *nodes;			/* of CarryNode */
 	int64		base_op_id;
 	MemoryContext chunk;		/* reset after each flush */
-	int			nrows;
+	int64		nmatched;		/* rows of the table that were in the old shadow */
+	int			nrows;			/* gathered */
 	CarryRow	olds[TIDE_MULTI_INSERT];
 	CarryRow	news[TIDE_MULTI_INSERT];
 	TideLogEntry *entries;		/* in the chunk's memory */

@@ -37,6 +37,7 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/capture.h"
+#include "ingest/compaction.h"
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
@@ -45,12 +46,14 @@
 #include "store/shared.h"
 #include "util/compat.h"
 #include "util/errors.h"
+#include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
 
 #define STOP_TRIES		200		/* of STOP_WAIT_MS */
 #define STOP_WAIT_MS	50
 #define STOP_KILL_EVERY 40		/* tries */
+#define COMPACT_STEPS	100		/* of a tide.ingest() */
 #define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
 
 static SPIPlanPtr building_plan = NULL;
@@ -323,6 +326,8 @@ round_steps(TideIngest *in, int64 max_changes)
 			CHECK_FOR_INTERRUPTS();
 		is_done = is_done && !in->needs_reload;
 	}
+	for (int i = 0; i < COMPACT_STEPS && tide_compaction && tide_compact_step(in); i++)
+		CHECK_FOR_INTERRUPTS();
 	return in->checkpoint.changes - before;
 }
 

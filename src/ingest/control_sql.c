@@ -110,24 +110,36 @@ tide_sql_wait(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(checkpoint.op_id);
 }
 
-/* pid, state and position of this database's worker, as shared memory has them */
+/* the id and the share of a load, both NULL if there is none */
+static void
+put_load(const TideSharedLoad *load, Datum *values, bool *nulls)
+{
+	values[0] = Int32GetDatum(load->id);
+	values[1] = Float8GetDatum(load->share);
+	nulls[0] = nulls[1] = load->id == 0;
+}
+
+/* this database's worker, as shared memory has it */
 Datum
 tide_sql_worker_info(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[3];
-	bool		nulls[3];
-	int			pid;
-	XLogRecPtr	processed;
-	TideWorkerState state = tide_shared_worker_info(&pid, &processed);
+	Datum		values[8];
+	bool		nulls[8];
+	TideWorkerInfo info;
 
+	tide_shared_worker_info(&info);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = Int32GetDatum(pid);
-	nulls[0] = pid == 0;
-	values[1] = CStringGetTextDatum(tide_worker_state_name(state));
+	values[0] = Int32GetDatum(info.pid);
+	nulls[0] = info.pid == 0;
+	values[1] = CStringGetTextDatum(tide_worker_state_name(info.state));
 	nulls[1] = !tide_shared_available();
-	values[2] = LSNGetDatum(processed);
-	nulls[2] = XLogRecPtrIsInvalid(processed);
+	values[2] = LSNGetDatum(info.processed);
+	nulls[2] = XLogRecPtrIsInvalid(info.processed);
+	values[3] = TimestampTzGetDatum(info.at_end);
+	nulls[3] = info.at_end == 0;
+	put_load(&info.source, values + 4, nulls + 4);
+	put_load(&info.shape, values + 6, nulls + 6);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -31,13 +31,11 @@
 #include "ingest/capture.h"
 #include "ingest/ingest.h"
 #include "ingest/resync.h"
+#include "ingest/route.h"
 #include "util/compat.h"
 #include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
-
-/* a batch with something in it is closed after this time, end of WAL or not */
-#define TIDE_BATCH_MS	50
 
 static int	read_page(XLogReaderState *reader, XLogRecPtr page, int required_len,
 					  XLogRecPtr record, char *buffer);
@@ -67,6 +65,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	tide_checkpoint_read(&in->checkpoint);
 	tide_state_read(&state);
 	in->secret = state.secret;
+	in->checked_version = tide_route_version() - 1; /* look once in any case */
 	in->retry_failed = true;
 	tide_ingest_reload(in);
 
@@ -210,7 +209,7 @@ tide_ingest_read(TideIngest *in, int64 max_changes)
 			since = GetCurrentTimestamp();
 		if (in->batch->nchanges >= (max_changes > 0 ? max_changes : tide_batch_size) ||
 			(n % 64 == 0 && TimestampDifferenceExceeds(since, GetCurrentTimestamp(),
-													   TIDE_BATCH_MS)))
+													   tide_batch_time)))
 			break;
 	}
 	in->batch->lsn = reader->EndRecPtr;

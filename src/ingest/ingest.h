@@ -47,8 +47,10 @@ typedef struct TideWatch
 	List	   *joined;			/* of TideJoined on it, see tree.h */
 	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
 	struct TideVersions *versions;	/* of its rows in this batch; set with used */
+	int64		forgotten_upto; /* leave entries up to here are gone; 0: not known */
 	bool	   *used;			/* by column position: some shape shows or uses it */
 	bool		uses_all;		/* some shape shows columns to come as well */
+	Oid			rewrite_relid;	/* the table or the first partition announced */
 	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
 } TideWatch;
 
@@ -87,6 +89,9 @@ typedef struct TideIngest
 	List	   *regrown;		/* those of them that only got partitions */
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
 	List	   *copied;			/* of TideCopied */
+	HTAB	   *shape_rows;		/* for limits.c; in watch_context, NULL until needed */
+	struct TideCompaction *compaction;	/* made when first needed, as the next */
+	struct TideLoad *load;
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */
 } TideIngest;

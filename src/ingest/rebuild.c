@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
@@ -268,7 +269,17 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 						   was->shape_id);
 	}
 	take_nodes(source->source_id, new_id);
-	tide_carry_source(in, source, new_id, snapshot, carried);
+	if (carried != NIL)
+		tide_carry_source(in, source, new_id, snapshot, carried);
+	else
+	{
+		/* nothing to go on from: like a new source, if it is needed at all */
+		(void) tide_shadow_drop(source->source_id);
+		(void) run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
+					   " column_names = NULL, column_types = NULL, snapshot = NULL,"
+					   " snapshot_lsn = NULL, table_name = NULL WHERE source_id = $1", new_id);
+		UnregisterSnapshot(snapshot);
+	}
 }
 
 /* as the shape's owner, in a subtransaction */

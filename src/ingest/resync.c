@@ -39,6 +39,7 @@
 #include "ingest/build.h"
 #include "ingest/capture.h"
 #include "ingest/fold.h"
+#include "ingest/limits.h"
 #include "ingest/resync.h"
 #include "ingest/route.h"
 #include "ingest/source_scan.h"
@@ -177,7 +178,7 @@ tide_resync(TideIngest *in, int source_id)
 	merge_end(&merge);
 	UnregisterSnapshot(snapshot);
 	tide_tree_apply(in);
-	tide_buckets_flush(in->buckets);
+	tide_limits_flush(in);
 	tide_catalog_set_source_live(&source);
 	watch->shadow->source = was;
 	tide_checkpoint_store(in);

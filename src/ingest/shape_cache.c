@@ -2,15 +2,15 @@
  * shape_cache.c
  *	  Compiled shapes kept from one reload to the next.
  *
- * A shape whose row is the same version as at the last reload has not changed: nodes are only written
- * together with the row. So a reload costs a scan of tide_internal.shapes, and the
- * compiled form of what is new.
+ * A shape whose rows are the same versions as at the last reload has not changed. So a reload costs
+ * a scan of tide_internal.shapes and shape_nodes, and the compiled form of what is new.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "common/hashfn.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -19,15 +19,15 @@
 #include "ingest/shape_cache.h"
 #include "util/meta_table.h"
 
-/* as sql/install/10_tables.sql has it */
-#define Anum_shapes_shape_id	1
+/* of both tables, as sql/install/10_tables.sql has them */
+#define Anum_shape_id	1
 
 typedef struct CachedShape
 {
 	int			shape_id;		/* hash key */
-	TransactionId xmin;			/* which version of its row it is of */
-	ItemPointerData tid;
-	bool		is_there;		/* met by the scan under way */
+	bool		is_there;		/* its row was met by the scan under way */
+	uint64		now;			/* over the versions of its rows met by the scan */
+	uint64		version;		/* the same of those it was read from */
 	MemoryContext context;		/* of what follows */
 	TideShape  *shape;
 	TidePlanTemplate **templates;	/* by place among the nodes; made when asked for */
@@ -62,11 +62,29 @@ read_shape(TideIngest *in, CachedShape *cached)
 	MemoryContextSwitchTo(old);
 }
 
-/* ids of the shapes whose rows are there, each cached as of its row */
-static void
-scan_rows(TideIngest *in, HTAB *table, List **changed)
+/* what tells one version of a row from another */
+static uint64
+row_version(HeapTuple tuple)
 {
-	Relation	rel = tide_meta_open("shapes", AccessShareLock);
+	struct
+	{
+		Oid			relid;
+		TransactionId xmin;
+		BlockNumber block;
+		uint32		offset;
+	}			place;
+
+	place.relid = tuple->t_tableOid;
+	place.xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	place.block = ItemPointerGetBlockNumber(&tuple->t_self);
+	place.offset = ItemPointerGetOffsetNumber(&tuple->t_self);
+	return hash_bytes_extended((const unsigned char *) &place, sizeof(place), 0);
+}
+
+static void
+scan_table(HTAB *table, const char *name, bool is_shapes)
+{
+	Relation	rel = tide_meta_open(name, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
 	HeapTuple	tuple;
 
@@ -74,22 +92,14 @@ scan_rows(TideIngest *in, HTAB *table, List **changed)
 	{
 		bool		isnull;
 		bool		found;
-		int			shape_id = DatumGetInt32(heap_getattr(tuple, Anum_shapes_shape_id,
+		int			shape_id = DatumGetInt32(heap_getattr(tuple, Anum_shape_id,
 														  RelationGetDescr(rel), &isnull));
-		TransactionId xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 		CachedShape *cached = hash_search(table, &shape_id, HASH_ENTER, &found);
 
-		cached->is_there = true;
-		if (found && cached->shape != NULL && cached->xmin == xmin &&
-			ItemPointerEquals(&cached->tid, &tuple->t_self))
-			continue;
-		if (found && cached->context != NULL)
-			MemoryContextDelete(cached->context);
-		cached->context = NULL;
-		cached->shape = NULL;
-		cached->xmin = xmin;
-		cached->tid = tuple->t_self;
-		*changed = lappend_int(*changed, shape_id);
+		if (!found)
+			memset((char *) cached + sizeof(int), 0, sizeof(CachedShape) - sizeof(int));
+		cached->is_there |= is_shapes;
+		cached->now += row_version(tuple);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -108,27 +118,29 @@ List *
 tide_shape_cache_read(TideIngest *in)
 {
 	HTAB	   *table = cache_table(in);
-	List	   *changed = NIL;
 	List	   *shapes = NIL;
 	HASH_SEQ_STATUS status;
 	CachedShape *cached;
-	ListCell   *lc;
 
-	scan_rows(in, table, &changed);
-	foreach(lc, changed)
-		read_shape(in, hash_search(table, &lfirst_int(lc), HASH_FIND, NULL));
-	list_free(changed);
+	scan_table(table, "shapes", true);
+	scan_table(table, "shape_nodes", false);
 	hash_seq_init(&status, table);
 	while ((cached = hash_seq_search(&status)) != NULL)
 	{
+		bool		is_new = cached->shape == NULL || cached->version != cached->now;
+
+		if ((is_new || !cached->is_there) && cached->context != NULL)
+			MemoryContextDelete(cached->context);
 		if (!cached->is_there)
 		{
-			if (cached->context != NULL)
-				MemoryContextDelete(cached->context);
 			hash_search(table, &cached->shape_id, HASH_REMOVE, NULL);
 			continue;
 		}
+		if (is_new)
+			read_shape(in, cached);
 		cached->is_there = false;
+		cached->version = cached->now;
+		cached->now = 0;
 		if (cached->shape->state != TIDE_SHAPE_DROPPED)
 			shapes = lappend(shapes, cached->shape);
 	}

@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "ingest/build.h"
+#include "ingest/load.h"
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/guc.h"
@@ -777,12 +778,14 @@ tide_tree_pass(TideIngest *in, TideJoined *joined)
 	Pass		pass = {.in = in, .joined = joined};
 	TideShadow *shadow = joined->watch->shadow;
 	MemoryContext old = MemoryContextSwitchTo(in->tree_context);
+	instr_time	begin;
 
 	pass.context = AllocSetContextCreate(in->tree_context, "tide row of a tree",
 										 ALLOCSET_SMALL_SIZES);
 	tide_shadow_open(shadow, true);
 	if (joined->rows == NULL)
 		joined->rows = create_rows(in);
+	INSTR_TIME_SET_CURRENT(begin);
 	gather(&pass);
 	recompute(&pass);
 	CommandCounterIncrement();
@@ -792,6 +795,7 @@ tide_tree_pass(TideIngest *in, TideJoined *joined)
 		add_versions(&pass, &joined->parent->moved);
 	}
 	tide_shadow_close(shadow);
+	tide_load_add(in, TIDE_LOAD_SHAPE, joined->shape->shape_id, &begin);
 	hash_destroy(joined->rows);
 	joined->rows = NULL;
 	MemoryContextDelete(pass.context);

@@ -24,6 +24,7 @@
 #include "catalog/shape_catalog.h"
 #include "ingest/apply.h"
 #include "ingest/build.h"
+#include "ingest/limits.h"
 #include "ingest/tree.h"
 #include "store/shared.h"
 #include "util/guc.h"
@@ -282,7 +283,7 @@ tide_tree_build_step(TideIngest *in)
 	nest_level = tide_tree_settings_push();
 	is_last = build_slice(in, in->build);
 	AtEOXact_GUC(false, nest_level);
-	tide_buckets_flush(in->buckets);
+	tide_limits_flush(in);
 	in->checkpoint.op_id++;		/* wakes those who wait for it */
 	if (is_last)
 	{

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "ingest/compaction.h"
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
@@ -102,7 +103,8 @@ tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWatch *watch,
 }
 
 static void
-add_entry(RowWrite *w, TideBucket *bucket, char kind, uint32 hash, uint32 old_hash)
+add_entry(RowWrite *w, TideBucket *bucket, char kind, uint32 hash, uint32 old_hash,
+		  int64 old_op_id)
 {
 	TideLogEntry *entry = &w->entries[w->nentries++];
 	int64		op_id = ++w->in->checkpoint.op_id;
@@ -111,6 +113,7 @@ add_entry(RowWrite *w, TideBucket *bucket, char kind, uint32 hash, uint32 old_ha
 	entry->op_id = op_id;
 	entry->kind = kind;
 	entry->hash = hash;
+	entry->old_op_id = old_op_id;
 	entry->columns = w->slot->tts_values + TIDE_SHADOW_FIXED;
 	tide_bucket_count(w->in->buckets, bucket,
 					  kind == TIDE_LOG_ENTER ? 1 : kind == TIDE_LOG_LEAVE ? -1 : 0,
@@ -169,13 +172,13 @@ set_count(RowWrite *w, TideBucket *bucket, int64 count)
 		member->hash = tide_node_eval_hash(w->joined->eval, w->slot->tts_values,
 										   w->slot->tts_isnull, NULL);
 		member->count = count;
-		add_entry(w, bucket, TIDE_LOG_ENTER, member->hash, 0);
+		add_entry(w, bucket, TIDE_LOG_ENTER, member->hash, 0, 0);
 		member->op_id = w->in->checkpoint.op_id;
 		w->moved = true;
 	}
 	else if (member != NULL && count == 0)
 	{
-		add_entry(w, bucket, TIDE_LOG_LEAVE, 0, member->hash);
+		add_entry(w, bucket, TIDE_LOG_LEAVE, 0, member->hash, member->op_id);
 		*member = w->members[--w->n];
 		w->moved = true;
 	}
@@ -248,7 +251,7 @@ adopt_built(RowWrite *w)
 		member->hash = tide_node_eval_hash(hits.hits[i].eval, w->slot->tts_values,
 										   w->slot->tts_isnull, NULL);
 		member->count = 1;
-		add_entry(w, bucket, TIDE_LOG_CHANGE, member->hash, member->hash);
+		add_entry(w, bucket, TIDE_LOG_CHANGE, member->hash, member->hash, 0);
 		member->op_id = w->in->checkpoint.op_id;
 	}
 }
@@ -277,11 +280,13 @@ store_row(RowWrite *w)
 		tide_tree_put_version(w->in, &w->joined->moved, w->joined->watch, 1,
 							  new->tts_values, new->tts_isnull);
 	}
+	tide_compact_superseded(w->in, shadow, w->entries, w->nentries);
 	tide_shadow_update(shadow, &w->slot->tts_tid, new);
 	*w->tid = new->tts_tid;
 	for (int i = 0; i < w->nentries; i++)
 		w->entries[i].tid = new->tts_tid;
 	tide_log_append(shadow, w->entries, w->nentries, 0);
+	tide_compact_appended(w->in, w->entries, w->nentries);
 	ExecClearTuple(new);
 }
 

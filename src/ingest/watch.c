@@ -51,6 +51,7 @@ tide_ingest_reload(TideIngest *in)
 	in->shapes = tide_shape_cache_read(in);
 	note_seen(&in->shapes_seen, GetActiveSnapshot());
 	in->copied = NIL;
+	in->shape_rows = NULL;
 	foreach(lc, in->sources)
 	{
 		TideSource *source = lfirst(lc);

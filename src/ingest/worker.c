@@ -44,7 +44,9 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/compaction.h"
 #include "ingest/ingest.h"
+#include "ingest/load.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/tree.h"
@@ -71,7 +73,8 @@ static void worker_loop(TideIngest *in);
 static bool worker_build(TideIngest *in);
 static bool worker_slice(TideIngest *in);
 static void worker_store(TideIngest *in);
-static void worker_wait(const TideIngest *in, bool retry, bool found);
+static void worker_compact(TideIngest *in);
+static void worker_wait(TideIngest *in, bool retry, bool found);
 static bool is_time_for_tick(const TideIngest *in);
 static void worker_failed(void);
 static void note_drop(Datum arg, Oid relid);
@@ -400,6 +403,7 @@ worker_loop(TideIngest *in)
 {
 	bool		retry = worker_build(in);
 
+	tide_compact_begin(in);
 	ereport(LOG,
 			(errmsg("pg_tide ingest started at %X/%X, op_id " INT64_FORMAT,
 					LSN_FORMAT_ARGS(in->checkpoint.lsn), in->checkpoint.op_id)));
@@ -417,6 +421,7 @@ worker_loop(TideIngest *in)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			tide_compact_begin(in);
 		}
 
 		/* a commit with synchronous_commit = off told us before it was flushed */
@@ -426,6 +431,8 @@ worker_loop(TideIngest *in)
 
 		tide_shared_worker_state(TIDE_WORKER_READING);
 		at_end = tide_ingest_read(in, 0);
+		if (at_end && tide_batch_is_empty(in->batch))
+			tide_shared_at_end();
 		if (is_time_for_tick(in))
 			in->batch->is_asked_for = true;
 		if (check_extension)
@@ -434,6 +441,7 @@ worker_loop(TideIngest *in)
 		worker_store(in);
 		if (in->needs_reload || retry)
 			retry = worker_build(in);
+		worker_compact(in);
 		if (worker_slice(in))
 			continue;
 		if (at_end && !found && tide_shared_target() <= tide_ingest_position(in))
@@ -482,6 +490,7 @@ worker_store(TideIngest *in)
 		CommitTransactionCommand();
 		pgstat_report_stat(false);
 	}
+	tide_load_publish(in);
 	tide_shared_publish(tide_ingest_position(in), in->checkpoint.lsn, in->checkpoint.op_id);
 	tide_ingest_confirm(in, in->checkpoint.lsn);
 }
@@ -529,11 +538,26 @@ worker_build(TideIngest *in)
 	return later;
 }
 
+/* a step of compaction, if one is due: between batches when there are any */
 static void
-worker_wait(const TideIngest *in, bool retry, bool found)
+worker_compact(TideIngest *in)
+{
+	if (in->needs_reload || tide_compact_due(in) != 0)
+		return;
+	tide_shared_worker_state(TIDE_WORKER_COMPACTING);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) tide_compact_step(in);
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+}
+
+static void
+worker_wait(TideIngest *in, bool retry, bool found)
 {
 	static long poll_ms = POLL_MIN_MS;
 	long		timeout = IDLE_MS;
+	long		due = tide_compact_due(in);
 
 	tide_shared_worker_state(TIDE_WORKER_IDLE);
 	if (!tide_shared_available())
@@ -545,6 +569,8 @@ worker_wait(const TideIngest *in, bool retry, bool found)
 		timeout = Min(timeout, RETRY_MS);
 	if (tide_tree_has_windows(in))
 		timeout = Min(timeout, tide_tick_interval);
+	if (due >= 0)
+		timeout = Min(timeout, due);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 tide_wait_event_compat("TideIngestMain"));
 }

@@ -6,6 +6,7 @@
 #ifndef TIDE_ENTITLED_H
 #define TIDE_ENTITLED_H
 
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/snapshot.h"

@@ -24,6 +24,9 @@
 #include "store/shadow_sql.h"
 #include "util/spi.h"
 
+/* kept in a backend */
+#define MAX_PLANS	200
+
 typedef struct PlanKey
 {
 	int			shape_id;
@@ -99,13 +102,42 @@ collect_sources(Node *node, SourceWalk *walk)
 	return expression_tree_walker(node, collect_sources, walk);
 }
 
+/* forget what an entry holds */
+static void
+clear_entry(PlanEntry *entry)
+{
+	entry->query = NULL;
+	if (entry->plan != NULL)
+		SPI_freeplan(entry->plan);
+	entry->plan = NULL;
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->context = NULL;
+}
+
+/* make room, when there are many: shapes come and go, and a backend may live long */
+static void
+limit_cache(void)
+{
+	HASH_SEQ_STATUS status;
+	PlanEntry  *entry;
+
+	if (hash_get_num_entries(plan_cache) < MAX_PLANS)
+		return;
+	hash_seq_init(&status, plan_cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		clear_entry(entry);
+		(void) hash_search(plan_cache, &entry->key, HASH_REMOVE, NULL);
+	}
+}
+
 static PlanEntry *
 plan_entry(const TideShapeRequest *request, const TideShapeNode *node,
 		   const TideKeyLookup *lookup)
 {
 	PlanKey		key = {.shape_id = request->shape->shape_id, .node_id = node->node_id};
 	PlanEntry  *entry;
-	bool		found;
 	ListCell   *lc;
 
 	if (plan_cache == NULL)
@@ -119,27 +151,15 @@ plan_entry(const TideShapeRequest *request, const TideShapeNode *node,
 	foreach(lc, node->lookups)
 		if (lfirst(lc) == lookup)
 			key.place = foreach_current_index(lc);
-	entry = hash_search(plan_cache, &key, HASH_ENTER, &found);
-	if (!found)
-	{
-		entry->query = NULL;
-		entry->plan = NULL;
-		entry->context = NULL;
-	}
-	return entry;
-}
-
-/* forget what an entry holds */
-static void
-clear_entry(PlanEntry *entry)
-{
+	entry = hash_search(plan_cache, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry;
+	limit_cache();
+	entry = hash_search(plan_cache, &key, HASH_ENTER, NULL);
 	entry->query = NULL;
-	if (entry->plan != NULL)
-		SPI_freeplan(entry->plan);
 	entry->plan = NULL;
-	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
 	entry->context = NULL;
+	return entry;
 }
 
 /* the cached plan's place; NULL in it if the plan is to be made */

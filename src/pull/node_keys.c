@@ -41,6 +41,7 @@ typedef struct NodeWork
 	TideNodeKeys *result;
 	TideKeySet *parent_keys;	/* of buckets that exist; where all buckets are visited */
 	char	  **key;			/* being put together */
+	bool		has_keys;		/* the lookups have run, and leave some */
 } NodeWork;
 
 static void
@@ -212,6 +213,23 @@ combine(NodeWork *work, List *rules, int rest)
 	}
 }
 
+/* whether the node's rules allow its own parts */
+static bool
+is_allowed(const NodeWork *work, char *const *parts)
+{
+	ListCell   *lc;
+
+	foreach(lc, work->rules)
+	{
+		const KeyRule *rule = lfirst(lc);
+
+		if (rule->nparts > 0 &&
+			tide_key_set_has(rule->set, parts + rule->first_part) == rule->negated)
+			return false;
+	}
+	return true;
+}
+
 /* a bucket that exists: is it among those meant? TideBucketVisitor */
 static void
 visit_bucket(const TideBucketInfo *info, char *const *parts, int nparts, void *arg)
@@ -219,20 +237,11 @@ visit_bucket(const TideBucketInfo *info, char *const *parts, int nparts, void *a
 	NodeWork   *work = arg;
 	int			base = work->result->nparts - list_length(work->node->key_parts);
 	TideNodeBucket *bucket;
-	ListCell   *lc;
 
 	if (nparts != work->result->nparts ||
-		(work->parent != NULL && !tide_key_set_has(work->parent_keys, parts)))
+		(work->parent != NULL && !tide_key_set_has(work->parent_keys, parts)) ||
+		!is_allowed(work, parts + base))
 		return;
-	foreach(lc, work->rules)
-	{
-		const KeyRule *rule = lfirst(lc);
-
-		if (rule->nparts > 0 &&
-			tide_key_set_has(rule->set, parts + base + rule->first_part) ==
-			rule->negated)
-			return;
-	}
 	bucket = add_bucket(work, parts);
 	bucket->info = *info;
 	for (int i = 0; i < nparts; i++)
@@ -314,21 +323,23 @@ has_parent(const NodeWork *work)
 static void
 resolve_node(NodeWork *work)
 {
-	bool		has_negated = false;
 	ListCell   *lc;
 
+	work->result->are_listed = true;
 	if (!has_parent(work) || !run_lookups(work))
 		return;
+	work->has_keys = true;
 	foreach(lc, work->rules)
 	{
 		const KeyRule *rule = lfirst(lc);
 
-		has_negated |= rule->negated && rule->nparts > 0;
+		if (rule->negated && rule->nparts > 0)
+			work->result->are_listed = false;
 	}
-	if (has_negated)
-		visit_keys(work);
-	else
+	if (work->result->are_listed)
 		list_keys(work);
+	else
+		visit_keys(work);
 }
 
 /* the nodes of a shape with what the request says about them: list of NodeWork */
@@ -350,6 +361,7 @@ begin_nodes(TideKeyResolver *resolver, const TideShapeRequest *request)
 		work->rules = read_rules(work);
 		work->result = palloc0(sizeof(TideNodeKeys));
 		work->result->node = work->node;
+		work->result->work = work;
 		work->result->nparts = list_length(work->node->key_parts);
 		foreach(lc2, works)
 		{
@@ -379,6 +391,16 @@ tide_node_keys_resolve(TideKeyResolver *resolver, const TideShapeRequest *reques
 		result = lappend(result, work->result);
 	}
 	return result;
+}
+
+bool
+tide_node_keys_match(const TideNodeKeys *keys, char *const *key)
+{
+	const NodeWork *work = keys->work;
+	int			base = keys->nparts - list_length(keys->node->key_parts);
+
+	return work->has_keys && is_allowed(work, key + base) &&
+		(work->parent == NULL || tide_node_keys_match(work->parent, key));
 }
 
 void

@@ -27,10 +27,14 @@ typedef struct TideNodeBucket
 	TideBucketInfo info;		/* bucket_id 0: does not exist */
 } TideNodeBucket;
 
+struct NodeWork;
+
 /* one node of the shape */
 typedef struct TideNodeKeys
 {
 	const TideShapeNode *node;
+	struct NodeWork *work;		/* how they were found, see tide_node_keys_match() */
+	bool		are_listed;		/* all keys there may be; else those of buckets that exist */
 	int			nparts;			/* of a key, the parents' parts included */
 	int			n;
 	int			max;
@@ -45,6 +49,9 @@ typedef struct TideNodeKeys
  */
 extern List *tide_node_keys_resolve(TideKeyResolver *resolver,
 									const TideShapeRequest *request);
+
+/* whether a key, of a bucket that exists or not, is among those meant */
+extern bool tide_node_keys_match(const TideNodeKeys *keys, char *const *key);
 
 /* count so many keys that were asked for; ERROR 54000 if they are too many */
 extern void tide_node_keys_count(TideKeyResolver *resolver, int n);

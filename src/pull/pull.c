@@ -128,6 +128,19 @@ note_resync(Pull *pull)
 	}
 }
 
+/*
+ * Whether what the client lacks is still in the log. In its first sync it needs no leaves of
+ * before its begin.
+ */
+static bool
+can_go_on(const TidePosition *position, const TideBucketInfo *info)
+{
+	int64		reached = position->first_sync ?
+		Max(position->cursor, position->init) : position->cursor;
+
+	return position->cursor >= info->first_op_id && reached >= info->forgotten_op_id;
+}
+
 /* where the client is in each bucket it asks for */
 static void
 match_positions(Pull *pull)
@@ -141,8 +154,7 @@ match_positions(Pull *pull)
 		TidePosition *position = hash_search(pull->cookie->positions,
 											 &bucket->info.bucket_id, HASH_FIND, NULL);
 
-		if (pull->cookie->valid && position != NULL &&
-			position->cursor >= bucket->info.first_op_id)
+		if (pull->cookie->valid && position != NULL && can_go_on(position, &bucket->info))
 		{
 			position->keep = true;
 			bucket->position = *position;

@@ -170,10 +170,13 @@ read_bucket(Check *check, const TideBucketInfo *bucket)
 					   psprintf("%u", checksum), psprintf("%u", bucket->checksum));
 }
 
-/* id of the bucket that the row's key parts mean; columns 3 and on of the query */
+/*
+ * Id of the bucket that the row's key parts mean, columns 3 and on of the query, or 0; -1
+ * for a row that is not among the keys, if they are given.
+ */
 static int64
 bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **codecs,
-			  int nparts)
+			  int nparts, const TideNodeKeys *keys)
 {
 	char	  **parts = palloc(sizeof(char *) * (nparts + 1));
 	TideBucketInfo bucket;
@@ -185,6 +188,8 @@ bucket_of_row(Check *check, HeapTuple tuple, TupleDesc desc, TideKeyCodec **code
 
 		parts[i] = tide_key_codec_text(codecs[i], value);
 	}
+	if (keys != NULL && !tide_node_keys_match(keys, parts))
+		return -1;
 	if (!tide_bucket_reader_by_parts(check->buckets, check->shape->shape_id,
 									 check->node->node_id, parts, nparts, &bucket))
 		return 0;
@@ -220,10 +225,10 @@ key_codecs(Check *check, int *nparts)
 
 /*
  * Run the node's query as the shape's owner. With a bucket: its rows, which get its id (0 if
- * there is none). Without: all, each with its own bucket's id.
+ * there is none). Without: those of the keys, or all, each with its own bucket's id.
  */
 static void
-read_live(Check *check, const TideNodeBucket *bucket)
+read_live(Check *check, const TideNodeBucket *bucket, const TideNodeKeys *keys)
 {
 	char	   *sql = tide_verify_sql_text(check->shape, check->node, check->sources,
 										   bucket != NULL);
@@ -250,13 +255,14 @@ read_live(Check *check, const TideNodeBucket *bucket)
 			HeapTuple	tuple = SPI_tuptable->vals[i];
 			TupleDesc	desc = SPI_tuptable->tupdesc;
 			MemoryContext old = MemoryContextSwitchTo(result);
+			int64		bucket_id = bucket ? bucket->info.bucket_id :
+				bucket_of_row(check, tuple, desc, codecs, nparts, keys);
 			bool		isnull;
 
-			add_row(&check->expected,
-					bucket ? bucket->info.bucket_id :
-					bucket_of_row(check, tuple, desc, codecs, nparts),
-					jsonb_text(SPI_getbinval(tuple, desc, 1, &isnull)),
-					jsonb_text(SPI_getbinval(tuple, desc, 2, &isnull)));
+			if (bucket_id >= 0)
+				add_row(&check->expected, bucket_id,
+						jsonb_text(SPI_getbinval(tuple, desc, 1, &isnull)),
+						jsonb_text(SPI_getbinval(tuple, desc, 2, &isnull)));
 			MemoryContextSwitchTo(old);
 		}
 		SPI_freetuptable(SPI_tuptable);
@@ -371,7 +377,7 @@ check_whole(TideShape *shape)
 		foreach(lc2, tide_bucket_reader_all(check.buckets, shape->shape_id))
 			if (((TideBucketInfo *) lfirst(lc2))->node_id == check.node->node_id)
 				read_bucket(&check, lfirst(lc2));
-		read_live(&check, NULL);
+		read_live(&check, NULL, NULL);
 		differences = list_concat(differences, end_check(&check));
 	}
 	return differences;
@@ -417,8 +423,10 @@ check_request(TideShape *shape, const TideShapeRequest *request)
 		for (int i = 0; i < served->n; i++)
 			if (served->buckets[i].info.bucket_id != 0)
 				read_bucket(&check, &served->buckets[i].info);
-		for (int i = 0; i < live->n; i++)
-			read_live(&check, &live->buckets[i]);
+		if (!live->are_listed)
+			read_live(&check, NULL, live);
+		for (int i = 0; live->are_listed && i < live->n; i++)
+			read_live(&check, &live->buckets[i], NULL);
 		differences = list_concat(differences, end_check(&check));
 	}
 	return differences;

@@ -41,6 +41,9 @@ enum
 	BUCKET_CHECKSUM,
 	BUCKET_FIRST_OP,
 	BUCKET_LAST_OP,
+	BUCKET_REMOVED,
+	BUCKET_STALE,
+	BUCKET_FORGOTTEN_OP,
 	BUCKET_NATTS
 };
 
@@ -153,10 +156,13 @@ bucket_from_tuple(TideBuckets *buckets, TupleDesc desc, HeapTuple tuple)
 	bucket = make_bucket(buckets, bucket_id, DatumGetInt32(values[BUCKET_SHAPE]),
 						 DatumGetInt16(values[BUCKET_NODE]), parts, nparts);
 	bucket->exists = true;
-	bucket->row_count = DatumGetInt64(values[BUCKET_ROWS]);
+	bucket->row_count = bucket->stored_rows = DatumGetInt64(values[BUCKET_ROWS]);
 	bucket->checksum = (uint32) DatumGetInt64(values[BUCKET_CHECKSUM]);
 	bucket->first_op_id = DatumGetInt64(values[BUCKET_FIRST_OP]);
 	bucket->last_op_id = DatumGetInt64(values[BUCKET_LAST_OP]);
+	bucket->removed_count = DatumGetInt64(values[BUCKET_REMOVED]);
+	bucket->stale_count = DatumGetInt64(values[BUCKET_STALE]);
+	bucket->forgotten_op_id = DatumGetInt64(values[BUCKET_FORGOTTEN_OP]);
 	bucket->tid = tuple->t_self;
 	return bucket;
 }
@@ -270,6 +276,12 @@ tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
 	bucket->row_count += rows;
 	bucket->checksum += hash_added - hash_removed;
 	bucket->last_op_id = op_id;
+	tide_bucket_touch(buckets, bucket);
+}
+
+void
+tide_bucket_touch(TideBuckets *buckets, TideBucket *bucket)
+{
 	if (!bucket->is_dirty)
 	{
 		MemoryContext old = MemoryContextSwitchTo(buckets->context);
@@ -301,6 +313,9 @@ bucket_to_tuple(const TideBucket *bucket, TupleDesc desc)
 	values[BUCKET_CHECKSUM] = Int64GetDatum((int64) bucket->checksum);
 	values[BUCKET_FIRST_OP] = Int64GetDatum(bucket->first_op_id);
 	values[BUCKET_LAST_OP] = Int64GetDatum(bucket->last_op_id);
+	values[BUCKET_REMOVED] = Int64GetDatum(bucket->removed_count);
+	values[BUCKET_STALE] = Int64GetDatum(bucket->stale_count);
+	values[BUCKET_FORGOTTEN_OP] = Int64GetDatum(bucket->forgotten_op_id);
 	return heap_form_tuple(desc, values, nulls);
 }
 
@@ -338,6 +353,43 @@ locate_row(Relation rel, BlockNumber nblocks, TideBucket *bucket)
 				 errmsg("bucket " INT64_FORMAT " has lost its row", bucket->bucket_id)));
 	bucket->tid = found->t_self;
 	systable_endscan(scan);
+}
+
+void
+tide_bucket_drop(TideBuckets *buckets, TideBucket *bucket)
+{
+	Relation	rel = tide_meta_open("buckets", RowExclusiveLock);
+	KeyEntry	probe;
+	KeyEntry   *entry;
+
+	if (!bucket->is_new)
+	{
+		locate_row(rel, RelationGetNumberOfBlocks(rel), bucket);
+		CatalogTupleDelete(rel, &bucket->tid);
+	}
+	table_close(rel, RowExclusiveLock);
+	bucket->exists = false;
+	buckets->dirty = list_delete_ptr(buckets->dirty, bucket);
+	bucket->is_dirty = false;
+
+	/* not to be found by its key; by its id it is known to be gone */
+	probe.key.hash = tide_bucket_key_hash((const char *const *) bucket->parts, bucket->nparts);
+	probe.key.shape_id = bucket->shape_id;
+	probe.key.node_id = bucket->node_id;
+	entry = hash_search(buckets->by_key, &probe.key, HASH_FIND, NULL);
+	for (TideBucket **link = entry ? &entry->first : NULL; link && *link;
+		 link = &(*link)->next_same_hash)
+		if (*link == bucket)
+		{
+			*link = bucket->next_same_hash;
+			break;
+		}
+}
+
+const List *
+tide_buckets_dirty(const TideBuckets *buckets)
+{
+	return buckets->dirty;
 }
 
 bool
@@ -387,6 +439,7 @@ tide_buckets_flush(TideBuckets *buckets)
 			CatalogTupleUpdateWithInfo(rel, &bucket->tid, tuple, indexes);
 		}
 		bucket->tid = tuple->t_self;
+		bucket->stored_rows = bucket->row_count;
 		bucket->is_new = bucket->is_dirty = false;
 		heap_freetuple(tuple);
 	}

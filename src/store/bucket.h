@@ -6,6 +6,7 @@
 #ifndef TIDE_BUCKET_H
 #define TIDE_BUCKET_H
 
+#include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 
 typedef struct TideBucket
@@ -16,12 +17,17 @@ typedef struct TideBucket
 	int			nparts;
 	char	  **parts;			/* the key's canonical texts */
 	int64		row_count;
+	int64		stored_rows;	/* row_count as last written */
 	uint32		checksum;
 	int64		first_op_id;
 	int64		last_op_id;
+	int64		removed_count;	/* leave entries in the log */
+	int64		stale_count;	/* superseded entries whose place is not known, about */
+	int64		forgotten_op_id;	/* leave entries up to here may be missing */
 	bool		exists;			/* false: known not to be there */
 	bool		is_new;			/* has no row yet */
 	bool		is_dirty;
+	bool		is_queued;		/* to be swept: see ingest/compaction.c */
 	ItemPointerData tid;		/* of its row */
 	struct TideBucket *next_same_hash;
 } TideBucket;
@@ -41,6 +47,15 @@ extern TideBucket *tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id);
 /* one row more, changed, or less, as told by an entry of the change log */
 extern void tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
 							  uint32 hash_added, uint32 hash_removed, int64 op_id);
+
+/* have the bucket written by the next flush */
+extern void tide_bucket_touch(TideBuckets *buckets, TideBucket *bucket);
+
+/* delete an empty bucket; its id is never used again */
+extern void tide_bucket_drop(TideBuckets *buckets, TideBucket *bucket);
+
+/* those that the next flush writes: list of TideBucket */
+extern const List *tide_buckets_dirty(const TideBuckets *buckets);
 
 /* whether so many are cached that they should be flushed */
 extern bool tide_buckets_are_many(const TideBuckets *buckets);

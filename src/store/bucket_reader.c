@@ -35,7 +35,10 @@ enum
 	Anum_bucket_checksum,
 	Anum_bucket_first_op,
 	Anum_bucket_last_op,
-	Natts_bucket = Anum_bucket_last_op
+	Anum_bucket_removed,
+	Anum_bucket_stale,
+	Anum_bucket_forgotten_op,
+	Natts_bucket = Anum_bucket_forgotten_op
 };
 
 struct TideBucketReader
@@ -81,6 +84,7 @@ read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
 	info->checksum = (uint32) DatumGetInt64(values[Anum_bucket_checksum - 1]);
 	info->first_op_id = DatumGetInt64(values[Anum_bucket_first_op - 1]);
 	info->last_op_id = DatumGetInt64(values[Anum_bucket_last_op - 1]);
+	info->forgotten_op_id = DatumGetInt64(values[Anum_bucket_forgotten_op - 1]);
 	return values[Anum_bucket_key - 1];
 }
 

@@ -18,6 +18,7 @@ typedef struct TideBucketInfo
 	uint32		checksum;
 	int64		first_op_id;
 	int64		last_op_id;
+	int64		forgotten_op_id;	/* leave entries up to here may be missing */
 } TideBucketInfo;
 
 typedef struct TideBucketReader TideBucketReader;

@@ -314,6 +314,27 @@ tide_log_reader_next(TideLogReader *reader, int64 leaves_after, int natts,
 	return found;
 }
 
+bool
+tide_log_reader_scan(TideLogReader *reader, TideLogScanned *scanned)
+{
+	MemoryContext old = MemoryContextSwitchTo(reader->context);
+	TupleTableSlot *entry = reader->log_slot;
+	bool		found = index_getnext_slot(reader->log_scan, ForwardScanDirection, entry);
+
+	if (found)
+	{
+		slot_getsomeattrs(entry, TIDE_LOG_FIXED + reader->nkeys);
+		scanned->op_id = DatumGetInt64(entry->tts_values[TIDE_LOG_OP - 1]);
+		scanned->is_put =
+			DatumGetChar(entry->tts_values[TIDE_LOG_KIND - 1]) != TIDE_LOG_LEAVE;
+		scanned->is_superseded = scanned->is_put ?
+			!put_is_current(reader, scanned->op_id) : leave_is_superseded(reader);
+		scanned->tid = entry->tts_tid;
+	}
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 int64
 tide_log_reader_count(TideLogReader *reader, int64 bucket_id, int64 after_op_id,
 					  int64 limit)

@@ -52,6 +52,18 @@ extern void tide_log_reader_start(TideLogReader *reader, int64 bucket_id, int64 
 extern bool tide_log_reader_next(TideLogReader *reader, int64 leaves_after, int natts,
 								 TideLogItem *item);
 
+/* an entry as it stands in the log */
+typedef struct TideLogScanned
+{
+	int64		op_id;
+	bool		is_put;
+	bool		is_superseded;
+	ItemPointerData tid;		/* of the entry itself */
+} TideLogScanned;
+
+/* next entry in op_id order, superseded or not; false at the end */
+extern bool tide_log_reader_scan(TideLogReader *reader, TideLogScanned *scanned);
+
 /* number of entries, superseded ones included, after after_op_id; stops at limit */
 extern int64 tide_log_reader_count(TideLogReader *reader, int64 bucket_id,
 								   int64 after_op_id, int64 limit);

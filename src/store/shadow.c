@@ -21,12 +21,14 @@
 #include "catalog/namespace.h"
 #include "executor/executor.h"
 #include "executor/tuptable.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "catalog/table_key.h"
+#include "store/log_remove.h"
 #include "store/shadow.h"
 #include "util/compat.h"
 
@@ -34,6 +36,10 @@ static void shadow_load_columns(TideShadow *shadow);
 static void shadow_load_key(TideShadow *shadow);
 static void open_extra_indexes(TideShadow *shadow);
 static void shadow_index_row(TideShadow *shadow, TupleTableSlot *slot);
+static Relation shadow_open_index(TideShadow *shadow, const char *format,
+								  struct IndexInfo **info);
+static void log_index_entry(TideShadow *shadow, TupleTableSlot *slot,
+							const TideLogEntry *entry);
 
 /* a reader whose snapshot is older than a rebuild gets here: a retry will do */
 static void
@@ -147,9 +153,9 @@ static void
 shadow_init_scan(TideShadow *shadow)
 {
 	Relation	index = shadow->key_index;
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(shadow));
 
-	shadow->key_scan = MemoryContextAllocZero(GetMemoryChunkContext(shadow),
-											  sizeof(ScanKeyData) * shadow->nkeys);
+	shadow->key_scan = palloc0(sizeof(ScanKeyData) * shadow->nkeys);
 	for (int i = 0; i < shadow->nkeys; i++)
 	{
 		Oid			opcintype = index->rd_opcintype[i];
@@ -162,6 +168,7 @@ shadow_init_scan(TideShadow *shadow)
 							   InvalidOid, index->rd_indcollation[i],
 							   get_opcode(operator), (Datum) 0);
 	}
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -177,13 +184,17 @@ tide_shadow_open(TideShadow *shadow, bool with_indexes)
 	shadow->log_bulk = GetBulkInsertState();
 	if (!with_indexes)
 		return;
-	shadow->key_oid = tide_shadow_relid("t%d_key", shadow->source->source_id);
-	shadow->log_index_oid = tide_shadow_relid("log%d_bucket", shadow->source->source_id);
-	shadow->key_index = index_open(shadow->key_oid, RowExclusiveLock);
-	shadow->log_index = index_open(shadow->log_index_oid, RowExclusiveLock);
-	shadow->key_info = BuildIndexInfo(shadow->key_index);
-	shadow->log_info = BuildIndexInfo(shadow->log_index);
+	shadow->key_index = shadow_open_index(shadow, "t%d_key", &shadow->key_info);
+	shadow->log_index = shadow_open_index(shadow, "log%d_bucket", &shadow->log_info);
+	shadow->left_index = shadow_open_index(shadow, "log%d_left", &shadow->left_info);
+	shadow->left_key_index = shadow_open_index(shadow, "log%d_left_key",
+											   &shadow->left_key_info);
 	open_extra_indexes(shadow);
+
+	/* a btree that never held anything is its meta page */
+	shadow->has_left = RelationGetNumberOfBlocks(shadow->left_key_index) > 1;
+	shadow->log_blocks = RelationGetNumberOfBlocks(shadow->log);
+	shadow->log_fetched = table_slot_create(shadow->log, NULL);
 	if (shadow->key_scan == NULL)
 		shadow_init_scan(shadow);
 }
@@ -203,7 +214,7 @@ open_extra_indexes(TideShadow *shadow)
 	shadow->estate = CreateExecutorState();
 	foreach(lc, indexes)
 	{
-		if (lfirst_oid(lc) == shadow->key_oid)
+		if (lfirst_oid(lc) == RelationGetRelid(shadow->key_index))
 			continue;
 		shadow->extra[shadow->nextra] = index_open(lfirst_oid(lc), RowExclusiveLock);
 		shadow->extra_infos[shadow->nextra] = BuildIndexInfo(shadow->extra[shadow->nextra]);
@@ -219,6 +230,16 @@ close_extra_indexes(TideShadow *shadow)
 	if (shadow->nextra > 0)
 		FreeExecutorState(shadow->estate);
 	shadow->nextra = 0;
+}
+
+static Relation
+shadow_open_index(TideShadow *shadow, const char *format, struct IndexInfo **info)
+{
+	Relation	index = index_open(tide_shadow_relid(format, shadow->source->source_id),
+								   RowExclusiveLock);
+
+	*info = BuildIndexInfo(index);
+	return index;
 }
 
 void
@@ -237,13 +258,18 @@ tide_shadow_close(TideShadow *shadow)
 	FreeBulkInsertState(shadow->log_bulk);
 	if (shadow->key_index != NULL)
 	{
+		tide_log_end_remove(shadow);
+		ExecDropSingleTupleTableSlot(shadow->log_fetched);
 		index_close(shadow->key_index, NoLock);
 		index_close(shadow->log_index, NoLock);
+		index_close(shadow->left_index, NoLock);
+		index_close(shadow->left_key_index, NoLock);
 	}
 	close_extra_indexes(shadow);
 	table_close(shadow->heap, NoLock);
 	table_close(shadow->log, NoLock);
 	shadow->heap = shadow->log = shadow->key_index = shadow->log_index = NULL;
+	shadow->left_index = shadow->left_key_index = NULL;
 }
 
 bool
@@ -376,11 +402,8 @@ tide_shadow_delete(TideShadow *shadow, ItemPointer tid)
 
 /* write up to TIDE_MULTI_INSERT entries */
 static void
-log_append_some(TideShadow *shadow, const TideLogEntry *entries, int n, int options)
+log_append_some(TideShadow *shadow, TideLogEntry *entries, int n, int options)
 {
-	Datum		index_values[2];
-	bool		index_nulls[2] = {false, false};
-
 	for (int i = 0; i < n; i++)
 	{
 		TupleTableSlot *slot;
@@ -400,20 +423,37 @@ log_append_some(TideShadow *shadow, const TideLogEntry *entries, int n, int opti
 	}
 	table_multi_insert(shadow->log, shadow->log_slots, n, GetCurrentCommandId(true),
 					   options, shadow->log_bulk);
-	if (shadow->log_index == NULL)
-		return;
 	for (int i = 0; i < n; i++)
 	{
-		index_values[0] = Int64GetDatum(entries[i].bucket_id);
-		index_values[1] = Int64GetDatum(entries[i].op_id);
-		index_insert(shadow->log_index, index_values, index_nulls,
-					 &shadow->log_slots[i]->tts_tid, shadow->log, UNIQUE_CHECK_NO,
-					 false, shadow->log_info);
+		entries[i].log_tid = shadow->log_slots[i]->tts_tid;
+		if (shadow->log_index != NULL)
+			log_index_entry(shadow, shadow->log_slots[i], &entries[i]);
 	}
 }
 
+static void
+log_index_entry(TideShadow *shadow, TupleTableSlot *slot, const TideLogEntry *entry)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS] = {false};
+
+	values[0] = Int64GetDatum(entry->bucket_id);
+	values[1] = Int64GetDatum(entry->op_id);
+	index_insert(shadow->log_index, values, nulls, &slot->tts_tid, shadow->log,
+				 UNIQUE_CHECK_NO, false, shadow->log_info);
+	if (entry->kind != TIDE_LOG_LEAVE)
+		return;
+	index_insert(shadow->left_index, values + 1, nulls, &slot->tts_tid, shadow->log,
+				 UNIQUE_CHECK_NO, false, shadow->left_info);
+	for (int k = 0; k < shadow->nkeys; k++)
+		values[k] = entry->columns[shadow->key_pos[k]];
+	index_insert(shadow->left_key_index, values, nulls, &slot->tts_tid, shadow->log,
+				 UNIQUE_CHECK_NO, false, shadow->left_key_info);
+	shadow->has_left = true;
+}
+
 void
-tide_log_append(TideShadow *shadow, const TideLogEntry *entries, int n, int options)
+tide_log_append(TideShadow *shadow, TideLogEntry *entries, int n, int options)
 {
 	for (int done = 0; done < n; done += TIDE_MULTI_INSERT)
 		log_append_some(shadow, entries + done, Min(n - done, TIDE_MULTI_INSERT), options);

@@ -47,9 +47,7 @@ typedef struct TideShadow
 {
 	TideSource *source;
 	Oid			heap_oid;
-	Oid			key_oid;
 	Oid			log_oid;
-	Oid			log_index_oid;
 	TupleDesc	desc;			/* of the shadow table */
 	TupleDesc	log_desc;
 	TupleDesc	key_desc;		/* the key columns alone */
@@ -76,8 +74,17 @@ typedef struct TideShadow
 	Relation   *extra;
 	struct IndexInfo **extra_infos;
 	struct EState *estate;		/* for their expressions */
+	Relation	left_index;		/* of leave entries: by op_id */
+	Relation	left_key_index; /* by key */
+	struct IndexInfo *left_info;
+	struct IndexInfo *left_key_info;
+	bool		has_left;		/* false: no leave entry at all */
 	TupleTableSlot *fetched;
 	struct IndexScanDescData *scan; /* kept from fetch to fetch */
+	TupleTableSlot *log_fetched;
+	BlockNumber log_blocks;		/* of the log, at opening at least */
+	struct IndexScanDescData *log_scan; /* kept from removal to removal */
+	struct IndexScanDescData *left_key_scan;
 	struct BulkInsertStateData *heap_bulk;
 	struct BulkInsertStateData *log_bulk;
 	int			nslots;			/* made so far of each kind */
@@ -95,6 +102,8 @@ typedef struct TideLogEntry
 	uint32		hash;
 	ItemPointerData tid;
 	Datum	   *columns;		/* by position: the key is taken from them */
+	int64		old_op_id;		/* of the put it supersedes; 0 if not known, or none */
+	ItemPointerData log_tid;	/* of the entry itself; set by tide_log_append() */
 } TideLogEntry;
 
 /* DDL, as the extension's owner; the indexes are made after the copy */
@@ -140,7 +149,7 @@ extern void tide_shadow_insert(TideShadow *shadow, int n, int options);
 extern void tide_shadow_update(TideShadow *shadow, ItemPointer tid, TupleTableSlot *slot);
 extern void tide_shadow_delete(TideShadow *shadow, ItemPointer tid);
 
-extern void tide_log_append(TideShadow *shadow, const TideLogEntry *entries, int n,
+extern void tide_log_append(TideShadow *shadow, TideLogEntry *entries, int n,
 							int options);
 
 #endif							/* TIDE_SHADOW_H */

@@ -103,7 +103,9 @@ tide_shadow_create(const TideSource *source)
 		appendStringInfo(&sql, ", k%d ", i + 1);
 		append_column_type(&sql, RelationGetDescr(rel), source->keys[i]);
 	}
-	appendStringInfoChar(&sql, ')');
+	/* entries come and go: their space is to be used again soon */
+	appendStringInfoString(&sql, ") WITH (autovacuum_vacuum_scale_factor = 0.05,"
+						   " autovacuum_vacuum_threshold = 1000)");
 	run_ddl(sql.data);
 	for (int i = 0; i < lengthof(table_names); i++)
 	{
@@ -131,6 +133,14 @@ tide_shadow_create_indexes(const TideSource *source)
 	run_ddl(sql.data);
 	run_ddl(psprintf("CREATE INDEX log%d_bucket ON tide_shadow.log%d (bucket_id, op_id)",
 					 id, id));
+	run_ddl(psprintf("CREATE INDEX log%d_left ON tide_shadow.log%d (op_id)"
+					 " WHERE kind OPERATOR(pg_catalog.=) 'l'", id, id));
+	resetStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE INDEX log%d_left_key ON tide_shadow.log%d (", id, id);
+	for (int i = 0; i < source->nkeys; i++)
+		appendStringInfo(&sql, "%sk%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfoString(&sql, ") WHERE kind OPERATOR(pg_catalog.=) 'l'");
+	run_ddl(sql.data);
 	pfree(sql.data);
 }
 

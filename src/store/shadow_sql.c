@@ -249,7 +249,6 @@ map_query(Query *query, Mapping *mapping)
 			lfirst(lc) = entry;
 		}
 	}
-	clear_rteperminfos_compat(result);
 	rebuild_joins(result, (Node *) result->jointree);
 	return result;
 }

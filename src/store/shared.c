@@ -41,6 +41,8 @@ typedef struct TideSharedDb
 	pg_atomic_uint64 processed; /* WAL taken in up to here */
 	pg_atomic_uint64 checkpoint_lsn;
 	pg_atomic_uint64 op_id;
+	pg_atomic_uint64 at_end;	/* TimestampTz: it was at the end of the WAL */
+	pg_atomic_uint64 loads[2];	/* source, shape: id << 32 | share in millionths */
 	ConditionVariable published;	/* a checkpoint was published */
 } TideSharedDb;
 
@@ -120,6 +122,9 @@ shared_startup(void)
 			pg_atomic_init_u64(&db->processed, 0);
 			pg_atomic_init_u64(&db->checkpoint_lsn, 0);
 			pg_atomic_init_u64(&db->op_id, 0);
+			pg_atomic_init_u64(&db->at_end, 0);
+			for (int l = 0; l < lengthof(db->loads); l++)
+				pg_atomic_init_u64(&db->loads[l], 0);
 			ConditionVariableInit(&db->published);
 		}
 	}
@@ -252,14 +257,46 @@ tide_shared_publish(XLogRecPtr processed, XLogRecPtr checkpoint_lsn, int64 op_id
 	ConditionVariableBroadcast(&db->published);
 }
 
-TideWorkerState
-tide_shared_worker_info(int *pid, XLogRecPtr *processed)
+void
+tide_shared_at_end(void)
+{
+	if (my_db != NULL)
+		pg_atomic_write_u64(&my_db->at_end, GetCurrentTimestamp());
+}
+
+void
+tide_shared_publish_load(const TideSharedLoad *source, const TideSharedLoad *shape)
+{
+	const TideSharedLoad *loads[] = {source, shape};
+
+	for (int l = 0; my_db != NULL && l < lengthof(loads); l++)
+		pg_atomic_write_u64(&my_db->loads[l], (uint64) loads[l]->id << 32 |
+							(uint32) (Min(loads[l]->share, 1.0) * 1000000));
+}
+
+static TideSharedLoad
+read_load(pg_atomic_uint64 *stored)
+{
+	uint64		value = pg_atomic_read_u64(stored);
+	TideSharedLoad load = {(int) (value >> 32), (uint32) value / 1000000.0};
+
+	return load;
+}
+
+void
+tide_shared_worker_info(TideWorkerInfo *info)
 {
 	TideSharedDb *db = shared_find(false);
 
-	*pid = db ? (int) pg_atomic_read_u32(&db->pid) : 0;
-	*processed = db ? pg_atomic_read_u64(&db->processed) : InvalidXLogRecPtr;
-	return db ? pg_atomic_read_u32(&db->state) : TIDE_WORKER_NONE;
+	memset(info, 0, sizeof(TideWorkerInfo));
+	if (db == NULL)
+		return;
+	info->pid = (int) pg_atomic_read_u32(&db->pid);
+	info->state = pg_atomic_read_u32(&db->state);
+	info->processed = pg_atomic_read_u64(&db->processed);
+	info->at_end = pg_atomic_read_u64(&db->at_end);
+	info->source = read_load(&db->loads[0]);
+	info->shape = read_load(&db->loads[1]);
 }
 
 const char *
@@ -279,6 +316,8 @@ tide_worker_state_name(TideWorkerState state)
 			return "applying";
 		case TIDE_WORKER_COPYING:
 			return "copying";
+		case TIDE_WORKER_COMPACTING:
+			return "compacting";
 	}
 	return NULL;				/* keep compiler quiet */
 }

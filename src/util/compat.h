@@ -120,13 +120,6 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TideUpdateIndexes	bool
 #endif
 
-/* 18 (83ea6c540 "Virtual generated columns"): never stored, so not in the WAL */
-#if PG_VERSION_NUM >= 180000
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) ((a)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
-#else
-#define TIDE_ATTRIBUTE_IS_VIRTUAL(a) false
-#endif
-
 /* 18 asks whether a deferrable key will do */
 #if PG_VERSION_NUM >= 180000
 #define tide_primary_key_index_compat(rel) RelationGetPrimaryKeyIndex(rel, false)
@@ -180,25 +173,17 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 	expandRTE(rte, rtindex, 0, -1, false, names, vars)
 #endif
 
-/* 16 (a61b1f748 "Rework query relation permission checking") */
+/*
+ * 16 (a61b1f748 "Rework query relation permission checking"; on 15 infos is not evaluated;
+ * 2489d76c4 "Make Vars be outer-join-aware" added the planner's root)
+ */
 #if PG_VERSION_NUM >= 160000
 #define clear_rteperminfos_compat(query) ((query)->rteperminfos = NIL)
-#else
-#define clear_rteperminfos_compat(query) ((void) (query))
-#endif
-
-/* 16 (a61b1f748 "Rework query relation permission checking"); on 15 infos is not evaluated */
-#if PG_VERSION_NUM >= 160000
-#define tide_selected_columns_compat(infos, rte) \
-	(getRTEPermissionInfo(infos, rte)->selectedCols)
-#else
-#define tide_selected_columns_compat(infos, rte) ((rte)->selectedCols)
-#endif
-
-/* 16 (2489d76c4 "Make Vars be outer-join-aware") added the planner's root */
-#if PG_VERSION_NUM >= 160000
+#define tide_selected_columns_compat(infos, rte) (getRTEPermissionInfo(infos, rte)->selectedCols)
 #define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(NULL, query, node)
 #else
+#define clear_rteperminfos_compat(query) ((void) (query))
+#define tide_selected_columns_compat(infos, rte) ((rte)->selectedCols)
 #define flatten_join_alias_vars_compat(query, node) flatten_join_alias_vars(query, node)
 #endif
 

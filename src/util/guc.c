@@ -29,6 +29,16 @@ int			tide_spool_memory = 16384;
 int			tide_apply_memory = 16384;
 int			tide_tick_interval = 10000;
 char	   *tide_clock = NULL;
+int			tide_batch_time = 50;
+bool		tide_compaction = true;
+int			tide_compaction_batch = 1000;
+int			tide_compaction_delay = 20;
+int			tide_removed_retention = 7 * 24 * 3600;
+int			tide_max_removed_rows = 10000;
+int			tide_mutation_retention = 30 * 24 * 3600;
+int			tide_client_retention = -1;
+int			tide_max_bucket_rows = 0;
+int			tide_max_shape_rows = 0;
 
 static const IntSetting int_settings[] = {
 	{"tide.max_page_size",
@@ -55,6 +65,42 @@ static const IntSetting int_settings[] = {
 		"Sets the time after which rows leave and enter shapes with now() without any write.",
 		&tide_tick_interval, 10000, 10, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_MS},
+	{"tide.batch_time",
+		"Sets the time of reading after which the ingest stores a batch.",
+		&tide_batch_time, 50, 0, 60 * 1000,
+	PGC_SIGHUP, GUC_UNIT_MS},
+	{"tide.compaction_batch",
+		"Sets the number of change log entries that a step of compaction looks at.",
+		&tide_compaction_batch, 1000, 1, 1000000,
+	PGC_SIGHUP, 0},
+	{"tide.compaction_delay",
+		"Sets the time between two steps of compaction.",
+		&tide_compaction_delay, 20, 0, 60 * 1000,
+	PGC_SIGHUP, GUC_UNIT_MS},
+	{"tide.removed_retention",
+		"Sets how long the change log remembers removed rows; -1 is for ever.",
+		&tide_removed_retention, 7 * 24 * 3600, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_removed_rows",
+		"Sets how many removed rows beyond its own rows a bucket remembers; -1 is any number.",
+		&tide_max_removed_rows, 10000, -1, INT_MAX,
+	PGC_SIGHUP, 0},
+	{"tide.mutation_retention",
+		"Sets how long the mutation log is kept; -1 is for ever.",
+		&tide_mutation_retention, 30 * 24 * 3600, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.client_retention",
+		"Sets how long after its last push a client is known; -1 is for ever.",
+		&tide_client_retention, -1, -1, INT_MAX,
+	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_bucket_rows",
+		"Sets the number of rows in a bucket beyond which its shape fails; 0 is any number.",
+		&tide_max_bucket_rows, 0, 0, INT_MAX,
+	PGC_SIGHUP, 0},
+	{"tide.max_shape_rows",
+		"Sets the number of rows in all of a shape's buckets beyond which it fails; 0 is any number.",
+		&tide_max_shape_rows, 0, 0, INT_MAX,
+	PGC_SIGHUP, 0},
 };
 
 void
@@ -72,5 +118,8 @@ tide_guc_init(void)
 							   "Sets the time that the ingest takes for now, for tests of time windows.",
 							   "Empty: the system's clock.", &tide_clock, "", PGC_SUSET,
 							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("tide.compaction",
+							 "Removes superseded entries from the change log.", NULL,
+							 &tide_compaction, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("tide");
 }

@@ -211,6 +211,7 @@ SQL
 
 	for my $bucket (@{ $page->{drop} // [] })
 	{
+		$state->{drops}++;
 		delete $state->{rows}{$bucket};
 		delete $state->{buckets}{$bucket};
 	}
@@ -239,7 +240,7 @@ SQL
 	push @{ $state->{rejected} }, @{ $page->{rejected} // [] };
 	$state->{complete} = $page->{complete} ? 1 : 0;
 	$state->{pages}++;
-	$state->{changes} += @lines;
+	$state->{changes} += @lines;    # and drops: buckets it was told to drop
 	for my $bucket (@{ $page->{buckets} // [] })
 	{
 		$state->{buckets}{ $bucket->{bucket} } = $bucket;

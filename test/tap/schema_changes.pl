@@ -159,7 +159,8 @@ CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN new; E
 CREATE TRIGGER noop BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION noop();
 VACUUM FULL items; CLUSTER items USING items_pkey; ALTER TABLE items SET (fillfactor = 50);
 SQL
-step('replica identity', 'ALTER TABLE items REPLICA IDENTITY FULL; UPDATE items SET owner = 3 WHERE id = 1; ALTER TABLE items REPLICA IDENTITY DEFAULT; UPDATE items SET owner = 1 WHERE id = 1',
+step('replica identity', 'ALTER TABLE items REPLICA IDENTITY FULL; UPDATE items SET owner = 3 WHERE id = 1', whole => '1 changes', some => '0 changes', part => '1 changes');
+step('and back', 'ALTER TABLE items REPLICA IDENTITY DEFAULT; UPDATE items SET owner = 1 WHERE id = 1',
 	whole => '1 changes', some => '0 changes', part => '1 changes');
 
 # ---- truncate
@@ -266,6 +267,20 @@ INSERT INTO beside.all_items (id, owner, "Title", cost) VALUES (5, 5, 'through t
 ALTER TABLE beside.all_items DETACH PARTITION beside.items;
 COMMIT;
 SQL
+
+# ---- while the table waits to be compared, clients keep what they have
+my $reader = TideSession->new($node);
+my $source = $s->query("SELECT source_id FROM tide_internal.sources WHERE relid = 'beside.items'::regclass");
+$reader->query("BEGIN; LOCK TABLE tide_shadow.t$source IN ACCESS SHARE MODE");
+my @before = state_rows($clients{whole}, 'beside.items');
+$s->query('ALTER TABLE beside.items ADD COLUMN held int DEFAULT 1; UPDATE beside.items SET held = 2');
+wait_for_sql($node, q{SELECT state = 'building' FROM tide.shapes WHERE name = 'whole'});
+is(pull_page($node, request('whole'), $clients{whole}, session => $s), 0, 'no changes while it waits');
+is($clients{whole}{complete}, 0, 'which is said');
+is_deeply([ state_rows($clients{whole}, 'beside.items') ], \@before, 'and nothing is dropped');
+is(pull('other'), '0 changes', 'other shapes are served');
+$reader->quit;
+step('then it goes on', 'SELECT 1', whole => scalar(@before) . ' changes');
 
 # ---- rights
 step('row-level security that spares the owner', 'ALTER TABLE beside.items ENABLE ROW LEVEL SECURITY', whole => '0 changes');

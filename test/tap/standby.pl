@@ -56,13 +56,15 @@ sub pull_text
 		$client, $shapes, $limit // 1000, $with);
 }
 
-# the same request answered by both; the answer
+# the same request answered by both; the answer. The checkpoint may move between the two where
+# nothing of the shapes has changed: its LSN and time are not compared
 sub pull_both
 {
 	my ($name, %opts) = @_;
 	my ($from_primary, $from_standby) = map { pull_text($_, $cookie, $opts{limit}) } $primary, $standby;
 
-	is($from_standby, $from_primary, $name);
+	my ($want, $have) = map { s/"lsn":"[^"]*","at":"[^"]*"/-/r } $from_primary, $from_standby;
+	is($have, $want, $name);
 	my $answer = JSON::PP::decode_json($from_standby);
 	$cookie = JSON::PP->new->canonical->encode($answer->{cookie});
 	return $answer;
