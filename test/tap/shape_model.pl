@@ -292,7 +292,7 @@ sub check_all
 	my (undef, $errors) = $main->try_query("SELECT tide.sync('30s')");
 	if ($errors =~ /ERROR|FATAL/)
 	{
-		push @problems, "sync: $errors" . $main->query('SELECT last_error FROM tide.status');
+		push @problems, "sync: $errors" . $main->query('SELECT s FROM tide.status s');
 		return;
 	}
 	my $failed = $main->query("SELECT name || ': ' || error FROM tide.shapes WHERE state = 'failed'");
