@@ -419,9 +419,17 @@ bool
 tide_rebuild_tree(TideShape *shape, bool *same, bool *later)
 {
 	TideShape  *compiled;
+	bool		locked = true;
+	ListCell   *lc;
 
+	/* who alters one of the tables may wait for another, which we have locked */
 	*same = false;
-	if (!tide_catalog_try_lock())
+	foreach(lc, tide_shape_relids(shape))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			locked = false;
+	}
+	if (!locked || !tide_catalog_try_lock())
 	{
 		*later = true;
 		return false;
