@@ -226,12 +226,28 @@ tide_altered_note_rewrite(TideWatch *watch, Oid relid)
 }
 
 bool
+tide_altered_is_open(const TideWatch *watch)
+{
+	Oid			relid = watch->shadow->source->relid;
+	ListCell   *lc;
+
+	foreach(lc, watch->evals)
+		if (check_enable_rls(relid, ((TideNodeEval *) lfirst(lc))->shape->owner, true) ==
+			RLS_ENABLED)
+			return false;
+	foreach(lc, watch->joined)
+		if (check_enable_rls(relid, ((TideJoined *) lfirst(lc))->shape->owner, true) ==
+			RLS_ENABLED)
+			return false;
+	return true;
+}
+
+bool
 tide_altered_still_serves(const TideWatch *watch)
 {
 	const TideSource *source = watch->shadow->source;
 	Relation	rel = RelationIdGetRelation(source->relid);
 	char	   *name;
-	ListCell   *lc;
 	bool		result;
 
 	if (!RelationIsValid(rel))
@@ -243,11 +259,7 @@ tide_altered_still_serves(const TideWatch *watch)
 		 watch->rewrite_from == file_of(watch->rewrite_relid)) &&
 		tide_route_is_same(source, rel) && tide_altered_fits(watch, rel);
 
-	/* policies that now concern a shape's owner make his shape fail */
-	foreach(lc, watch->evals)
-		result = result && check_enable_rls(source->relid,
-											((TideNodeEval *) lfirst(lc))->shape->owner,
-											true) != RLS_ENABLED;
+	result = result && tide_altered_is_open(watch);
 
 	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
 	for (int i = 0; result && i < source->ncolumns; i++)

@@ -28,6 +28,9 @@ extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int colum
 extern void tide_altered_note_rewrite(TideWatch *watch, Oid relid);
 extern bool tide_altered_still_serves(const TideWatch *watch);
 
+/* whether row-level security does not concern the owner of a shape on it: he sees all rows */
+extern bool tide_altered_is_open(const TideWatch *watch);
+
 /* whether rel has the columns, of the types, that a shape over it alone was compiled for */
 extern bool tide_altered_fits_shape(const TideShape *shape, Relation rel);
 
