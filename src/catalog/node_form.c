@@ -20,6 +20,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "catalog/node_form.h"
 
@@ -350,6 +351,13 @@ is_in_array(JsonbContainer *array, int number)
 	return false;
 }
 
+/* a type that is gone is left as it is: whoever uses it says so, reading a shape must not fail */
+static Oid
+base_type(Oid type)
+{
+	return SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : type;
+}
+
 static List *
 key_parts_of(List *exprs, JsonbContainer *key_args, JsonbContainer *details)
 {
@@ -365,11 +373,11 @@ key_parts_of(List *exprs, JsonbContainer *key_args, JsonbContainer *details)
 
 		part->expr = lfirst(lc);
 		part->is_set = is_in_array(sets, foreach_current_index(lc));
-		part->type = getBaseType(exprType(part->expr));
+		part->type = base_type(exprType(part->expr));
 		part->typmod = exprTypmod(part->expr);
 		if (part->is_set)
 		{
-			part->type = getBaseType(get_element_type(part->type));
+			part->type = base_type(get_element_type(part->type));
 			part->typmod = -1;
 		}
 		part->collation = exprCollation(part->expr);

@@ -181,8 +181,26 @@ has_watches(TideIngest *in, const TideShape *shape)
 static void
 add_tree(TideIngest *in, TideShape *shape)
 {
-	if (has_watches(in, shape))
-		tide_tree_load(in, shape);
+	ListCell   *lc;
+
+	if (!has_watches(in, shape))
+		return;
+	tide_tree_load(in, shape);
+	if (shape->state != TIDE_SHAPE_BUILDING)
+		return;
+	/* its build begins with the first checkpoint that has passed all the copies */
+	foreach(lc, tide_shape_relids(shape))
+	{
+		TideWatch  *watch = hash_search(in->watches, &lfirst_oid(lc), HASH_FIND, NULL);
+
+		if (watch->shadow->source->snapshot_lsn > in->checkpoint.lsn)
+		{
+			TideCopied *copied = palloc0(sizeof(TideCopied));
+
+			copied->lsn = watch->shadow->source->snapshot_lsn;
+			in->copied = lappend(in->copied, copied);
+		}
+	}
 }
 
 /* a shape's nodes take part once its initial entries are written */

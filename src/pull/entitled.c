@@ -129,15 +129,6 @@ add_buckets(Resolver *resolver, TideServedShape *shape, TideServedNode *node,
 	return exist;
 }
 
-/* while a shape is built, its lookups' tables may not be there yet */
-static bool
-is_resolvable(const TideServedShape *shape)
-{
-	return shape->live ||
-		(tide_shape_is_plain(shape->shape) &&
-		 ((const TideShapeNode *) linitial(shape->shape->nodes))->lookups == NIL);
-}
-
 /* one element of a shape's parameters */
 static void
 resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
@@ -147,7 +138,8 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	bool		exist = false;
 	ListCell   *lc;
 
-	if (!is_resolvable(shape))
+	/* while a tree is built, its lookups' tables may not be there yet */
+	if (!shape->live && !tide_shape_is_plain(shape->shape))
 		tide_node_keys_check(&resolver->keys, &request);
 	else
 		foreach(lc, tide_node_keys_resolve(&resolver->keys, &request))

@@ -420,8 +420,6 @@ sub node
 	{
 		$node->{columns} = [ map { $_->{name} } grep { chance(0.4) } @{ $table->{columns} } ];
 	}
-	my %shown = map { $_ => 1 } @{ $node->{columns} // [ map { $_->{name} } @{ $table->{columns} } ] }, @{ $table->{key} };
-	$node->{shown} = [ sort keys %shown ];
 	for my $i (1 .. ($depth < 1 ? 0 : $parent ? pick(0, 1, 1, 2) : pick(1, 1, 1, 2, 2, 3)))
 	{
 		last if @{ $shape->{nodes} } >= 8;
@@ -515,6 +513,14 @@ sub node_query
 	return "n$node->{number} AS (SELECT DISTINCT " . join(', ', map { "y.$_" } @columns) . " FROM ($inner) y" . ($node->{limit} ? " WHERE y.place <= $node->{limit}" : '') . ')';
 }
 
+# columns of a node's rows: without "columns" those the table has now
+sub shown
+{
+	my ($node) = @_;
+	my %shown = map { $_ => 1 } @{ $node->{columns} // [ map { $_->{name} } @{ $node->{table}{columns} } ] }, @{ $node->{table}{key} };
+	return sort keys %shown;
+}
+
 # rows (path, key, row) that a client should have; $at as SQL
 sub shape_query
 {
@@ -526,7 +532,7 @@ sub shape_query
 	return 'WITH ' . join(",\n", map { node_query($_, %with) } @nodes) . "\n" . join "\nUNION ALL ", map {
 		my $node = $_;
 		"SELECT '$node->{path}' AS path, jsonb_build_object(" . join(', ', map { "'$_', y.$_" } @{ $node->{table}{key} }) . ")::text AS key, to_jsonb(y)::text AS row FROM (SELECT "
-		  . join(', ', @{ $node->{shown} }) . " FROM n$node->{number}) y"
+		  . join(', ', shown($node)) . " FROM n$node->{number}) y"
 	} @nodes;
 }
 

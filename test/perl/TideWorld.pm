@@ -10,6 +10,7 @@ TideWorld - random tables with foreign keys, and random transactions on them
     my $world = world_new(1, unit => 'minute', now => time);
     $session->query(world_sql($world));      # schema w1 with tables and rows
     my $sql = world_transaction($world);     # text of one random transaction
+    my $ddl = world_ddl($world, sub { 0 });  # { sql, done }: call done->() when it was executed
 
 =head1 NOTES
 
@@ -27,7 +28,7 @@ use Exporter 'import';
 use JSON::PP ();
 use POSIX qw(strftime);
 
-our @EXPORT = qw(seed_random chance number pick some world_new world_sql world_transaction
+our @EXPORT = qw(seed_random chance number pick some world_new world_sql world_transaction world_ddl
   literal typed_literal json_value random_value column domain_is key_column);
 
 # ---- random numbers: drand48
@@ -344,6 +345,43 @@ sub world_transaction
 		$sql .= $text;
 	}
 	return $sql . (chance(0.07) ? "ROLLBACK;\n" : "COMMIT;\n");
+}
+
+# ---- DDL: of columns called x1, x2 …, which come and go; $is_used->(name) for those that must stay as they are
+
+sub column_ddl
+{
+	my ($world, $table, @own) = @_;
+	my $name = 'x' . ++$world->{added};
+	my $domain = $world->{domains}{ pick(qw(n n t u ia)) };
+	my $default = chance(0.5) ? ' DEFAULT ' . literal($domain, random_value($domain)) . pick('', ' NOT NULL') : '';
+	my $c = @own ? pick(@own) : undef;
+	my $kind = $c ? pick(qw(add drop drop rename type)) : 'add';
+	return ("ADD COLUMN $name $domain->{type}$default", sub { push @{ $table->{columns} }, { name => $name, domain => $domain, notnull => $default =~ /NOT NULL/ } })
+	  if $kind eq 'add';
+	return ("DROP COLUMN $c->{name}", sub { @{ $table->{columns} } = grep { $_ != $c } @{ $table->{columns} } }) if $kind eq 'drop';
+	return ("RENAME COLUMN $c->{name} TO $name", sub { $c->{name} = $name }) if $kind eq 'rename';
+	return ("ALTER COLUMN $c->{name} DROP DEFAULT, ALTER COLUMN $c->{name} TYPE text USING 'v' || $c->{name}::text", sub { $c->{domain} = $world->{domains}{t} });
+}
+
+sub world_ddl
+{
+	my ($world, $is_used) = @_;
+	my $table = pick(@{ $world->{tables} });
+	my @own = grep { $_->{name} =~ /^x/ && !$is_used->($_->{name}) } @{ $table->{columns} };
+	my $kind = number(10);
+	return { sql => "VACUUM FULL $table->{quoted};\n", done => sub { } } if $kind == 0;
+	if ($kind == 1)
+	{
+		my $value = 'e' . ++$world->{added};
+		return { sql => "ALTER TYPE mood ADD VALUE '$value';\n", done => sub { push @{ $world->{domains}{e}{values} }, $value } };
+	}
+	my ($command, $done) = $kind < 4 ? ('REPLICA IDENTITY ' . pick('FULL', 'DEFAULT'), sub { }) : column_ddl($world, $table, @own);
+	my $sql = "ALTER TABLE $table->{quoted} $command;\n";
+	return { sql => $sql, done => $done } if chance(0.5);
+	return { sql => join('', map { "$_;\n" } 'BEGIN', update($world, $table)) . $sql . "UPDATE $table->{quoted} SET n = n;\nCOMMIT;\n", done => $done }
+	  if column($table, 'n');
+	return { sql => "BEGIN;\n$sql" . insert($world, pick(grep { $_ != $table } @{ $world->{tables} })) . ";\nCOMMIT;\n", done => $done };
 }
 
 1;

@@ -1,4 +1,4 @@
-# Random tables, random shapes over them, random transactions: whenever all is quiet and a client's
+# Random tables, random shapes over them, random transactions, random DDL: whenever all is quiet and a client's
 # pull is complete, it has what the shapes' own queries give on the tables as of that checkpoint.
 #
 #   TIDE_SEED                  repeats tables, shapes and transactions of a run (not their timing)
@@ -53,7 +53,7 @@ $main->query('SELECT tide.start()');
 my $clock = time - 86400 * 20;
 my $is_real;
 
-my %count = map { $_ => 0 } qw(shapes refused nodes compared rows pages sent verified kills depth);
+my %count = map { $_ => 0 } qw(shapes refused nodes compared rows pages sent verified kills ddl);
 my %reasons;
 my (@problems, %is_bad);
 my $last_text = '';
@@ -86,6 +86,13 @@ for my $n ($first .. $first + $worlds - 1)
 			check_all() if $step;
 		}
 		check_all() if !$step;
+		# what single transactions do
+		for (1 .. 2)
+		{
+			last if @problems || $step;
+			run_transactions(1);
+			check_all();
+		}
 	}
 	end_world();
 }
@@ -95,7 +102,7 @@ cmp_ok($count{shapes}, '>=', $shapes_wanted, "$count{shapes} shapes with $count{
 cmp_ok($count{refused}, '<=', $count{shapes} / 2, "$count{refused} definitions refused");
 note "refused: $reasons{$_} x $_" for sort { $reasons{$b} <=> $reasons{$a} } keys %reasons;
 cmp_ok($count{compared}, '>', 100, "$count{compared} comparisons of shapes with $count{rows} rows in all");
-note sprintf '%d transactions sent, %d pages, %d kills, %d times tide.verify, %.0f s', @count{qw(sent pages kills verified)}, time - $began;
+note sprintf '%d transactions sent, %d times DDL, %d pages, %d kills, %d times tide.verify, %.0f s', @count{qw(sent ddl pages kills verified)}, time - $began;
 $_->quit for $main, @writers;
 $node->stop('fast');
 done_testing();
@@ -237,14 +244,33 @@ sub run_transactions
 	if (!$step && %clients)
 	{
 		pull_once($clients{ pick(qw(A A B C)) }) for 1 .. number(3);
+		change_tables() if chance(0.04);
 	}
 	for my $writer (@writers)
 	{
 		my (undef, $errors) = $writer->wait_query;
-		push @problems, "transaction: $1" if $errors =~ /(ERROR: ++(?!23|25P02|3B|40).*)/ || $errors =~ /(lost|FATAL.*)/;
+		push @problems, "transaction: $1" if $errors =~ /(ERROR: ++(?!23|25P02|3B|40|42703|42804|22P02).*)/ || $errors =~ /(lost|FATAL.*)/;
 	}
 	pass_time() if chance(0.1);
 	return $n;
+}
+
+# while the writers write
+sub change_tables
+{
+	my $definitions = join ' ', map { $json->encode($_->{definition}) } values %shapes;
+	my $ddl = world_ddl($world, sub { return $definitions =~ /\b$_[0]\b/ });
+	my (undef, $errors) = $main->try_query($ddl->{sql});
+	if ($errors =~ /ERROR: +(\w+)/)
+	{
+		push @problems, "DDL: $errors\n$ddl->{sql}" if $1 !~ /^(?:23|40|25P02)/;
+		$main->try_query('ROLLBACK');
+		return;
+	}
+	$ddl->{done}->();
+	$count{ddl}++;
+	$last_text .= $ddl->{sql};
+	return;
 }
 
 # the worker's end is a restart of all
@@ -292,7 +318,7 @@ sub check_all
 	my (undef, $errors) = $main->try_query("SELECT tide.sync('30s')");
 	if ($errors =~ /ERROR|FATAL/)
 	{
-		push @problems, "sync: $errors" . $main->query('SELECT last_error FROM tide.status');
+		push @problems, "sync: $errors" . $main->query('SELECT s FROM tide.status s');
 		return;
 	}
 	my $failed = $main->query("SELECT name || ': ' || error FROM tide.shapes WHERE state = 'failed'");
