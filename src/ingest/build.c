@@ -82,6 +82,7 @@ static void build_end(Build *build, bool is_live);
 static bool
 prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 {
+	bool		same;
 	ListCell   *lc;
 
 	foreach(lc, in->sources)
@@ -102,6 +103,10 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 		return copied;
 	}
 	if (!has_columns(in, shape))
+		return true;
+	if (!tide_rebuild_tree(shape, &same, later))
+		return false;
+	if (!same)
 		return true;
 	tide_apply_begin();
 	tide_evaluating_shape = shape->shape_id;

@@ -397,6 +397,48 @@ tide_rebuild_shapes(List *shapes, bool *later)
 	return true;
 }
 
+/* whether two compiled forms of a definition show the same columns */
+static bool
+show_same(const TideShape *a, const TideShape *b)
+{
+	ListCell   *lca;
+	ListCell   *lcb;
+
+	if (list_length(a->nodes) != list_length(b->nodes))
+		return false;
+	forboth(lca, a->nodes, lcb, b->nodes)
+	{
+		const TideShapeNode *x = lfirst(lca);
+		const TideShapeNode *y = lfirst(lcb);
+
+		if (x->relid != y->relid || x->ncolumns != y->ncolumns ||
+			memcmp(x->columns, y->columns, sizeof(AttrNumber) * x->ncolumns) != 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+tide_rebuild_tree(TideShape *shape, bool *same, bool *later)
+{
+	TideShape  *compiled;
+
+	*same = false;
+	if (!tide_catalog_try_lock())
+	{
+		*later = true;
+		return false;
+	}
+	tide_apply_begin();
+	(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1", shape->shape_id);
+	(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
+				   shape->shape_id);
+	compiled = recompile(shape);
+	*same = compiled != NULL && show_same(shape, compiled);
+	tide_apply_end();
+	return true;
+}
+
 /* after DDL: failed shapes without nodes, whose tables or columns may be there again */
 static bool
 retry_failed(TideIngest *in, bool *later)
