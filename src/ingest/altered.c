@@ -9,28 +9,24 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/transam.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_index.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/syscache.h"
 
 #include "catalog/table_key.h"
 #include "ingest/altered.h"
 #include "ingest/capture.h"
 #include "ingest/membership.h"
+#include "ingest/route.h"
 #include "ingest/tree.h"
 #include "util/compat.h"
 
 static void note_node(TideWatch *watch, const TideShapeNode *node);
-static bool has_key(const TideSource *source, Relation rel);
 
 void
 tide_altered_note_use(TideWatch *watch)
@@ -124,16 +120,6 @@ tide_altered_fits(const TideWatch *watch, Relation rel)
 	return !watch->uses_all || n == source->ncolumns - watch->shadow->nown;
 }
 
-/* whether the key is still the source's, columns in the same order */
-static bool
-has_key(const TideSource *source, Relation rel)
-{
-	AttrNumber	keys[INDEX_MAX_KEYS];
-
-	return tide_table_key(rel, keys) == source->nkeys &&
-		memcmp(keys, source->keys, sizeof(AttrNumber) * source->nkeys) == 0;
-}
-
 /* whether some column of the expression is gone or of another type */
 static bool
 lacks_column(Node *node, void *context)
@@ -163,9 +149,14 @@ tide_altered_fits_shape(const TideShape *shape, Relation rel)
 	ListCell   *lc;
 
 	for (int i = 0; i < root->ncolumns; i++)
-		if (root->columns[i] > desc->natts ||
-			(root->columns[i] > 0 && TupleDescAttr(desc, root->columns[i] - 1)->attisdropped))
+	{
+		if (TIDE_ATTNUM_IS_OWN(root->columns[i]))
+			stored++;
+		else if (root->columns[i] > desc->natts ||
+				 (root->columns[i] > 0 &&
+				  TupleDescAttr(desc, root->columns[i] - 1)->attisdropped))
 			return false;
+	}
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
@@ -188,11 +179,14 @@ tide_altered_has_key(const TideSource *source)
 
 	if (!RelationIsValid(rel))
 		return false;
-	result = has_key(source, rel);
+	result = tide_route_is_same(source, rel);
 	for (int i = 0; result && i < source->nkeys; i++)
 	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), source->keys[i] - 1);
+		Form_pg_attribute att;
 
+		if (TIDE_ATTNUM_IS_OWN(source->keys[i]))
+			continue;
+		att = TupleDescAttr(RelationGetDescr(rel), source->keys[i] - 1);
 		for (int c = 0; c < source->ncolumns; c++)
 			if (source->columns[c] == source->keys[i])
 				result &= source->column_types[c] == att->atttypid;
@@ -210,17 +204,42 @@ tide_altered_table_name(Oid relid)
 	return schema ? quote_qualified_identifier(schema, name) : NULL;
 }
 
+static Oid
+file_of(Oid relid)
+{
+	Relation	rel = RelationIdGetRelation(relid);
+	Oid			file;
+
+	if (!RelationIsValid(rel))
+		return InvalidOid;
+	file = rel->rd_rel->relfilenode;
+	RelationClose(rel);
+	return file;
+}
+
 /* anybody may write the message, but only who may alter the table gives it another file */
 void
-tide_altered_note_rewrite(TideWatch *watch)
+tide_altered_note_rewrite(TideWatch *watch, Oid relid)
 {
-	Relation	rel = RelationIdGetRelation(watch->relid);
+	watch->rewrite_relid = relid;
+	watch->rewrite_from = file_of(relid);
+}
 
-	watch->rewrite_from = InvalidOid;
-	if (!RelationIsValid(rel))
-		return;
-	watch->rewrite_from = rel->rd_rel->relfilenode;
-	RelationClose(rel);
+bool
+tide_altered_is_open(const TideWatch *watch)
+{
+	Oid			relid = watch->shadow->source->relid;
+	ListCell   *lc;
+
+	foreach(lc, watch->evals)
+		if (check_enable_rls(relid, ((TideNodeEval *) lfirst(lc))->shape->owner, true) ==
+			RLS_ENABLED)
+			return false;
+	foreach(lc, watch->joined)
+		if (check_enable_rls(relid, ((TideJoined *) lfirst(lc))->shape->owner, true) ==
+			RLS_ENABLED)
+			return false;
+	return true;
 }
 
 bool
@@ -229,7 +248,6 @@ tide_altered_still_serves(const TideWatch *watch)
 	const TideSource *source = watch->shadow->source;
 	Relation	rel = RelationIdGetRelation(source->relid);
 	char	   *name;
-	ListCell   *lc;
 	bool		result;
 
 	if (!RelationIsValid(rel))
@@ -237,16 +255,11 @@ tide_altered_still_serves(const TideWatch *watch)
 	name = tide_altered_table_name(source->relid);
 	result = name != NULL && source->table_name != NULL &&
 		strcmp(name, source->table_name) == 0 &&
-		rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
 		(!OidIsValid(watch->rewrite_from) ||
-		 watch->rewrite_from == rel->rd_rel->relfilenode) &&
-		has_key(source, rel) && tide_altered_fits(watch, rel);
+		 watch->rewrite_from == file_of(watch->rewrite_relid)) &&
+		tide_route_is_same(source, rel) && tide_altered_fits(watch, rel);
 
-	/* policies that now concern a shape's owner make his shape fail */
-	foreach(lc, watch->evals)
-		result = result && check_enable_rls(source->relid,
-											((TideNodeEval *) lfirst(lc))->shape->owner,
-											true) != RLS_ENABLED;
+	result = result && tide_altered_is_open(watch);
 
 	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
 	for (int i = 0; result && i < source->ncolumns; i++)

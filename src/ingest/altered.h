@@ -25,13 +25,16 @@ extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int colum
  * columns, and was not rewritten since tide_altered_note_rewrite(). Both read catalogs of the
  * snapshot in force, a historic one too.
  */
-extern void tide_altered_note_rewrite(TideWatch *watch);
+extern void tide_altered_note_rewrite(TideWatch *watch, Oid relid);
 extern bool tide_altered_still_serves(const TideWatch *watch);
+
+/* whether row-level security does not concern the owner of a shape on it: he sees all rows */
+extern bool tide_altered_is_open(const TideWatch *watch);
 
 /* whether rel has the columns, of the types, that a shape over it alone was compiled for */
 extern bool tide_altered_fits_shape(const TideShape *shape, Relation rel);
 
-/* whether the table is there, with the primary key it had, of the same types */
+/* whether the table is there, of the kind it was, with the key it had, of the same types */
 extern bool tide_altered_has_key(const TideSource *source);
 
 /* "schema.table", quoted as needed, as the catalogs in force have it; NULL if it is gone */

@@ -88,10 +88,11 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 	foreach(lc, in->sources)
 	{
 		TideSource *source = lfirst(lc);
+		TideWatch  *watch = tide_watch_of_source(in, source->source_id);
 		bool		copied;
 
 		if (!list_member_oid(tide_shape_relids(shape), source->relid) ||
-			tide_watch_of_source(in, source->source_id) != NULL)
+			(watch != NULL && !watch->is_broken))
 			continue;
 		tide_evaluating_shape = shape->shape_id;
 		copied = !source->live && ConditionalLockRelationOid(source->relid, AccessShareLock) &&
@@ -171,7 +172,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 	}
 
 	/* somebody alters the table, or it waits to be rebuilt */
-	if ((source->live && watch == NULL) ||
+	if ((source->live && (watch == NULL || watch->is_broken)) ||
 		!ConditionalLockRelationOid(source->relid, AccessShareLock))
 	{
 		*later = true;
@@ -182,7 +183,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
-	if (watch != NULL && !watch->is_broken)
+	if (watch != NULL)
 	{
 		if (table_is_as_copied(source))
 			scan_shadow(in, watch, shapes);

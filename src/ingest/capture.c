@@ -211,12 +211,21 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 static void
 capture_rewrite(TideIngest *in, Oid relid)
 {
-	TideWatch  *watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
+	HASH_SEQ_STATUS status;
+	TideWatch  *watch;
 
-	if (watch == NULL || OidIsValid(watch->rewrite_from))
-		return;
-	tide_altered_note_rewrite(watch);
-	in->saw_ddl = true;
+	hash_seq_init(&status, in->watches);
+	while ((watch = hash_seq_search(&status)) != NULL)
+	{
+		const TideSource *source = watch->shadow->source;
+
+		if (OidIsValid(watch->rewrite_from) ||
+			(relid != watch->relid &&
+			 !tide_route_has_leaf(source->leaves, source->nleaves, relid)))
+			continue;
+		tide_altered_note_rewrite(watch, relid);
+		in->saw_ddl = true;
+	}
 }
 
 static void

@@ -44,6 +44,7 @@
 #include "ingest/compaction.h"
 #include "ingest/limits.h"
 #include "ingest/membership.h"
+#include "ingest/source_scan.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
 #include "util/spi.h"
@@ -53,7 +54,7 @@
 
 static void carry_nodes(Carry *carry, List *shapes);
 static void copy_log(Carry *carry);
-static void carry_rows(Carry *carry, Relation rel, Snapshot snapshot);
+static void carry_rows(Carry *carry, Snapshot snapshot);
 static void carry_gone(Carry *carry);
 static void carry_finish(Carry *carry, int old_id);
 static void carry_flush(Carry *carry);
@@ -95,8 +96,6 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 
 	*new_source = *source;
 	tide_build_describe(new_source, rel);
-	new_source->snapshot = tide_snapshot_text(snapshot);
-	new_source->snapshot_lsn = GetXLogInsertRecPtr();
 	new_source->source_id = new_id;
 	tide_shadow_create(new_source);
 	CommandCounterIncrement();
@@ -110,7 +109,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 	copy_log(carry);
 	tide_shadow_open(carry->old, true);
 	tide_shadow_open(carry->new, false);
-	carry_rows(carry, rel, snapshot);
+	carry_rows(carry, snapshot);
 	tide_shadow_close(carry->new);
 	table_close(rel, NoLock);
 	UnregisterSnapshot(snapshot);
@@ -248,39 +247,30 @@ take_old(Carry *carry, CarryRow *row, TupleTableSlot *slot)
 	MemoryContextSwitchTo(context);
 }
 
-/* the table's row in slot */
+/* the table's row in slot, in the new shadow's layout */
 static void
 take_new(Carry *carry, CarryRow *row, TupleTableSlot *slot)
 {
 	MemoryContext context = MemoryContextSwitchTo(carry->chunk);
-	const TideSource *source = carry->new->source;
-	TupleDesc	desc = slot->tts_tupleDescriptor;
-	CarryRow	copy;
 
-	make_row(&copy, desc->natts);
-	heap_deform_tuple(ExecCopySlotHeapTuple(slot), desc, copy.values, copy.nulls);
 	make_row(row, carry->new->desc->natts);
+	heap_deform_tuple(ExecCopySlotHeapTuple(slot), carry->new->desc, row->values, row->nulls);
 	row->values[TIDE_SHADOW_OP - 1] = Int64GetDatum(carry->base_op_id);
 	row->nulls[TIDE_SHADOW_OP - 1] = false;
 	row->values[TIDE_SHADOW_MEMBERS - 1] = (Datum) 0;
 	row->nulls[TIDE_SHADOW_MEMBERS - 1] = true;
-	for (int i = 0; i < source->ncolumns; i++)
-	{
-		row->values[i + TIDE_SHADOW_FIXED] = copy.values[source->columns[i] - 1];
-		row->nulls[i + TIDE_SHADOW_FIXED] = copy.nulls[source->columns[i] - 1];
-	}
 	MemoryContextSwitchTo(context);
 }
 
 /* the table's rows, each beside the old one with its key */
 static void
-carry_rows(Carry *carry, Relation rel, Snapshot snapshot)
+carry_rows(Carry *carry, Snapshot snapshot)
 {
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TideSourceScan *scan = tide_source_scan_begin(carry->in, carry->new, snapshot, false);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(carry->new->desc, &TTSOpsVirtual);
 	Datum		key[INDEX_MAX_KEYS];
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (tide_source_scan_next(scan, slot))
 	{
 		CarryRow   *new = &carry->news[carry->nrows];
 		CarryRow   *old = &carry->olds[carry->nrows];
@@ -300,7 +290,7 @@ carry_rows(Carry *carry, Relation rel, Snapshot snapshot)
 	carry_flush(carry);
 	tide_shadow_end_fetch(carry->old);
 	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
+	tide_source_scan_end(scan);
 }
 
 /* the bucket that holds a row, or NULL */

@@ -170,7 +170,10 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 			shapes = lappend(shapes, lfirst(lc));
 	if (source != NULL && can_carry(source, shapes))
 	{
-		snapshot = tide_source_snapshot(source);
+		TideSource	now = *source;
+
+		snapshot = tide_source_snapshot(&now);
+		*source = now;			/* its partitions as well */
 		if (snapshot == NULL)
 			return false;
 	}
@@ -207,7 +210,7 @@ can_carry(const TideSource *source, List *shapes)
 	foreach(lc, shapes)
 		if (!tide_shape_is_plain(lfirst(lc)))
 			return false;
-	return source->leaves == NULL && !TIDE_ATTNUM_IS_OWN(source->keys[0]);
+	return true;
 }
 
 /*

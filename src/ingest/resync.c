@@ -35,6 +35,7 @@
 
 #include "catalog/shape_catalog.h"
 #include "ingest/altered.h"
+#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
@@ -149,7 +150,7 @@ tide_resync(TideIngest *in, int source_id)
 	Snapshot	snapshot;
 	Merge		merge;
 
-	if (was == NULL || !was->live || watch == NULL)
+	if (was == NULL || !was->live || watch == NULL || !tide_altered_is_open(watch))
 		return TIDE_RESYNC_NOT;
 	source = *was;
 	snapshot = tide_source_snapshot(&source);

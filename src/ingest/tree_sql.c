@@ -239,12 +239,15 @@ make_windows(Maker *m)
 	{
 		TideTimeWindow *window = lfirst(lc);
 		char	   *expr = row_text(m, window->expr);
+		char	   *before = row_text(m, bound_before(window->bound, NULL));
+		char	   *now = row_text(m, window->bound);
 
+		/* with months in the interval the bound may step back */
 		appendStringInfo(&text, "%sSELECT z.ctid FROM %s z"
-						 " WHERE %s OPERATOR(pg_catalog.>=) %s AND %s OPERATOR(pg_catalog.<=) %s",
+						 " WHERE %s OPERATOR(pg_catalog.>=) LEAST(%s, %s)"
+						 " AND %s OPERATOR(pg_catalog.<=) GREATEST(%s, %s)",
 						 text.len > 0 ? " UNION ALL " : "", m->table,
-						 expr, row_text(m, bound_before(window->bound, NULL)),
-						 expr, row_text(m, window->bound));
+						 expr, before, now, expr, before, now);
 	}
 	if (text.len > 0)
 		m->joined->window_sql = text.data;

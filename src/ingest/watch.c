@@ -118,7 +118,8 @@ note_seen(TideSeen *seen, Snapshot snapshot)
 	seen->xmax = snapshot->xmax;
 	seen->nxip = snapshot->xcnt;
 	seen->xip = palloc(sizeof(TransactionId) * Max(snapshot->xcnt, 1));
-	memcpy(seen->xip, snapshot->xip, sizeof(TransactionId) * snapshot->xcnt);
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		seen->xip[i] = snapshot->xip[i];
 	qsort(seen->xip, seen->nxip, sizeof(TransactionId), xidComparator);
 }
 

@@ -501,8 +501,8 @@ worker_slice(TideIngest *in)
 {
 	bool		done;
 
-	if (!tide_tree_is_building(in) || in->needs_reload)
-		return in->needs_reload;
+	if (in->needs_reload || !tide_tree_is_building(in))
+		return false;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	done = tide_tree_build_step(in);
