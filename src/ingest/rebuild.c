@@ -329,6 +329,22 @@ read_definition(Recompile *work)
 	tide_spi_end(&frame);
 }
 
+/* whether an error says nothing of the shape: a deadlock with who alters a table, say */
+static bool
+is_passing(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+			return true;
+		default:
+			return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
 /*
  * A shape without nodes compiled from its definition, state "building"; if that is an error,
  * NULL and state "failed". The catalog is locked.
@@ -341,6 +357,8 @@ recompile(TideShape *shape)
 
 	read_definition(&work);
 	error = tide_subxact_run(recompile_body, &work);
+	if (error != NULL && is_passing(error))
+		ReThrowError(error);
 	tide_catalog_set_shape_state(shape->shape_id,
 								 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
 								 error ? error->message : NULL);
@@ -422,9 +440,17 @@ bool
 tide_rebuild_tree(TideShape *shape, bool *same, bool *later)
 {
 	TideShape  *compiled;
+	bool		locked = true;
+	ListCell   *lc;
 
+	/* who alters one of the tables may wait for another, which we have locked */
 	*same = false;
-	if (!tide_catalog_try_lock())
+	foreach(lc, tide_shape_relids(shape))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			locked = false;
+	}
+	if (!locked || !tide_catalog_try_lock())
 	{
 		*later = true;
 		return false;
