@@ -129,6 +129,35 @@ add_buckets(Resolver *resolver, TideServedShape *shape, TideServedNode *node,
 	return exist;
 }
 
+/* whether all that a shape's lookups may read is there */
+static bool
+has_shadows(Resolver *resolver, const TideShape *shape)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (tide_shape_is_plain(shape))
+		return true;
+	if (shape->nodes == NIL)
+		return false;
+	if (resolver->keys.sources == NIL)
+		resolver->keys.sources = tide_catalog_sources();
+	foreach(lc, tide_shape_relids(shape))
+	{
+		bool		is_there = false;
+
+		foreach(lc2, resolver->keys.sources)
+		{
+			const TideSource *source = lfirst(lc2);
+
+			is_there |= source->relid == lfirst_oid(lc) && source->live;
+		}
+		if (!is_there)
+			return false;
+	}
+	return true;
+}
+
 /* one element of a shape's parameters */
 static void
 resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
@@ -138,8 +167,11 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	bool		exist = false;
 	ListCell   *lc;
 
-	/* while a tree is built, its lookups' tables may not be there yet */
-	if (!shape->live && !tide_shape_is_plain(shape->shape))
+	/*
+	 * While a shape is built anew its lookups' tables may not be there yet. While one is compared
+	 * they are, and the client is to keep what it has.
+	 */
+	if (!shape->live && !has_shadows(resolver, shape->shape))
 		tide_node_keys_check(&resolver->keys, &request);
 	else
 		foreach(lc, tide_node_keys_resolve(&resolver->keys, &request))

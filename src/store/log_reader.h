@@ -7,6 +7,7 @@
 #define TIDE_LOG_READER_H
 
 #include "access/tupdesc.h"
+#include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
 #include "catalog/shape_catalog.h"
