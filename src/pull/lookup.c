@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/hsearch.h"
@@ -21,6 +22,7 @@
 #include "catalog/shape_catalog.h"
 #include "pull/lookup.h"
 #include "shape/bucket_key.h"
+#include "store/shadow.h"
 #include "store/shadow_sql.h"
 #include "util/spi.h"
 
@@ -228,6 +230,36 @@ lookup_sql(const TideLookupRun *run, const TideKeyLookup *lookup)
 	return psprintf("SELECT DISTINCT * FROM (%s) lookup", query);
 }
 
+/*
+ * Lock the shadows of a query's tables, so that none goes while the query is planned. One that is gone already
+ * was rebuilt after the snapshot was taken: the error says to try again.
+ */
+static bool
+lock_shadows(Node *node, void *context)
+{
+	const TideLookupRun *run = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+		ListCell   *lc;
+
+		foreach(lc, rte->rtekind == RTE_RELATION ? run->sources : NIL)
+		{
+			const TideSource *source = lfirst(lc);
+
+			if (source->relid == rte->relid && source->ncolumns > 0)
+				relation_close(tide_shadow_open_table("t%d", source->source_id), NoLock);
+		}
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, lock_shadows, context, QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, lock_shadows, context);
+}
+
 TideKeySet *
 tide_lookup_run(const TideLookupRun *run, const TideShapeNode *node,
 				const TideKeyLookup *lookup, const TideLookupParams *params, bool *exists)
@@ -240,6 +272,8 @@ tide_lookup_run(const TideLookupRun *run, const TideShapeNode *node,
 	TideKeySet *set = NULL;
 	TideSpiFrame frame;
 
+	if (!run->over_sources)
+		(void) lock_shadows((Node *) lookup->query, (void *) run);
 	tide_spi_begin_user(&frame, run->over_sources ? run->request->shape->owner :
 						tide_extension_owner());
 	(void) tide_spi_run(plan, sql, params->n, params->types, params->values, params->nulls,

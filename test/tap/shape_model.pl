@@ -305,7 +305,7 @@ sub pull_once
 	{
 		return if eval { pull_page($node, \%request, $client->{state}, limit => $limit, session => $main); $count{pages}++; 1 };
 		my $error = $@;
-		next if $error =~ /55000.*again/s;
+		next if $error =~ /ERROR: +40001/;
 		$error .= $main->query("SELECT name || ': ' || error FROM tide.shapes WHERE state = 'failed'") if $error =~ /not available/;
 		push @problems, "pull of $client->{name}: $error" . ($error =~ /shape "(s\d+)"/ && $shapes{$1} ? describe($1) : '');
 		last;
