@@ -60,7 +60,8 @@ CREATE TABLE tide_internal.shapes (
 	              CHECK (state IN ('building', 'live', 'failed', 'dropped')),
 	error         text,
 	built_op_id   bigint,                -- last op_id before the build's own entries
-	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	redefined     boolean NOT NULL DEFAULT false   -- its buckets are still those of the definition before
 );
 COMMENT ON TABLE tide_internal.shapes IS 'shape versions; at most one per name is not dropped';
 -- the output plugin reads these under historic snapshots, which do not protect TOAST

@@ -132,6 +132,7 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
+	bool		redefined;		/* its buckets are those of the definition before: being built over them */
 	bool		shows_all;		/* the root names no columns: also those to come */
 	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */
@@ -157,6 +158,13 @@ tide_shape_is_plain(const TideShape *shape)
 	return list_length(shape->nodes) == 1 &&
 		((const TideShapeNode *) linitial(shape->nodes))->lookups == NIL &&
 		tide_node_is_direct((const TideShapeNode *) linitial(shape->nodes));
+}
+
+/* whether it is kept as plain shapes are; one that is built over its buckets is kept as trees are */
+static inline bool
+tide_shape_keeps_plain(const TideShape *shape)
+{
+	return tide_shape_is_plain(shape) && !shape->redefined;
 }
 
 #endif							/* TIDE_SHAPE_H */

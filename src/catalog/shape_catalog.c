@@ -57,7 +57,9 @@ enum
 	Anum_shapes_search_path,
 	Anum_shapes_state,
 	Anum_shapes_error,
-	Anum_shapes_built_op_id
+	Anum_shapes_built_op_id,
+	Anum_shapes_created_at,
+	Anum_shapes_redefined
 };
 
 static const char *const state_names[] = {
@@ -305,6 +307,7 @@ shape_of_scan(MetaScan *scan)
 	shape->name = scan_text(scan, Anum_shapes_name);
 	shape->owner = DatumGetObjectId(scan->values[Anum_shapes_owner - 1]);
 	shape->state = state_of_name(scan_text(scan, Anum_shapes_state));
+	shape->redefined = DatumGetBool(scan->values[Anum_shapes_redefined - 1]);
 	shape->shows_all = shows_all(DatumGetJsonbP(scan->values[Anum_shapes_definition - 1]));
 	if (!scan->nulls[Anum_shapes_built_op_id - 1])
 		shape->built_op_id =

@@ -81,6 +81,16 @@ extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
  * 42501 unless role is a superuser or has the rights of its owner or the database's.
  */
 extern void tide_catalog_drop_shape(const char *name, Oid role);
+
+/* the same errors as of tide_catalog_drop_shape() */
+extern void tide_catalog_check_own_shape(const char *name, Oid role);
+
+/*
+ * Give the live shape of the same name another definition over its buckets, for the ingest to build;
+ * false, with nothing done, if there is none or its buckets cannot be gone on with.
+ */
+extern bool tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition,
+										const char *search_path);
 extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "catalog/node_form.h"
 #include "catalog/shape_catalog.h"
@@ -40,6 +41,7 @@ static SPIPlanPtr break_source_plan = NULL;
 static SPIPlanPtr hold_shapes_plan = NULL;
 static SPIPlanPtr set_state_plan = NULL;
 static SPIPlanPtr find_name_plan = NULL;
+static SPIPlanPtr redefine_shape_plan = NULL;
 static SPIPlanPtr drop_shape_plan = NULL;
 static SPIPlanPtr delete_nodes_plan = NULL;
 static SPIPlanPtr delete_shape_sources_plan = NULL;
@@ -306,7 +308,8 @@ tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&set_state_plan,
 				 "UPDATE tide_internal.shapes"
-				 " SET state = $2, built_op_id = nullif($3, 0), error = $4"
+				 " SET state = $2, built_op_id = nullif($3, 0), error = $4,"
+				 " redefined = redefined AND $2 <> 'live'"
 				 " WHERE shape_id = $1 AND state <> 'dropped'",
 				 lengthof(types), types, values, error ? "    " : "   n",
 				 false, 0);
@@ -339,6 +342,81 @@ find_own_shape(const char *name, Oid role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of shape \"%s\"", name)));
 	return result_int();
+}
+
+void
+tide_catalog_check_own_shape(const char *name, Oid role)
+{
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (find_own_shape(name, role) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("shape \"%s\" does not exist", name)));
+	tide_spi_end(&frame);
+}
+
+/* whether both forms have the same nodes, with keys of the same types */
+static bool
+has_same_buckets(const TideShape *was, const TideShape *is)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+	ListCell   *lc4;
+
+	if (list_length(was->nodes) != list_length(is->nodes))
+		return false;
+	forboth(lc, was->nodes, lc2, is->nodes)
+	{
+		const TideShapeNode *a = lfirst(lc);
+		const TideShapeNode *b = lfirst(lc2);
+
+		if (a->relid != b->relid || a->parent_id != b->parent_id ||
+			strcmp(a->path, b->path) != 0 ||
+			list_length(a->key_parts) != list_length(b->key_parts))
+			return false;
+		forboth(lc3, a->key_parts, lc4, b->key_parts)
+			if (((TideKeyPart *) lfirst(lc3))->type != ((TideKeyPart *) lfirst(lc4))->type)
+				return false;
+	}
+	return true;
+}
+
+bool
+tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition, const char *search_path)
+{
+	Oid			types[] = {INT4OID, JSONBOID, TEXTOID};
+	Datum		values[] = {0, JsonbPGetDatum(definition), CStringGetTextDatum(search_path)};
+	TideSpiFrame frame;
+	TideShape  *was;
+	bool		done = false;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	lock_catalog();
+	PushActiveSnapshot(GetLatestSnapshot());
+	was = tide_catalog_shape_by_name(shape->name);
+	PopActiveSnapshot();
+	if (was != NULL && was->state == TIDE_SHAPE_LIVE && was->owner == shape->owner &&
+		has_same_buckets(was, shape))
+	{
+		values[0] = Int32GetDatum(was->shape_id);
+		tide_spi_run(&redefine_shape_plan,
+					 "UPDATE tide_internal.shapes SET definition = $2, search_path = $3,"
+					 " state = 'building', built_op_id = NULL, error = NULL, redefined = true"
+					 " WHERE shape_id = $1 AND state = 'live'",
+					 lengthof(types), types, values, NULL, false, 0);
+		done = SPI_processed > 0;
+	}
+	if (done)
+		tide_spi_run(&delete_nodes_plan,
+					 "DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+					 1, types, values, NULL, false, 0);
+	tide_spi_end(&frame);
+	if (done)
+		tide_catalog_insert_nodes(was->shape_id, shape->nodes);
+	return done;
 }
 
 void

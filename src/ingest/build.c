@@ -135,7 +135,7 @@ tide_ingest_build(TideIngest *in, bool *later)
 
 		if (shape->state != TIDE_SHAPE_BUILDING || shape->built_op_id != 0 || root == NULL)
 			continue;
-		if (!tide_shape_is_plain(shape))
+		if (!tide_shape_keeps_plain(shape))
 		{
 			if (prepare_tree(in, shape, later))
 				return true;
@@ -166,7 +166,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		TideShape  *shape = lfirst(lc);
 
 		if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id == 0 &&
-			shape->nodes != NIL && tide_shape_is_plain(shape) &&
+			shape->nodes != NIL && tide_shape_keeps_plain(shape) &&
 			((TideShapeNode *) linitial(shape->nodes))->source_id == source->source_id)
 			shapes = lappend(shapes, shape);
 	}

@@ -45,7 +45,7 @@ tide_node_eval_create(MemoryContext context, TideShape *shape, TideShapeNode *no
 	eval->shape = shape;
 	eval->node = node;
 	eval->shadow = shadow;
-	eval->in_tree = !tide_shape_is_plain(shape);
+	eval->in_tree = !tide_shape_keeps_plain(shape);
 	eval->ncolumns = node->ncolumns;
 	eval->positions = palloc(sizeof(int) * node->ncolumns);
 	for (int c = 0; c < node->ncolumns; c++)

@@ -93,7 +93,7 @@ unbuild_shapes(int source_id)
 {
 	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
-	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL"
+	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL, redefined = false"
 				   " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
 				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
 				   source_id);
@@ -208,7 +208,7 @@ can_carry(const TideSource *source, List *shapes)
 		strcmp(name, source->table_name) != 0 || !tide_altered_has_key(source))
 		return false;
 	foreach(lc, shapes)
-		if (!tide_shape_is_plain(lfirst(lc)))
+		if (!tide_shape_keeps_plain(lfirst(lc)))
 			return false;
 	return true;
 }

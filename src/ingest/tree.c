@@ -802,6 +802,52 @@ tide_tree_pass(TideIngest *in, TideJoined *joined)
 	MemoryContextSwitchTo(old);
 }
 
+/* a row and its entry that counts: (tid, bucket_id, op_id, hash) */
+static void
+take_implied(void *arg, HeapTuple tuple, TupleDesc desc)
+{
+	Pass	   *pass = arg;
+	bool		isnull;
+	ItemPointer tid = (ItemPointer) DatumGetPointer(SPI_getbinval(tuple, desc, 1, &isnull));
+	MemoryContext old = MemoryContextSwitchTo(pass->context);
+	TideMember	member;
+
+	member.bucket_id = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+	member.op_id = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+	member.hash = (uint32) DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
+	member.count = 1;
+	tide_tree_write_member(pass->joined, tid, &member);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(pass->context);
+}
+
+void
+tide_tree_make_explicit(TideIngest *in, TideJoined *joined)
+{
+	Pass		pass = {.in = in, .joined = joined};
+	TideShadow *shadow = joined->watch->shadow;
+	TideSource *source = shadow->source;
+	SPIPlanPtr	plan = NULL;
+	Inputs		inputs = {0};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT DISTINCT ON (t.ctid) t.ctid, l.bucket_id, l.op_id, l.hash"
+					 " FROM tide_internal.buckets b JOIN tide_shadow.log%d l USING (bucket_id)"
+					 " JOIN tide_shadow.t%d t ON true", source->source_id, source->source_id);
+	for (int i = 0; i < source->nkeys; i++)
+		appendStringInfo(&sql, " AND t.c%d = l.k%d", source->keys[i], i + 1);
+	appendStringInfo(&sql, " WHERE b.shape_id = %d AND l.kind <> 'l' AND l.op_id > t._op"
+					 " ORDER BY t.ctid, l.op_id DESC", joined->shape->shape_id);
+	pass.context = AllocSetContextCreate(in->tree_context, "tide row of a tree",
+										 ALLOCSET_SMALL_SIZES);
+	tide_shadow_open(shadow, true);
+	run_statement(in, joined, sql.data, &plan, &inputs, take_implied, &pass);
+	tide_shadow_close(shadow);
+	MemoryContextDelete(pass.context);
+	CommandCounterIncrement();
+}
+
 /* whether anything in the batch may concern the node */
 static bool
 is_concerned(const TideIngest *in, const TideJoined *joined)

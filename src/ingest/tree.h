@@ -10,6 +10,7 @@
 
 #include "ingest/fold.h"
 #include "ingest/membership.h"
+#include "store/members.h"
 
 /*
  * Versions of rows that were taken away or added in this batch. The descriptor is the shadow
@@ -135,12 +136,22 @@ extern void tide_tree_count(TideTreeCounts *counts, TideBucket *bucket, int64 co
 extern void tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 							const TideTreeCounts *counts, bool absolute);
 
+/* add one membership, whose entry is there, unless the row has it; its _op stays */
+extern void tide_tree_write_member(TideJoined *joined, ItemPointer tid,
+								   const TideMember *member);
+
 /* fetch a row as it is now; its slot is good until the next call */
 extern TupleTableSlot *tide_tree_fetch(TideJoined *joined, ItemPointer tid);
 
 /* versions in and out; slot as fetched, members as given */
 extern void tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWatch *watch,
 								  int64 sign, const Datum *values, const bool *nulls);
+
+/*
+ * Write into the rows' _members what so far only the entries of a build say of the shape's one node; no
+ * entry is written.
+ */
+extern void tide_tree_make_explicit(TideIngest *in, TideJoined *joined);
 
 /* tree_build.c */
 

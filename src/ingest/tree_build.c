@@ -24,6 +24,7 @@
 #include "catalog/shape_catalog.h"
 #include "ingest/apply.h"
 #include "ingest/build.h"
+#include "ingest/carry_plan.h"
 #include "ingest/limits.h"
 #include "ingest/tree.h"
 #include "store/shared.h"
@@ -58,7 +59,7 @@ joined_of(TideIngest *in, int shape_id, int node_id)
 	return NULL;
 }
 
-/* the next root at or after node_id */
+/* the next root at or after node_id; built over other buckets every node has to be decided */
 static TideJoined *
 next_root(TideIngest *in, int shape_id, int node_id)
 {
@@ -68,7 +69,8 @@ next_root(TideIngest *in, int shape_id, int node_id)
 	{
 		TideJoined *joined = lfirst(lc);
 
-		if (joined->shape->shape_id == shape_id && joined->parent == NULL &&
+		if (joined->shape->shape_id == shape_id &&
+			(joined->parent == NULL || joined->shape->redefined) &&
 			joined->node->node_id >= node_id)
 			return joined;
 	}
@@ -82,7 +84,7 @@ is_ready(TideIngest *in, TideShape *shape)
 	ListCell   *lc;
 
 	if (shape->state != TIDE_SHAPE_BUILDING || shape->built_op_id == 0 ||
-		tide_shape_is_plain(shape) || next_root(in, shape->shape_id, 0) == NULL)
+		tide_shape_keeps_plain(shape) || next_root(in, shape->shape_id, 0) == NULL)
 		return false;
 	foreach(lc, tide_shape_relids(shape))
 	{
@@ -116,7 +118,7 @@ tide_tree_is_building(const TideIngest *in)
 		TideShape  *shape = lfirst(lc);
 
 		if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id != 0 &&
-			!tide_shape_is_plain(shape))
+			!tide_shape_keeps_plain(shape))
 			return true;
 	}
 	return false;
@@ -227,6 +229,8 @@ begin_build(TideIngest *in, TideShape *shape)
 	in->build->shape_id = shape->shape_id;
 	in->build->root = -1;
 	make_open_buckets(in, shape);
+	if (shape->redefined && list_length(shape->nodes) == 1)
+		tide_tree_make_explicit(in, next_root(in, shape->shape_id, 0));
 }
 
 /* one slice of a root's rows, and what follows below; true if it was the last of all */
@@ -287,8 +291,9 @@ tide_tree_build_step(TideIngest *in)
 	in->checkpoint.op_id++;		/* wakes those who wait for it */
 	if (is_last)
 	{
-		tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_LIVE, shape->built_op_id,
-									 NULL);
+		tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_LIVE,
+									 tide_shape_is_plain(shape) ? TIDE_BUILT_EXPLICIT :
+									 shape->built_op_id, NULL);
 		tide_tree_build_forget(in);
 		in->needs_reload = true;
 	}

@@ -133,7 +133,7 @@ read_members(RowWrite *w, int room)
 		n = tide_members_count(packed);
 	}
 	w->members = palloc(sizeof(TideMember) * (n + room));
-	w->entries = palloc(sizeof(TideLogEntry) * (n + room));
+	w->entries = palloc(sizeof(TideLogEntry) * (2 * n + room));
 	for (int i = 0; i < n; i++)
 	{
 		TideMember	member = tide_members_get(packed, i);
@@ -157,6 +157,9 @@ set_count(RowWrite *w, TideBucket *bucket, int64 count)
 {
 	TideMember *member = find_member(w, bucket->bucket_id);
 
+	/* rows that are still to be decided anew may be off */
+	if (count < 0 && w->joined->shape->redefined)
+		count = 0;
 	if (count < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -197,6 +200,27 @@ is_of_node(const TideJoined *joined, const TideBucket *bucket)
 		bucket->node_id == joined->node->node_id;
 }
 
+/* another definition may show other columns */
+static void
+rehash(RowWrite *w)
+{
+	uint32		hash = tide_node_eval_hash(w->joined->eval, w->slot->tts_values,
+										   w->slot->tts_isnull, NULL);
+
+	for (int i = 0; i < w->n; i++)
+	{
+		TideMember *member = &w->members[i];
+		TideBucket *bucket = tide_bucket_by_id(w->in->buckets, member->bucket_id);
+
+		if (!is_of_node(w->joined, bucket) || member->hash == hash)
+			continue;
+		add_entry(w, bucket, TIDE_LOG_CHANGE, hash, member->hash, member->op_id);
+		member->hash = hash;
+		member->op_id = w->in->checkpoint.op_id;
+		w->counted = true;
+	}
+}
+
 static void
 set_counts(RowWrite *w, const TideTreeCounts *counts, bool absolute)
 {
@@ -210,6 +234,8 @@ set_counts(RowWrite *w, const TideTreeCounts *counts, bool absolute)
 	}
 	if (!absolute)
 		return;
+	if (w->joined->shape->redefined)
+		rehash(w);
 	for (int i = w->n - 1; i >= 0; i--)
 	{
 		TideBucket *bucket = tide_bucket_by_id(w->in->buckets, w->members[i].bucket_id);
@@ -305,4 +331,38 @@ tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 		store_row(&w);
 	}
 	ExecClearTuple(w.slot);
+}
+
+void
+tide_tree_write_member(TideJoined *joined, ItemPointer tid, const TideMember *member)
+{
+	TideShadow *shadow = joined->watch->shadow;
+	TupleTableSlot *slot = tide_tree_fetch(joined, tid);
+	TupleTableSlot *new = tide_shadow_slot(shadow, 0);
+	struct varlena *packed = NULL;
+	bytea	   *longer;
+	int			natts = shadow->desc->natts;
+	int			n = 0;
+
+	if (!slot->tts_isnull[TIDE_SHADOW_MEMBERS - 1])
+	{
+		packed = PG_DETOAST_DATUM_PACKED(slot->tts_values[TIDE_SHADOW_MEMBERS - 1]);
+		n = tide_members_count(packed);
+	}
+	if (n == 0 || tide_members_find(packed, member->bucket_id) < 0)
+	{
+		longer = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (n + 1));
+		SET_VARSIZE(longer, VARHDRSZ + TIDE_MEMBER_SIZE * (n + 1));
+		if (n > 0)
+			memcpy(VARDATA(longer), VARDATA_ANY(packed), (Size) TIDE_MEMBER_SIZE * n);
+		tide_members_put(VARDATA(longer), n, member);
+		memcpy(new->tts_values, slot->tts_values, sizeof(Datum) * natts);
+		memcpy(new->tts_isnull, slot->tts_isnull, sizeof(bool) * natts);
+		new->tts_values[TIDE_SHADOW_MEMBERS - 1] = PointerGetDatum(longer);
+		new->tts_isnull[TIDE_SHADOW_MEMBERS - 1] = false;
+		ExecStoreVirtualTuple(new);
+		tide_shadow_update(shadow, &slot->tts_tid, new);
+		ExecClearTuple(new);
+	}
+	ExecClearTuple(slot);
 }

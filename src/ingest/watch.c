@@ -212,7 +212,7 @@ add_nodes(TideIngest *in, TideShape *shape)
 
 	if (shape->state == TIDE_SHAPE_FAILED || shape->built_op_id == 0)
 		return;
-	if (!tide_shape_is_plain(shape))
+	if (!tide_shape_keeps_plain(shape))
 	{
 		add_tree(in, shape);
 		return;

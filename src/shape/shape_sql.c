@@ -74,8 +74,15 @@ tide_sql_replace_shape(PG_FUNCTION_ARGS)
 	char	   *name = name_arg(fcinfo);
 	Jsonb	   *definition = definition_arg(fcinfo);
 
-	tide_catalog_drop_shape(name, GetUserId());
-	create_shape(name, definition);
+	TideShape  *shape;
+
+	tide_catalog_check_own_shape(name, GetUserId());
+	shape = tide_shape_compile(name, definition);
+	if (!tide_catalog_redefine_shape(shape, definition, namespace_search_path))
+	{
+		tide_catalog_drop_shape(name, GetUserId());
+		(void) tide_catalog_insert_shape(shape, definition, namespace_search_path);
+	}
 	PG_RETURN_VOID();
 }
 
