@@ -137,7 +137,7 @@ SELECT left(page, 60) FROM page('ann', '{"shapes": {"team": [{"team": "a"}]}}');
 SELECT left(page, 60) FROM page('ann', '{"shapes": {"team": [{"team": "a"}]}}');
 RESET tide.max_page_size;
 
--- a replaced shape is another: its old buckets go
+-- a replaced shape sends what differs
 SELECT tide.replace_shape('titles', '{"table": "pull_answer.issues", "columns": ["title"], "where": "id < 3"}');
 SELECT page('cat', '{"shapes": {"titles": {}}}');
 SELECT tide.ingest() IS NOT NULL;

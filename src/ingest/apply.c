@@ -41,6 +41,7 @@
 #include "ingest/limits.h"
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
+#include "ingest/rebuild.h"
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
@@ -83,7 +84,10 @@ tide_ingest_apply(TideIngest *in)
 	checkpoint->at = Max(batch_time(batch), in->last_at);
 	tide_node_eval_set_now(checkpoint->at);
 	if (batch->store != NULL)
+	{
+		tide_rebuild_unprepared(in);
 		apply_changes(in);
+	}
 	tide_tree_apply(in);
 	if (batch->acks != NULL)
 		apply_acks(in);

@@ -111,6 +111,13 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 	tide_apply_begin();
 	tide_evaluating_shape = shape->shape_id;
 	tide_tree_create_indexes(in, shape);
+	if (shape->redefined && list_length(shape->nodes) == 1)
+	{
+		TideJoined	joined = {.shape = shape, .node = linitial(shape->nodes)};
+
+		joined.watch = tide_watch_of_source(in, joined.node->source_id);
+		tide_tree_make_explicit(in, &joined);
+	}
 	tide_evaluating_shape = 0;
 	tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
 								 ++in->checkpoint.op_id, NULL);

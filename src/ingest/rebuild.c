@@ -465,6 +465,24 @@ tide_rebuild_tree(TideShape *shape, bool *same, bool *later)
 	return true;
 }
 
+void
+tide_rebuild_unprepared(TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->unprepared)
+	{
+		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
+					   lfirst_int(lc));
+		(void) run_for("UPDATE tide_internal.shapes SET redefined = false"
+					   " WHERE shape_id = $1 AND redefined", lfirst_int(lc));
+		in->needs_reload = true;
+	}
+	if (in->unprepared != NIL)
+		tide_buckets_reset(in->buckets);
+	in->unprepared = NIL;
+}
+
 /* after DDL: failed shapes without nodes, whose tables or columns may be there again */
 static bool
 retry_failed(TideIngest *in, bool *later)

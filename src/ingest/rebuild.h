@@ -25,4 +25,10 @@ extern bool tide_rebuild_tree(TideShape *shape, bool *same, bool *later);
 /* everything back to before the first start: shadows, logs, buckets, sources; new epoch */
 extern void tide_rebuild_all(void);
 
+/*
+ * Before changes are stored: redefined shapes that do not follow them yet cannot be built over their
+ * buckets any more, and are built like new ones.
+ */
+extern void tide_rebuild_unprepared(TideIngest *in);
+
 #endif							/* TIDE_REBUILD_H */

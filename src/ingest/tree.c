@@ -868,17 +868,6 @@ is_concerned(const TideIngest *in, const TideJoined *joined)
 	return false;
 }
 
-bool
-tide_tree_has_windows(const TideIngest *in)
-{
-	ListCell   *lc;
-
-	foreach(lc, in->trees)
-		if (((TideJoined *) lfirst(lc))->window_sql != NULL)
-			return true;
-	return false;
-}
-
 void
 tide_tree_apply(TideIngest *in)
 {

@@ -124,6 +124,17 @@ tide_tree_is_building(const TideIngest *in)
 	return false;
 }
 
+bool
+tide_tree_has_windows(const TideIngest *in)
+{
+	ListCell   *lc;
+
+	foreach(lc, in->trees)
+		if (((TideJoined *) lfirst(lc))->window_sql != NULL)
+			return true;
+	return false;
+}
+
 void
 tide_tree_build_forget(TideIngest *in)
 {
@@ -229,8 +240,6 @@ begin_build(TideIngest *in, TideShape *shape)
 	in->build->shape_id = shape->shape_id;
 	in->build->root = -1;
 	make_open_buckets(in, shape);
-	if (shape->redefined && list_length(shape->nodes) == 1)
-		tide_tree_make_explicit(in, next_root(in, shape->shape_id, 0));
 }
 
 /* one slice of a root's rows, and what follows below; true if it was the last of all */

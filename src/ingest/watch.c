@@ -51,6 +51,7 @@ tide_ingest_reload(TideIngest *in)
 	in->shapes = tide_shape_cache_read(in);
 	note_seen(&in->shapes_seen, GetActiveSnapshot());
 	in->copied = NIL;
+	in->unprepared = NIL;
 	in->shape_rows = NULL;
 	foreach(lc, in->sources)
 	{
@@ -210,6 +211,8 @@ add_nodes(TideIngest *in, TideShape *shape)
 {
 	ListCell   *lc;
 
+	if (shape->state == TIDE_SHAPE_BUILDING && shape->built_op_id == 0 && shape->redefined)
+		in->unprepared = lappend_int(in->unprepared, shape->shape_id);
 	if (shape->state == TIDE_SHAPE_FAILED || shape->built_op_id == 0)
 		return;
 	if (!tide_shape_keeps_plain(shape))
