@@ -44,6 +44,7 @@
 #include "ingest/compaction.h"
 #include "ingest/limits.h"
 #include "ingest/membership.h"
+#include "ingest/settle.h"
 #include "ingest/source_scan.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
@@ -53,6 +54,7 @@
 #define COPY_OPTIONS	(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
 
 static void carry_nodes(Carry *carry, List *shapes);
+static void settle(Carry *carry);
 static void copy_log(Carry *carry);
 static void carry_rows(Carry *carry, Snapshot snapshot);
 static void carry_gone(Carry *carry);
@@ -106,6 +108,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 										 ALLOCSET_DEFAULT_SIZES);
 	carry->base_op_id = ++in->checkpoint.op_id;
 	carry_nodes(carry, shapes);
+	settle(carry);
 	copy_log(carry);
 	tide_shadow_open(carry->old, true);
 	tide_shadow_open(carry->new, false);
@@ -201,6 +204,18 @@ carry_nodes(Carry *carry, List *shapes)
 			(void) tide_bucket_for_key(carry->in->buckets, carried->is->shape_id, 0, NULL, 0,
 									   &carry->in->checkpoint.op_id);
 	}
+}
+
+/* buckets' rows must not depend on a log that goes */
+static void
+settle(Carry *carry)
+{
+	List	   *shapes = NIL;
+	ListCell   *lc;
+
+	foreach(lc, carry->nodes)
+		shapes = lappend(shapes, ((CarryNode *) lfirst(lc))->is->shape);
+	tide_settle_source(carry->in, carry->old->source, shapes);
 }
 
 /*

@@ -45,6 +45,7 @@
 #define QUEUE_SIZE		1024
 #define MARKS_KEPT		64		/* in a retention: that exact is it */
 #define LOOK_MAX_S		600
+#define SETTLE_MS		1000	/* what a bucket lags at least */
 #define PRUNE_ROWS		1000	/* of the mutation log, a step */
 
 typedef struct TideCompaction
@@ -65,6 +66,7 @@ typedef struct TideCompaction
 	int64		floor;			/* leaves up to here are past their retention */
 	bool		forgetting;		/* some may be there */
 	bool		pruning;		/* the mutation log may have old ones */
+	TimestampTz next_settle;	/* 0: nothing lagged */
 	TimestampTz next_look;
 	TimestampTz next_step;
 } TideCompaction;
@@ -75,6 +77,8 @@ static void look(TideIngest *in, TimestampTz now);
 static void sweep_step(TideIngest *in);
 static void forget_step(TideIngest *in);
 static void prune_step(TideIngest *in);
+static TimestampTz settle_at(TideIngest *in, TimestampTz now);
+static void settle_step(TideIngest *in, TimestampTz now);
 
 static TideCompaction *
 compaction_of(TideIngest *in)
@@ -119,7 +123,10 @@ tide_compact_superseded(TideIngest *in, TideShadow *shadow, const TideLogEntry *
 				bucket->removed_count--;
 		}
 		else if (!tide_compaction || entry->old_op_id == 0)
+		{
 			bucket->stale_count++;
+			tide_bucket_touch(in->buckets, bucket);
+		}
 		else
 			(void) tide_log_remove(shadow, c->places, entry->bucket_id, entry->old_op_id);
 		check_bucket(in, bucket);
@@ -138,6 +145,7 @@ tide_compact_count(TideIngest *in, const TideLogEntry *entries, int n)
 			continue;
 		bucket->removed_count += entries[i].kind == TIDE_LOG_LEAVE;
 		bucket->stale_count += entries[i].kind != TIDE_LOG_ENTER;
+		tide_bucket_touch(in->buckets, bucket);
 		check_bucket(in, bucket);
 	}
 }
@@ -195,6 +203,7 @@ tide_compact_due(TideIngest *in)
 	at = c->nqueued > 0 || c->bucket_id != 0 || c->forgetting || c->pruning ?
 		c->next_step : c->next_look;
 	now = GetCurrentTimestamp();
+	at = Min(at, settle_at(in, now));
 	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
 }
 
@@ -213,6 +222,8 @@ tide_compact_step(TideIngest *in)
 		sweep_step(in);
 	else if (c->pruning)
 		prune_step(in);
+	if (settle_at(in, now) <= now)
+		settle_step(in, now);
 	tide_buckets_flush(in->buckets);
 	tide_apply_end();
 	c->next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), tide_compaction_delay);
@@ -305,6 +316,32 @@ look(TideIngest *in, TimestampTz now)
 	tide_spi_end(&frame);
 	c->pruning = tide_mutation_retention >= 0 || tide_client_retention >= 0;
 	c->next_look = TimestampTzPlusMilliseconds(now, pause * 1000L);
+}
+
+/* ---- buckets that lag */
+
+/* when to write some */
+static TimestampTz
+settle_at(TideIngest *in, TimestampTz now)
+{
+	TideCompaction *c = in->compaction;
+
+	if (!tide_buckets_lag(in->buckets))
+		c->next_settle = 0;
+	else if (c->next_settle == 0)
+		c->next_settle = TimestampTzPlusMilliseconds(now, SETTLE_MS);
+	return c->next_settle == 0 ? DT_NOEND : c->next_settle;
+}
+
+/* few while changes come in: most buckets would only lag again */
+static void
+settle_step(TideIngest *in, TimestampTz now)
+{
+	bool		is_idle = TimestampTzPlusMilliseconds(in->applied_at, SETTLE_MS) <= now;
+
+	(void) tide_buckets_settle(in->buckets, tide_compaction_batch);
+	in->compaction->next_settle =
+		TimestampTzPlusMilliseconds(now, is_idle ? tide_compaction_delay : SETTLE_MS);
 }
 
 /* ---- sweeping */

@@ -182,3 +182,9 @@ tide_change_writer_count(TideChangeWriter *writer, int64 bucket_id, int64 after_
 {
 	return tide_log_reader_count(writer->reader, bucket_id, after_op_id, limit);
 }
+
+void
+tide_change_writer_settle(TideChangeWriter *writer, TideBucketInfo *info)
+{
+	tide_bucket_settle(info, writer->reader);
+}

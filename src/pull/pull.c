@@ -324,6 +324,8 @@ serve_buckets(Pull *pull)
 			pull->remaining += bucket->shape->held;
 			continue;
 		}
+		if (bucket->info.may_lag)
+			tide_change_writer_settle(bucket_writer(pull, bucket), &bucket->info);
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);
 		if (is_pending(bucket))

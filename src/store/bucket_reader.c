@@ -38,7 +38,8 @@ enum
 	Anum_bucket_removed,
 	Anum_bucket_stale,
 	Anum_bucket_forgotten_op,
-	Natts_bucket = Anum_bucket_forgotten_op
+	Anum_bucket_may_lag,
+	Natts_bucket = Anum_bucket_may_lag
 };
 
 struct TideBucketReader
@@ -85,7 +86,23 @@ read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
 	info->first_op_id = DatumGetInt64(values[Anum_bucket_first_op - 1]);
 	info->last_op_id = DatumGetInt64(values[Anum_bucket_last_op - 1]);
 	info->forgotten_op_id = DatumGetInt64(values[Anum_bucket_forgotten_op - 1]);
+	info->may_lag = DatumGetBool(values[Anum_bucket_may_lag - 1]);
 	return values[Anum_bucket_key - 1];
+}
+
+void
+tide_bucket_settle(TideBucketInfo *info, TideLogReader *log)
+{
+	TideLogSum	sum;
+
+	if (!info->may_lag)
+		return;
+	info->may_lag = false;
+	if (tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) == 0)
+		return;
+	tide_log_reader_sum(log, info->bucket_id, &sum);
+	info->checksum = sum.checksum;
+	info->last_op_id = Max(info->last_op_id, sum.last_op_id);
 }
 
 static char **

@@ -8,6 +8,8 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "store/log_reader.h"
+
 typedef struct TideBucketInfo
 {
 	int64		bucket_id;
@@ -15,10 +17,11 @@ typedef struct TideBucketInfo
 	int			node_id;
 	Datum		key;			/* text[]; filled in by the scans only */
 	int64		row_count;
-	uint32		checksum;
+	uint32		checksum;		/* this and last_op_id: unless it may_lag */
 	int64		first_op_id;
 	int64		last_op_id;
 	int64		forgotten_op_id;	/* leave entries up to here may be missing */
+	bool		may_lag;
 } TideBucketInfo;
 
 typedef struct TideBucketReader TideBucketReader;
@@ -35,6 +38,9 @@ extern bool tide_bucket_reader_by_parts(TideBucketReader *reader, int shape_id, 
 										TideBucketInfo *info);
 extern bool tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id,
 									 TideBucketInfo *info);
+
+/* if the bucket may lag: bring checksum and last_op_id up to its log, of the same snapshot */
+extern void tide_bucket_settle(TideBucketInfo *info, TideLogReader *log);
 
 /* all buckets of a shape: list of TideBucketInfo, with their keys, by bucket id */
 extern List *tide_bucket_reader_all(TideBucketReader *reader, int shape_id);
