@@ -28,7 +28,8 @@ CREATE TABLE tide_internal.checkpoints (
 	at            timestamptz NOT NULL DEFAULT 'epoch',
 	changes       bigint NOT NULL DEFAULT 0,
 	transactions  bigint NOT NULL DEFAULT 0,
-	batches       bigint NOT NULL DEFAULT 0
+	batches       bigint NOT NULL DEFAULT 0,
+	lagging       boolean NOT NULL DEFAULT false -- some bucket may lag: buckets.may_lag
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time';
 INSERT INTO tide_internal.checkpoints DEFAULT VALUES;

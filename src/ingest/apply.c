@@ -42,6 +42,7 @@
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "store/members.h"
 #include "util/compat.h"
@@ -159,6 +160,7 @@ tide_checkpoint_store(TideIngest *in)
 {
 	char		payload[32];
 
+	in->checkpoint.lagging = tide_settle_is_lagging(in);
 	tide_checkpoint_write(&in->checkpoint);
 	if (in->checkpoint.op_id == in->notified_op_id)
 		return;

@@ -37,6 +37,7 @@
 #include "ingest/build.h"
 #include "ingest/compaction.h"
 #include "ingest/membership.h"
+#include "ingest/settle.h"
 #include "store/log_reader.h"
 #include "store/log_remove.h"
 #include "util/guc.h"
@@ -45,7 +46,6 @@
 #define QUEUE_SIZE		1024
 #define MARKS_KEPT		64		/* in a retention: that exact is it */
 #define LOOK_MAX_S		600
-#define SETTLE_MS		1000	/* what a bucket lags at least */
 #define PRUNE_ROWS		1000	/* of the mutation log, a step */
 
 typedef struct TideCompaction
@@ -66,7 +66,6 @@ typedef struct TideCompaction
 	int64		floor;			/* leaves up to here are past their retention */
 	bool		forgetting;		/* some may be there */
 	bool		pruning;		/* the mutation log may have old ones */
-	TimestampTz next_settle;	/* 0: nothing lagged */
 	TimestampTz next_look;
 	TimestampTz next_step;
 } TideCompaction;
@@ -77,8 +76,6 @@ static void look(TideIngest *in, TimestampTz now);
 static void sweep_step(TideIngest *in);
 static void forget_step(TideIngest *in);
 static void prune_step(TideIngest *in);
-static TimestampTz settle_at(TideIngest *in, TimestampTz now);
-static void settle_step(TideIngest *in, TimestampTz now);
 
 static TideCompaction *
 compaction_of(TideIngest *in)
@@ -203,7 +200,7 @@ tide_compact_due(TideIngest *in)
 	at = c->nqueued > 0 || c->bucket_id != 0 || c->forgetting || c->pruning ?
 		c->next_step : c->next_look;
 	now = GetCurrentTimestamp();
-	at = Min(at, settle_at(in, now));
+	at = Min(at, tide_settle_due(in, now));
 	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
 }
 
@@ -222,9 +219,10 @@ tide_compact_step(TideIngest *in)
 		sweep_step(in);
 	else if (c->pruning)
 		prune_step(in);
-	if (settle_at(in, now) <= now)
-		settle_step(in, now);
+	tide_settle_step(in, now);
 	tide_buckets_flush(in->buckets);
+	if (in->checkpoint.lagging && !tide_settle_is_lagging(in))
+		tide_checkpoint_store(in);
 	tide_apply_end();
 	c->next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), tide_compaction_delay);
 	return c->forgetting || c->bucket_id != 0 || c->nqueued > 0 || c->pruning;
@@ -316,32 +314,6 @@ look(TideIngest *in, TimestampTz now)
 	tide_spi_end(&frame);
 	c->pruning = tide_mutation_retention >= 0 || tide_client_retention >= 0;
 	c->next_look = TimestampTzPlusMilliseconds(now, pause * 1000L);
-}
-
-/* ---- buckets that lag */
-
-/* when to write some */
-static TimestampTz
-settle_at(TideIngest *in, TimestampTz now)
-{
-	TideCompaction *c = in->compaction;
-
-	if (!tide_buckets_lag(in->buckets))
-		c->next_settle = 0;
-	else if (c->next_settle == 0)
-		c->next_settle = TimestampTzPlusMilliseconds(now, SETTLE_MS);
-	return c->next_settle == 0 ? DT_NOEND : c->next_settle;
-}
-
-/* few while changes come in: most buckets would only lag again */
-static void
-settle_step(TideIngest *in, TimestampTz now)
-{
-	bool		is_idle = TimestampTzPlusMilliseconds(in->applied_at, SETTLE_MS) <= now;
-
-	(void) tide_buckets_settle(in->buckets, tide_compaction_batch);
-	in->compaction->next_settle =
-		TimestampTzPlusMilliseconds(now, is_idle ? tide_compaction_delay : SETTLE_MS);
 }
 
 /* ---- sweeping */

@@ -10,7 +10,16 @@
 /* the TideBucketSettler of an ingest, which is arg */
 extern void tide_settle_buckets(void *arg, List *buckets);
 
-/* write all that lag, of those known */
+/* whether some bucket's row may lag: what the checkpoint row tells */
+extern bool tide_settle_is_lagging(TideIngest *in);
+
+/* when a step is due; DT_NOEND if nothing is known to lag. Cheap. */
+extern TimestampTz tide_settle_due(TideIngest *in, TimestampTz now);
+
+/* if one is due: have the next flush write some that lag. In a transaction, batch empty. */
+extern void tide_settle_step(TideIngest *in, TimestampTz now);
+
+/* write all that lag, if it is known which, and the checkpoint */
 extern void tide_settle_all(TideIngest *in);
 
 /*

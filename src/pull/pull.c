@@ -324,7 +324,7 @@ serve_buckets(Pull *pull)
 			pull->remaining += bucket->shape->held;
 			continue;
 		}
-		if (bucket->info.may_lag)
+		if (bucket->info.may_lag && pull->checkpoint.lagging)
 			tide_change_writer_settle(bucket_writer(pull, bucket), &bucket->info);
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);

@@ -28,12 +28,12 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "store/arena.h"
 #include "store/bucket.h"
 #include "store/bucket_hash.h"
 #include "util/meta_table.h"
 
 #define TIDE_BUCKETS_CACHED	250000	/* of some 200 bytes */
-#define TIDE_BUCKETS_BLOCK	(64 * 1024)
 #define TIDE_BUCKET_SMALL	256 /* entries: what a reader sums up at most */
 
 /* columns of tide_internal.buckets, 0-based */
@@ -76,14 +76,14 @@ typedef struct IdEntry
 struct TideBuckets
 {
 	MemoryContext context;		/* of all below */
-	char	   *block;			/* where the next ones go */
-	Size		block_left;
+	TideArena	arena;
 	HTAB	   *by_key;
 	HTAB	   *by_id;
 	List	   *dirty;			/* of TideBucket */
 	List	   *lagging;		/* of TideBucket; some may have been written since */
 	int			nsettled;		/* first ones of these that are done with */
 	bool		is_exact;		/* none may begin to lag */
+	bool		lost_some;		/* that lag */
 	TideBucketSettler settler;
 	void	   *settler_arg;
 };
@@ -104,7 +104,7 @@ make_tables(TideBuckets *buckets)
 	ctl.entrysize = sizeof(IdEntry);
 	buckets->by_id = hash_create("tide buckets by id", 256, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	buckets->block_left = 0;
+	buckets->arena.left = 0;
 	buckets->dirty = buckets->lagging = NIL;
 	buckets->nsettled = 0;
 }
@@ -122,10 +122,20 @@ tide_buckets_create(MemoryContext parent, TideBucketSettler settler, void *arg)
 	return buckets;
 }
 
+bool
+tide_buckets_lost_some(TideBuckets *buckets)
+{
+	bool		result = buckets->lost_some;
+
+	buckets->lost_some = false;
+	return result;
+}
+
 static void
 forget_all(TideBuckets *buckets)
 {
 	Assert(buckets->dirty == NIL);
+	buckets->lost_some |= tide_buckets_lag(buckets);
 	MemoryContextReset(buckets->context);
 	make_tables(buckets);
 }
@@ -140,27 +150,13 @@ tide_buckets_reset(TideBuckets *buckets)
 void
 tide_buckets_be_exact(TideBuckets *buckets)
 {
+	HASH_SEQ_STATUS status;
+	IdEntry    *entry;
+
+	hash_seq_init(&status, buckets->by_id);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		entry->bucket->is_settled = true;
 	buckets->is_exact = true;
-}
-
-/* one after the other: they go together, and there may be very many */
-static void *
-take_memory(TideBuckets *buckets, Size size)
-{
-	void	   *result;
-
-	size = MAXALIGN(size);
-	if (size > TIDE_BUCKETS_BLOCK / 8)
-		return MemoryContextAlloc(buckets->context, size);
-	if (size > buckets->block_left)
-	{
-		buckets->block = MemoryContextAlloc(buckets->context, TIDE_BUCKETS_BLOCK);
-		buckets->block_left = TIDE_BUCKETS_BLOCK;
-	}
-	result = buckets->block;
-	buckets->block += size;
-	buckets->block_left -= size;
-	return result;
 }
 
 static TideBucket *
@@ -174,7 +170,7 @@ make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id, int node_id,
 
 	for (int i = 0; i < nparts; i++)
 		size += strlen(parts[i]) + 1;
-	bucket = take_memory(buckets, size);
+	bucket = tide_arena_alloc(&buckets->arena, buckets->context, size);
 	memset(bucket, 0, sizeof(TideBucket));
 	entry->bucket = bucket;
 	bucket->bucket_id = bucket_id;

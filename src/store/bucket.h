@@ -71,9 +71,12 @@ extern bool tide_buckets_settle(TideBuckets *buckets, int max);
 /* whether any lag */
 extern bool tide_buckets_lag(const TideBuckets *buckets);
 
+/* whether such have been forgotten since the last call */
+extern bool tide_buckets_lost_some(TideBuckets *buckets);
+
 /*
- * Until the next reset no bucket begins to lag, and those loaded do not: for those who
- * put one change log into another's place and have settled its buckets before.
+ * From now on until the next reset no bucket lags: those that did have been written, and none begins to.
+ * For those who put one change log into another's place.
  */
 extern void tide_buckets_be_exact(TideBuckets *buckets);
 

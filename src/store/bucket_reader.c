@@ -252,3 +252,28 @@ tide_bucket_reader_visit(TideBucketReader *reader, int shape_id, int node_id,
 	systable_endscan(scan);
 	MemoryContextDelete(context);
 }
+
+List *
+tide_bucket_reader_after(TideBucketReader *reader, int64 bucket_id, int max)
+{
+	Relation	index = index_open(reader->id_index, AccessShareLock);
+	List	   *result = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_bucket_id, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(bucket_id));
+	scan = systable_beginscan_ordered(reader->rel, index, reader->snapshot, 1, &key);
+	while (list_length(result) < max &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		TideBucketInfo *info = palloc(sizeof(TideBucketInfo));
+
+		(void) read_bucket(reader, tuple, info);
+		result = lappend(result, info);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	return result;
+}

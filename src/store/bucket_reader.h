@@ -45,6 +45,9 @@ extern void tide_bucket_settle(TideBucketInfo *info, TideLogReader *log);
 /* all buckets of a shape: list of TideBucketInfo, with their keys, by bucket id */
 extern List *tide_bucket_reader_all(TideBucketReader *reader, int shape_id);
 
+/* the first max buckets whose ids are greater: list of TideBucketInfo without keys, by bucket id */
+extern List *tide_bucket_reader_after(TideBucketReader *reader, int64 bucket_id, int max);
+
 /* called with each bucket of a node, in no order; parts live until it returns */
 typedef void (*TideBucketVisitor) (const TideBucketInfo *info, char *const *parts,
 								   int nparts, void *arg);

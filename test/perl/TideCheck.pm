@@ -92,7 +92,8 @@ BEGIN
 				SELECT bucket_id, count(*) AS rows, count(DISTINCT row) AS different, sum(hash) %% 4294967296 AS checksum, max(op_id) AS last
 				  FROM current GROUP BY bucket_id),
 			b AS (
-				SELECT *, may_lag AND EXISTS (SELECT FROM tide_shadow.log%1$s l WHERE l.bucket_id = b.bucket_id AND l.op_id > b.last_op_id) AS lags,
+				SELECT *, may_lag AND (SELECT lagging FROM tide_internal.checkpoints)
+					   AND EXISTS (SELECT FROM tide_shadow.log%1$s l WHERE l.bucket_id = b.bucket_id AND l.op_id > b.last_op_id) AS lags,
 					   EXISTS (SELECT FROM tide_shadow.log%1$s l WHERE l.bucket_id = b.bucket_id AND l.op_id > b.last_op_id AND l.kind <> 'c') AS counts
 				  FROM tide_internal.buckets b)
 			SELECT format('bucket %%s: %%s rows (%%s different), checksum %%s; told %%s rows, checksum %%s', b.bucket_id,
