@@ -20,7 +20,8 @@ extern TideChangeWriter *tide_change_writer_create(const TideShapeNode *node,
 												   Snapshot snapshot);
 extern void tide_change_writer_close(TideChangeWriter *writer);
 
-/* see tide_bucket_settle(); not between start and the last fetch */
+/* see tide_bucket_lags() and tide_bucket_settle(); not between start and the last fetch */
+extern bool tide_change_writer_lags(TideChangeWriter *writer, TideBucketInfo *info);
 extern void tide_change_writer_settle(TideChangeWriter *writer, TideBucketInfo *info);
 
 /* begin with the bucket's first change after after_op_id */

@@ -145,7 +145,8 @@ read_bucket(Check *check, TideBucketInfo *bucket)
 	int64		count = 0;
 	uint32		checksum = 0;
 
-	tide_change_writer_settle(writer, bucket);
+	if (tide_change_writer_lags(writer, bucket))
+		tide_change_writer_settle(writer, bucket);
 	initStringInfo(&text);
 	tide_change_writer_start(writer, bucket->bucket_id, bucket->first_op_id);
 	while (tide_change_writer_fetch(writer, PG_INT64_MAX, &item))

@@ -90,6 +90,14 @@ read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
 	return values[Anum_bucket_key - 1];
 }
 
+bool
+tide_bucket_lags(TideBucketInfo *info, TideLogReader *log)
+{
+	info->may_lag = info->may_lag &&
+		tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) > 0;
+	return info->may_lag;
+}
+
 void
 tide_bucket_settle(TideBucketInfo *info, TideLogReader *log)
 {
@@ -97,12 +105,10 @@ tide_bucket_settle(TideBucketInfo *info, TideLogReader *log)
 
 	if (!info->may_lag)
 		return;
-	info->may_lag = false;
-	if (tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) == 0)
-		return;
 	tide_log_reader_sum(log, info->bucket_id, &sum);
 	info->checksum = sum.checksum;
-	info->last_op_id = Max(info->last_op_id, sum.last_op_id);
+	info->last_op_id = sum.last_op_id;
+	info->may_lag = false;
 }
 
 static char **

@@ -39,7 +39,10 @@ extern bool tide_bucket_reader_by_parts(TideBucketReader *reader, int shape_id, 
 extern bool tide_bucket_reader_by_id(TideBucketReader *reader, int64 bucket_id,
 									 TideBucketInfo *info);
 
-/* if the bucket may lag: bring checksum and last_op_id up to its log, of the same snapshot */
+/* whether the bucket lags behind its log, of the same snapshot; if not, it may not any more */
+extern bool tide_bucket_lags(TideBucketInfo *info, TideLogReader *log);
+
+/* bring checksum and last_op_id of one that may lag up to its log */
 extern void tide_bucket_settle(TideBucketInfo *info, TideLogReader *log);
 
 /* all buckets of a shape: list of TideBucketInfo, with their keys, by bucket id */
