@@ -181,8 +181,10 @@ make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id, int node_id,
 	text = (char *) (bucket->parts + nparts);
 	for (int i = 0; i < nparts; i++)
 	{
-		bucket->parts[i] = strcpy(text, parts[i]);
-		text += strlen(text) + 1;
+		Size		len = strlen(parts[i]) + 1;
+
+		bucket->parts[i] = memcpy(text, parts[i], len);
+		text += len;
 	}
 	return bucket;
 }
