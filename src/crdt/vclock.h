@@ -1,0 +1,40 @@
+/*
+ * vclock.h
+ *	  Vector clocks (Fidge 1988, Mattern 1989) held as jsonb objects {"node": n}.
+ *
+ * n counts the node's events: an integer from 0 to 2^63 - 1. A node that is absent
+ * counts as 0, so {"a": 0} and {} are equal; results never show zeros. All functions
+ * take any jsonb and throw ERROR 22023 if it is no vector clock.
+ */
+#ifndef TIDE_VCLOCK_H
+#define TIDE_VCLOCK_H
+
+#include "utils/jsonb.h"
+
+typedef enum TideVclockOrder
+{
+	TIDE_VCLOCK_EQUAL,
+	TIDE_VCLOCK_BEFORE,			/* b has seen all of a, and more */
+	TIDE_VCLOCK_AFTER,			/* a has seen all of b, and more */
+	TIDE_VCLOCK_CONCURRENT		/* each has seen what the other has not */
+} TideVclockOrder;
+
+/* "equal", "before", "after", "concurrent" */
+extern const char *tide_vclock_order_name(TideVclockOrder order);
+
+/* ERROR 22023 unless it is a vector clock */
+extern void tide_vclock_check(Jsonb *clock);
+
+/* how a stands to b */
+extern TideVclockOrder tide_vclock_compare(Jsonb *a, Jsonb *b);
+
+/* the least clock that is not before either; palloc'd */
+extern Jsonb *tide_vclock_merge(Jsonb *a, Jsonb *b);
+
+/* one more event of node (len bytes, not empty); ERROR 22003 if its count is full; palloc'd */
+extern Jsonb *tide_vclock_increment(Jsonb *clock, const char *node, int len);
+
+/* events of node that the clock has seen */
+extern int64 tide_vclock_count(Jsonb *clock, const char *node, int len);
+
+#endif							/* TIDE_VCLOCK_H */
