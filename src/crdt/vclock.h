@@ -10,6 +10,7 @@
 #define TIDE_VCLOCK_H
 
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 typedef enum TideVclockOrder
 {
@@ -31,10 +32,21 @@ extern TideVclockOrder tide_vclock_compare(Jsonb *a, Jsonb *b);
 /* the least clock that is not before either; palloc'd */
 extern Jsonb *tide_vclock_merge(Jsonb *a, Jsonb *b);
 
+/* by (not negative) more events of node; errors as below */
+extern Jsonb *tide_vclock_add(Jsonb *clock, const char *node, int len, int64 by);
+
 /* one more event of node (len bytes, not empty); ERROR 22003 if its count is full; palloc'd */
 extern Jsonb *tide_vclock_increment(Jsonb *clock, const char *node, int len);
 
 /* events of node that the clock has seen */
 extern int64 tide_vclock_count(Jsonb *clock, const char *node, int len);
+
+/* a member of a clock: its count, 0 if it is NULL; and the other way round, none for 0 */
+extern int64 tide_vclock_read_count(const JsonbValue *value);
+extern void tide_vclock_push_count(JsonbParseState **state, const char *node, int len,
+								   int64 count);
+
+/* sum over all nodes */
+extern Numeric tide_vclock_total(Jsonb *clock);
 
 #endif							/* TIDE_VCLOCK_H */
