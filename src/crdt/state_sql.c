@@ -47,7 +47,7 @@ static Jsonb *state_argument(FunctionCallInfo fcinfo, int n);
 static Jsonb *array_argument(FunctionCallInfo fcinfo, int n);
 static void check_argument(FunctionCallInfo fcinfo, int n, const char *name);
 static TideHlc *hlc_argument(FunctionCallInfo fcinfo, int n);
-static text *text_argument(FunctionCallInfo fcinfo, int n, const char *name);
+static text * text_argument(FunctionCallInfo fcinfo, int n, const char *name);
 static Jsonb *value_argument(FunctionCallInfo fcinfo, int n, const char *name);
 static Datum clock_or_null(FunctionCallInfo fcinfo, bool found, const TideHlc *clock);
 

@@ -69,7 +69,7 @@ tide_vclock_merge(Jsonb *a, Jsonb *b)
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while (next_node(&walk, &count_a, &count_b))
 		tide_vclock_push_count(&state, walk.key->val.string.val, walk.key->val.string.len,
-				   Max(count_a, count_b));
+							   Max(count_a, count_b));
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
