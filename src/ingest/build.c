@@ -39,6 +39,7 @@
 #include "ingest/limits.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/recompile.h"
 #include "ingest/route.h"
 #include "ingest/shape_cache.h"
 #include "ingest/source_scan.h"
@@ -104,7 +105,7 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 	}
 	if (!has_columns(in, shape))
 		return true;
-	if (!tide_rebuild_tree(shape, &same, later))
+	if (!tide_recompile_tree(shape, &same, later))
 		return false;
 	if (!same)
 		return true;
@@ -186,7 +187,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		return false;
 	}
 	if (!are_as_compiled(source, shapes))
-		return tide_rebuild_shapes(shapes, later);
+		return tide_recompile_shapes(shapes, later);
 
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
