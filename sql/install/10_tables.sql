@@ -26,11 +26,12 @@ CREATE TABLE tide_internal.checkpoints (
 	op_id         bigint NOT NULL DEFAULT 0,
 	lsn           pg_lsn NOT NULL DEFAULT '0/0',
 	at            timestamptz NOT NULL DEFAULT 'epoch',
+	"now"         timestamptz NOT NULL DEFAULT 'epoch',
 	changes       bigint NOT NULL DEFAULT 0,
 	transactions  bigint NOT NULL DEFAULT 0,
 	batches       bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time';
+COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time; what now() means in conditions';
 INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
 
 -- a replicated table; inserted by create_shape, advanced and deleted by the ingest

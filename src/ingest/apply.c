@@ -44,6 +44,7 @@ static void apply_changes(TideIngest *in);
 static void apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled);
 static void apply_acks(TideIngest *in);
 static TimestampTz batch_time(const TideBatch *batch);
+static TimestampTz clock_time(TimestampTz at);
 
 void
 tide_ingest_apply(TideIngest *in)
@@ -54,9 +55,10 @@ tide_ingest_apply(TideIngest *in)
 
 	tide_apply_begin();
 	in->applied_at = GetCurrentTimestamp();
-	in->last_at = checkpoint->at;
-	checkpoint->at = Max(batch_time(batch), in->last_at);
-	tide_node_eval_set_now(checkpoint->at);
+	in->last_now = checkpoint->now;
+	checkpoint->at = Max(batch_time(batch), checkpoint->at);
+	checkpoint->now = clock_time(checkpoint->at);
+	tide_node_eval_set_now(checkpoint->now);
 	if (batch->store != NULL)
 	{
 		tide_recompile_unprepared(in);
@@ -83,15 +85,21 @@ tide_ingest_apply(TideIngest *in)
 	tide_batch_reset(batch);
 }
 
-/* now() of the batch: when it was committed, or it is now */
+/* now() in conditions, which tide.clock may move to and fro */
+static TimestampTz
+clock_time(TimestampTz at)
+{
+	if (tide_clock == NULL || tide_clock[0] == '\0')
+		return at;
+	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(tide_clock),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1)));
+}
+
+/* when the batch was committed, or it is now */
 static TimestampTz
 batch_time(const TideBatch *batch)
 {
-	if (tide_clock != NULL && tide_clock[0] != '\0')
-		return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-													   CStringGetDatum(tide_clock),
-													   ObjectIdGetDatum(InvalidOid),
-													   Int32GetDatum(-1)));
 	return batch->ntransactions > 0 && !batch->is_asked_for ? batch->at :
 		GetCurrentTimestamp();
 }

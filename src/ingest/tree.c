@@ -214,7 +214,7 @@ is_concerned(const TideIngest *in, const TideJoined *joined)
 	if (joined->is_direct)
 		return false;
 	if (tide_tree_has_versions(joined->watch) ||
-		(joined->window_sql != NULL && in->last_at != in->checkpoint.at))
+		(joined->window_sql != NULL && in->last_now != in->checkpoint.now))
 		return true;
 	if (joined->parent != NULL &&
 		(tide_tree_has_versions(joined->parent->watch) || joined->parent->moved.n > 0))

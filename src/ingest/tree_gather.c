@@ -150,7 +150,7 @@ tide_tree_gather(TideTreePass *pass)
 		inputs.versions_of = reach->from;
 		tide_tree_run(in, joined, reach->sql, &reach->plan, &inputs, add_found_row, pass);
 	}
-	if (joined->window_sql != NULL && in->last_at != in->checkpoint.at)
+	if (joined->window_sql != NULL && in->last_now != in->checkpoint.now)
 	{
 		TideTreeInputs		inputs = {0};
 

@@ -87,8 +87,8 @@ tide_tree_run(TideIngest *in, TideJoined *joined, const char *sql, SPIPlanPtr *p
 {
 	TideSpiFrame frame;
 	Portal		portal;
-	Datum		args[NARGS] = {TimestampTzGetDatum(in->checkpoint.at),
-		TimestampTzGetDatum(in->last_at), Int64GetDatum(inputs->nrivals)};
+	Datum		args[NARGS] = {TimestampTzGetDatum(in->checkpoint.now),
+		TimestampTzGetDatum(in->last_now), Int64GetDatum(inputs->nrivals)};
 
 	tide_evaluating_shape = joined->shape->shape_id;
 	PushActiveSnapshot(GetLatestSnapshot());
