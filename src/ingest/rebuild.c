@@ -4,7 +4,7 @@
  *
  * The shapes on a source whose table was altered are compiled again from their definitions, as
  * their owners. If the table and its key are the same, it is copied anew under the
- * buckets there are (carry.c). Else shadow table, change log and buckets go, and the shapes
+ * buckets there are (carry.c), and trees are decided anew over them. Else shadow table, change log and buckets go, and the shapes
  * are built like new ones; clients are told to drop the old buckets, since bucket ids are
  * never used again. A shape that does not compile fails, and is tried again after DDL.
  */
@@ -38,7 +38,7 @@ static SPIPlanPtr dropped_plan = NULL;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
 static bool rebuild_source(TideIngest *in, int source_id, TideSource *source);
-static bool can_carry(const TideSource *source, List *shapes);
+static bool can_carry(const TideSource *source);
 static void carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
@@ -136,7 +136,7 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	foreach(lc, in->shapes)
 		if (uses_source(lfirst(lc), source_id))
 			shapes = lappend(shapes, lfirst(lc));
-	if (source != NULL && can_carry(source, shapes))
+	if (source != NULL && can_carry(source))
 	{
 		TideSource	now = *source;
 
@@ -162,23 +162,64 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	return true;
 }
 
-/*
- * Whether the shapes can keep their buckets: the table, its name, its key and the key's
- * types are the same. Shapes of several tables are built anew.
- */
+/* whether shapes can keep their buckets: the table, its name, its key and the key's types are the same */
 static bool
-can_carry(const TideSource *source, List *shapes)
+can_carry(const TideSource *source)
 {
 	char	   *name = tide_altered_table_name(source->relid);
-	ListCell   *lc;
 
-	if (!source->live || name == NULL || source->table_name == NULL ||
-		strcmp(name, source->table_name) != 0 || !tide_altered_has_key(source))
-		return false;
-	foreach(lc, shapes)
-		if (!tide_shape_keeps_plain(lfirst(lc)))
-			return false;
-	return true;
+	return source->live && name != NULL && source->table_name != NULL &&
+		strcmp(name, source->table_name) == 0 && tide_altered_has_key(source);
+}
+
+/* whether a plain shape is still one of the table */
+static bool
+carries_plain(const TideShape *was, const TideShape *is, int source_id)
+{
+	return tide_shape_keeps_plain(was) && was->built_op_id != 0 && tide_shape_is_plain(is) &&
+		((TideShapeNode *) linitial(is->nodes))->source_id == source_id;
+}
+
+/*
+ * Whether a tree has all of its memberships in _members, in the same buckets: its rows can be decided anew
+ * over them. One that was carried for another of its tables waits for that already.
+ */
+static bool
+carries_tree(const TideShape *was, const TideShape *is)
+{
+	int16	   *map = palloc(sizeof(int16) * list_length(is->nodes));
+
+	return !tide_shape_keeps_plain(was) &&
+		(was->built_op_id != 0 || (was->redefined && !was->reshown)) &&
+		tide_shape_map_nodes(was, is, map);
+}
+
+/*
+ * A tree decided anew that has other broken tables: until their turn its nodes on them are stored with the columns
+ * that were shown, so that what is shown then is compared with that.
+ */
+static void
+redefine(TideIngest *in, const TideShape *was, const TideShape *is)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	(void) tide_spi_run_for("UPDATE tide_internal.shapes SET redefined = true WHERE shape_id = $1",
+							was->shape_id);
+	forboth(lc, was->nodes, lc2, is->nodes)
+	{
+		const TideShapeNode *node = lfirst(lc);
+		StringInfoData columns;
+
+		if (!list_member_int(in->broken, ((TideShapeNode *) lfirst(lc2))->source_id))
+			continue;
+		initStringInfo(&columns);
+		for (int i = 0; i < node->ncolumns; i++)
+			appendStringInfo(&columns, "%s%d", i > 0 ? "," : "", node->columns[i]);
+		(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_nodes SET attnums = '{%s}'"
+										 " WHERE shape_id = $1 AND node_id = %d",
+										 columns.data, node->node_id), was->shape_id);
+	}
 }
 
 /*
@@ -225,9 +266,10 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		if (was->state == TIDE_SHAPE_FAILED)
 			continue;
 		is = tide_recompile(was);
-		if (is != NULL && was->built_op_id != 0 &&
-			((TideShapeNode *) linitial(is->nodes))->source_id == new_id)
+		if (is != NULL && (carries_plain(was, is, new_id) || carries_tree(was, is)))
 		{
+			if (!tide_shape_keeps_plain(was))
+				redefine(in, was, is);
 			is->shape_id = was->shape_id;
 			is->built_op_id = was->built_op_id;
 			pair = palloc(sizeof(TideCarried));
@@ -236,8 +278,7 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 			carried = lappend(carried, pair);
 		}
 		else
-			(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-						   was->shape_id);
+			tide_recompile_from_nothing(was->shape_id);
 	}
 	take_nodes(source->source_id, new_id);
 	if (carried != NIL)

@@ -129,6 +129,14 @@ tide_recompile_pending(TideIngest *in, bool *later)
 	return false;
 }
 
+void
+tide_recompile_from_nothing(int shape_id)
+{
+	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1", shape_id);
+	(void) tide_spi_run_for("UPDATE tide_internal.shapes SET redefined = false"
+							" WHERE shape_id = $1 AND redefined", shape_id);
+}
+
 bool
 tide_recompile_shapes(List *shapes, bool *later)
 {
@@ -154,9 +162,28 @@ tide_recompile_shapes(List *shapes, bool *later)
 	return true;
 }
 
-/* whether two compiled forms of a definition show the same columns */
+/* expressions of a node, for equal(), which passes over their places in the text */
+static List *
+expressions_of(const TideShapeNode *node)
+{
+	List	   *result = list_make3(node->filter, node->join_on, node->subfilter);
+	ListCell   *lc;
+
+	foreach(lc, node->key_parts)
+		result = lappend(result, ((TideKeyPart *) lfirst(lc))->expr);
+	foreach(lc, node->lookups)
+		result = lappend(result, ((TideKeyLookup *) lfirst(lc))->query);
+	foreach(lc, node->order_by)
+		result = lappend(result, ((TideSortKey *) lfirst(lc))->expr);
+	foreach(lc, node->windows)
+		result = lappend(result, list_make2(((TideTimeWindow *) lfirst(lc))->expr,
+											((TideTimeWindow *) lfirst(lc))->bound));
+	return result;
+}
+
+/* whether two compiled forms of a definition show the same columns, and use the same ones as the same types */
 static bool
-show_same(const TideShape *a, const TideShape *b)
+are_same(const TideShape *a, const TideShape *b)
 {
 	ListCell   *lca;
 	ListCell   *lcb;
@@ -169,7 +196,8 @@ show_same(const TideShape *a, const TideShape *b)
 		const TideShapeNode *y = lfirst(lcb);
 
 		if (x->relid != y->relid || x->ncolumns != y->ncolumns ||
-			memcmp(x->columns, y->columns, sizeof(AttrNumber) * x->ncolumns) != 0)
+			memcmp(x->columns, y->columns, sizeof(AttrNumber) * x->ncolumns) != 0 ||
+			!equal(expressions_of(x), expressions_of(y)))
 			return false;
 	}
 	return true;
@@ -199,7 +227,11 @@ tide_recompile_tree(TideShape *shape, bool *same, bool *later)
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
 				   shape->shape_id);
 	compiled = tide_recompile(shape);
-	*same = compiled != NULL && show_same(shape, compiled);
+	*same = compiled != NULL && are_same(shape, compiled);
+	if (compiled != NULL && shape->redefined && !*same &&
+		!tide_shape_map_nodes(shape, compiled,
+							  palloc(sizeof(int16) * list_length(compiled->nodes))))
+		tide_recompile_from_nothing(shape->shape_id);
 	tide_apply_end();
 	return true;
 }
@@ -211,10 +243,7 @@ tide_recompile_unprepared(TideIngest *in)
 
 	foreach(lc, in->unprepared)
 	{
-		(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-					   lfirst_int(lc));
-		(void) tide_spi_run_for("UPDATE tide_internal.shapes SET redefined = false"
-					   " WHERE shape_id = $1 AND redefined", lfirst_int(lc));
+		tide_recompile_from_nothing(lfirst_int(lc));
 		in->needs_reload = true;
 	}
 	if (in->unprepared != NIL)

@@ -19,12 +19,15 @@ extern bool tide_recompile_pending(TideIngest *in, bool *later);
 /* after DDL: failed shapes without nodes, whose tables or columns may be there again */
 extern bool tide_recompile_failed(TideIngest *in, bool *later);
 
+/* a shape's buckets go: it is built like a new one */
+extern void tide_recompile_from_nothing(int shape_id);
+
 /* compile shapes again that wait to be built; true if done. In the caller's transaction. */
 extern bool tide_recompile_shapes(List *shapes, bool *later);
 
 /*
  * Compile a tree again whose tables have been copied: nothing followed them between its creation and the
- * copies. same: it shows the same columns as before. False, with nothing done, if it has to wait.
+ * copies. same: it compiles to the same as before. False, with nothing done, if it has to wait.
  */
 extern bool tide_recompile_tree(TideShape *shape, bool *same, bool *later);
 

@@ -118,8 +118,8 @@ extern void tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer ti
 extern void tide_tree_pass(TideIngest *in, TideJoined *joined);
 
 /*
- * Write into the rows' _members what so far only the entries of a build say of the shape's one node; no
- * entry is written.
+ * Write into the rows' _members what so far only the entries of a build say of a node that was
+ * a plain shape's; no entry is written.
  */
 extern void tide_tree_make_explicit(TideIngest *in, TideJoined *joined);
 

@@ -339,8 +339,9 @@ tide_tree_make_explicit(TideIngest *in, TideJoined *joined)
 					 " JOIN tide_shadow.t%d t ON true", source->source_id, source->source_id);
 	for (int i = 0; i < source->nkeys; i++)
 		appendStringInfo(&sql, " AND t.c%d = l.k%d", source->keys[i], i + 1);
-	appendStringInfo(&sql, " WHERE b.shape_id = %d AND l.kind <> 'l' AND l.op_id > t._op"
-					 " ORDER BY t.ctid, l.op_id DESC", joined->shape->shape_id);
+	appendStringInfo(&sql, " WHERE b.shape_id = %d AND b.node_id = %d AND l.kind <> 'l' AND l.op_id > t._op"
+					 " ORDER BY t.ctid, l.op_id DESC", joined->shape->shape_id,
+					 joined->node->node_id);
 	pass.context = AllocSetContextCreate(in->tree_context, "tide row of a tree",
 										 ALLOCSET_SMALL_SIZES);
 	tide_shadow_open(shadow, true);

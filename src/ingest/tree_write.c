@@ -234,7 +234,7 @@ set_counts(RowWrite *w, const TideTreeCounts *counts, bool absolute)
 	}
 	if (!absolute)
 		return;
-	if (w->joined->shape->redefined)
+	if (w->joined->shape->redefined && w->joined->shape->reshown)
 		rehash(w);
 	for (int i = w->n - 1; i >= 0; i--)
 	{
