@@ -39,7 +39,7 @@ tide_state_malformed(const char *kind, const char *detail,...)
 }
 
 void
-tide_members_read(Jsonb *object, const char *kind, TideMembers *result)
+tide_members_read(Jsonb *object, const char *kind, TideMembers * result)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -68,8 +68,32 @@ compare_keys(const JsonbValue *a, const JsonbValue *b)
 	return memcmp(a->val.string.val, b->val.string.val, a->val.string.len);
 }
 
+int
+tide_members_index(const TideMembers * members, const char *key, int len)
+{
+	JsonbValue	wanted = {.type = jbvString};
+	int			low = 0;
+	int			high = members->n - 1;
+
+	wanted.val.string.val = (char *) key;
+	wanted.val.string.len = len;
+	while (low <= high)
+	{
+		int			middle = low + (high - low) / 2;
+		int			order = compare_keys(&wanted, &members->pairs[middle].key);
+
+		if (order == 0)
+			return middle;
+		if (order < 0)
+			high = middle - 1;
+		else
+			low = middle + 1;
+	}
+	return -1;
+}
+
 bool
-tide_walk_next(TideWalk *walk)
+tide_walk_next(TideWalk * walk)
 {
 	JsonbPair  *a = walk->at_a < walk->a.n ? &walk->a.pairs[walk->at_a] : NULL;
 	JsonbPair  *b = walk->at_b < walk->b.n ? &walk->b.pairs[walk->at_b] : NULL;
@@ -95,7 +119,7 @@ tide_walk_next(TideWalk *walk)
 }
 
 void
-tide_members_find(const TideMembers *members, const char *kind,
+tide_members_find(const TideMembers * members, const char *kind,
 				  const char *const *names, int n, const JsonbValue **values)
 {
 	memset(values, 0, sizeof(*values) * n);

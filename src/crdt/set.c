@@ -12,6 +12,7 @@
 
 #define G_SET	"grow-only set"
 #define OR_SET	"OR-set"
+#define ELEMENT "OR-set element"
 
 enum
 {
@@ -41,27 +42,30 @@ typedef struct Element
 {
 	Jsonb	   *value;
 	Jsonb	   *dots;			/* vector clock; NULL in a grow-only set */
-} Element;
+}			Element;
 
 /* a set taken apart: elements sorted by value */
 typedef struct Set
 {
 	Jsonb	   *clock;			/* NULL for a grow-only set */
+	TideVclock	seen;			/* it, taken apart, as it was read */
 	Element    *elements;
 	int			n;
-} Set;
+}			Set;
 
-static void read_g_set(Jsonb *state, Set *result);
-static void read_or_set(Jsonb *state, Set *result);
-static void read_element(const JsonbValue *value, Jsonb *clock, Element *result);
+static void read_g_set(Jsonb *state, Set * result);
+static void read_or_set(Jsonb *state, Set * result);
+static void read_element(const JsonbValue *value, const TideVclock * seen, Element * result);
+static Jsonb *read_dots(Jsonb *dots, const TideVclock * seen);
 static JsonbValue *read_array(Jsonb *array, int *n);
-static void sort_elements(Set *set);
+static void sort_elements(Set * set);
 static int	compare_elements(const void *a, const void *b);
-static void check_doubles(const Set *set);
-static Jsonb *merge_dots(const Element *a, const Set *set_a, const Element *b, const Set *set_b);
-static void push_live_dots(JsonbParseState **state, TideWalk *walk, Jsonb *clock_a, Jsonb *clock_b);
-static Jsonb *build_values(const Set *set);
-static Jsonb *build_or_set(const Set *set);
+static void check_doubles(const Set * set);
+static Jsonb *merge_dots(const Element * a, const Set * set_a, const Element * b, const Set * set_b);
+static void push_live_dots(JsonbParseState **state, TideWalk * walk,
+						   const TideVclock * seen_a, const TideVclock * seen_b);
+static Jsonb *build_values(const Set * set);
+static Jsonb *build_or_set(const Set * set);
 
 /* ---- grow-only set ---- */
 
@@ -93,7 +97,7 @@ tide_g_set_merge(Jsonb *a, Jsonb *b)
 
 /* unsorted; with room for one more element */
 static void
-read_g_set(Jsonb *state, Set *result)
+read_g_set(Jsonb *state, Set * result)
 {
 	JsonbValue *values;
 
@@ -114,12 +118,9 @@ tide_or_set_add(Jsonb *state, Jsonb *element, const char *node, int len)
 	Set			set;
 	Element		added = {element};
 	Element    *at;
-	Jsonb	   *dot;
 
 	read_or_set(state, &set);
 	set.clock = tide_vclock_increment(set.clock, node, len);
-	dot = tide_vclock_add(tide_empty_object(), node, len,
-						  tide_vclock_count(set.clock, node, len));
 
 	/* the new dot stands for those of the element that this state has seen */
 	at = bsearch(&added, set.elements, set.n, sizeof(Element), compare_elements);
@@ -128,7 +129,8 @@ tide_or_set_add(Jsonb *state, Jsonb *element, const char *node, int len)
 		at = &set.elements[set.n++];
 		at->value = element;
 	}
-	at->dots = dot;
+	at->dots = tide_vclock_add(tide_empty_object(), node, len,
+							   tide_vclock_count(&set.seen, node, len) + 1);
 	sort_elements(&set);
 	return build_or_set(&set);
 }
@@ -197,16 +199,21 @@ tide_or_set_value(Jsonb *state)
  * other has as well, or has not seen.
  */
 static Jsonb *
-merge_dots(const Element *a, const Set *set_a, const Element *b, const Set *set_b)
+merge_dots(const Element * a, const Set * set_a, const Element * b, const Set * set_b)
 {
 	TideWalk	walk = {0};
 	JsonbParseState *state = NULL;
+
+	/* mostly both have the same */
+	if (a && b && VARSIZE(a->dots) == VARSIZE(b->dots) &&
+		memcmp(a->dots, b->dots, VARSIZE(a->dots)) == 0)
+		return a->dots;
 
 	tide_members_read(a ? a->dots : tide_empty_object(), OR_SET, &walk.a);
 	tide_members_read(b ? b->dots : tide_empty_object(), OR_SET, &walk.b);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while (tide_walk_next(&walk))
-		push_live_dots(&state, &walk, set_a->clock, set_b->clock);
+		push_live_dots(&state, &walk, &set_a->seen, &set_b->seen);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -215,7 +222,8 @@ merge_dots(const Element *a, const Set *set_a, const Element *b, const Set *set_
  * news to the other side, the earlier one cannot.
  */
 static void
-push_live_dots(JsonbParseState **state, TideWalk *walk, Jsonb *clock_a, Jsonb *clock_b)
+push_live_dots(JsonbParseState **state, TideWalk * walk,
+			   const TideVclock * seen_a, const TideVclock * seen_b)
 {
 	const char *node = walk->key->val.string.val;
 	int			len = walk->key->val.string.len;
@@ -227,9 +235,9 @@ push_live_dots(JsonbParseState **state, TideWalk *walk, Jsonb *clock_a, Jsonb *c
 		live = dot_a;
 	else
 	{
-		if (dot_a > tide_vclock_count(clock_b, node, len))
+		if (dot_a > tide_vclock_count(seen_b, node, len))
 			live = dot_a;
-		if (dot_b > tide_vclock_count(clock_a, node, len))
+		if (dot_b > tide_vclock_count(seen_a, node, len))
 			live = dot_b;
 	}
 	if (live > 0)
@@ -238,7 +246,7 @@ push_live_dots(JsonbParseState **state, TideWalk *walk, Jsonb *clock_a, Jsonb *c
 
 /* Elements sorted, with room for one more; dots without zeros. */
 static void
-read_or_set(Jsonb *state, Set *result)
+read_or_set(Jsonb *state, Set * result)
 {
 	TideMembers members;
 	const JsonbValue *values[NFIELDS];
@@ -248,6 +256,7 @@ read_or_set(Jsonb *state, Set *result)
 	tide_members_find(&members, OR_SET, field_names, NFIELDS, values);
 	result->clock = values[FIELD_CLOCK] ? tide_value_to_jsonb(values[FIELD_CLOCK]) : tide_empty_object();
 	result->clock = tide_vclock_merge(result->clock, tide_empty_object());
+	tide_vclock_read(result->clock, &result->seen);
 	result->n = 0;
 	if (values[FIELD_ELEMENTS])
 	{
@@ -260,43 +269,51 @@ read_or_set(Jsonb *state, Set *result)
 	}
 	result->elements = palloc0(sizeof(Element) * (result->n + 1));
 	for (int i = 0; i < result->n; i++)
-		read_element(&elements[i], result->clock, &result->elements[i]);
+		read_element(&elements[i], &result->seen, &result->elements[i]);
 	qsort(result->elements, result->n, sizeof(Element), compare_elements);
 	check_doubles(result);
 }
 
 static void
-read_element(const JsonbValue *value, Jsonb *clock, Element *result)
+read_element(const JsonbValue *value, const TideVclock * seen, Element * result)
 {
 	Jsonb	   *element = tide_value_to_jsonb(value);
 	TideMembers members;
 	const JsonbValue *values[NELEMENT_FIELDS];
 
 	CHECK_FOR_INTERRUPTS();
-	tide_members_read(element, OR_SET " element", &members);
-	tide_members_find(&members, OR_SET " element", element_field_names, NELEMENT_FIELDS, values);
+	tide_members_read(element, ELEMENT, &members);
+	tide_members_find(&members, ELEMENT, element_field_names, NELEMENT_FIELDS, values);
 	for (int i = 0; i < NELEMENT_FIELDS; i++)
 		if (values[i] == NULL)
-			tide_state_malformed(OR_SET " element", "Field \"%s\" is missing.",
-								 element_field_names[i]);
+			tide_state_malformed(ELEMENT, "Field \"%s\" is missing.", element_field_names[i]);
 	result->value = tide_value_to_jsonb(values[ELEMENT_VALUE]);
-	result->dots = tide_vclock_merge(tide_value_to_jsonb(values[ELEMENT_DOTS]),
-									 tide_empty_object());
-	if (tide_is_empty(result->dots))
-		tide_state_malformed(OR_SET " element", "It must have a dot.");
-	switch (tide_vclock_compare(result->dots, clock))
+	result->dots = read_dots(tide_value_to_jsonb(values[ELEMENT_DOTS]), seen);
+}
+
+/* Dots, checked, without zeros. */
+static Jsonb *
+read_dots(Jsonb *dots, const TideVclock * seen)
+{
+	TideVclock	read;
+	int			zeros = 0;
+
+	tide_vclock_read(dots, &read);
+	for (int i = 0; i < read.members.n; i++)
 	{
-		case TIDE_VCLOCK_EQUAL:
-		case TIDE_VCLOCK_BEFORE:
-			break;
-		case TIDE_VCLOCK_AFTER:
-		case TIDE_VCLOCK_CONCURRENT:
-			tide_state_malformed(OR_SET " element", "It has a dot that the set's clock has not seen.");
+		JsonbValue *node = &read.members.pairs[i].key;
+
+		if (read.counts[i] > tide_vclock_count(seen, node->val.string.val, node->val.string.len))
+			tide_state_malformed(ELEMENT, "It has a dot that the set's clock has not seen.");
+		zeros += read.counts[i] == 0;
 	}
+	if (zeros == read.members.n)
+		tide_state_malformed(ELEMENT, "It must have a dot.");
+	return zeros == 0 ? dots : tide_vclock_merge(dots, tide_empty_object());
 }
 
 static void
-check_doubles(const Set *set)
+check_doubles(const Set * set)
 {
 	for (int i = 1; i < set->n; i++)
 		if (compare_elements(&set->elements[i - 1], &set->elements[i]) == 0)
@@ -304,7 +321,7 @@ check_doubles(const Set *set)
 }
 
 static Jsonb *
-build_or_set(const Set *set)
+build_or_set(const Set * set)
 {
 	JsonbParseState *state = NULL;
 
@@ -352,7 +369,7 @@ compare_elements(const void *a, const void *b)
 
 /* Sort; of equal elements one stays. */
 static void
-sort_elements(Set *set)
+sort_elements(Set * set)
 {
 	int			kept = 0;
 
@@ -364,7 +381,7 @@ sort_elements(Set *set)
 }
 
 static Jsonb *
-build_values(const Set *set)
+build_values(const Set * set)
 {
 	JsonbParseState *state = NULL;
 

@@ -20,7 +20,7 @@ static const char *const order_names[] = {
 	[TIDE_VCLOCK_CONCURRENT] = "concurrent"
 };
 
-static bool next_node(TideWalk *walk, int64 *count_a, int64 *count_b);
+static bool next_node(TideWalk * walk, int64 *count_a, int64 *count_b);
 static bool is_node(const JsonbValue *key, const char *node, int len);
 
 const char *
@@ -106,19 +106,27 @@ tide_vclock_increment(Jsonb *clock, const char *node, int len)
 	return tide_vclock_add(clock, node, len, 1);
 }
 
-int64
-tide_vclock_count(Jsonb *clock, const char *node, int len)
+void
+tide_vclock_read(Jsonb *clock, TideVclock * result)
 {
 	TideWalk	walk = {0};
 	int64		count;
 	int64		absent;
-	int64		result = 0;
+	int			n = 0;
 
 	tide_members_read(clock, KIND, &walk.a);
+	result->members = walk.a;
+	result->counts = palloc(sizeof(int64) * Max(walk.a.n, 1));
 	while (next_node(&walk, &count, &absent))
-		if (is_node(walk.key, node, len))
-			result = count;
-	return result;
+		result->counts[n++] = count;
+}
+
+int64
+tide_vclock_count(const TideVclock * clock, const char *node, int len)
+{
+	int			i = tide_members_index(&clock->members, node, len);
+
+	return i < 0 ? 0 : clock->counts[i];
 }
 
 Numeric
@@ -137,7 +145,7 @@ tide_vclock_total(Jsonb *clock)
 
 /* the next node of either clock, checked, and its count in both; false if there is none */
 static bool
-next_node(TideWalk *walk, int64 *count_a, int64 *count_b)
+next_node(TideWalk * walk, int64 *count_a, int64 *count_b)
 {
 	if (!tide_walk_next(walk))
 		return false;
@@ -155,10 +163,11 @@ tide_vclock_read_count(const JsonbValue *value)
 		return 0;
 	if (value->type == jbvNumeric)
 	{
+		/* numeric_int8() would round, and throw an error of its own */
 		Datum		number = NumericGetDatum(value->val.numeric);
+		Datum		whole = DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0));
 		Datum		zero = NumericGetDatum(int64_to_numeric(0));
 		Datum		limit = NumericGetDatum(int64_to_numeric(PG_INT64_MAX));
-		Datum		whole = DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0));
 
 		if (DatumGetBool(DirectFunctionCall2(numeric_ge, number, zero)) &&
 			DatumGetBool(DirectFunctionCall2(numeric_le, number, limit)) &&

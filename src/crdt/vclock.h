@@ -12,13 +12,15 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "crdt/object.h"
+
 typedef enum TideVclockOrder
 {
 	TIDE_VCLOCK_EQUAL,
 	TIDE_VCLOCK_BEFORE,			/* b has seen all of a, and more */
 	TIDE_VCLOCK_AFTER,			/* a has seen all of b, and more */
 	TIDE_VCLOCK_CONCURRENT		/* each has seen what the other has not */
-} TideVclockOrder;
+}			TideVclockOrder;
 
 /* "equal", "before", "after", "concurrent" */
 extern const char *tide_vclock_order_name(TideVclockOrder order);
@@ -38,8 +40,17 @@ extern Jsonb *tide_vclock_add(Jsonb *clock, const char *node, int len, int64 by)
 /* one more event of node (len bytes, not empty); ERROR 22003 if its count is full; palloc'd */
 extern Jsonb *tide_vclock_increment(Jsonb *clock, const char *node, int len);
 
+/* a clock taken apart, to look up many nodes; points into the jsonb */
+typedef struct TideVclock
+{
+	TideMembers members;
+	int64	   *counts;			/* of each member */
+}			TideVclock;
+
+extern void tide_vclock_read(Jsonb *clock, TideVclock * result);
+
 /* events of node that the clock has seen */
-extern int64 tide_vclock_count(Jsonb *clock, const char *node, int len);
+extern int64 tide_vclock_count(const TideVclock * clock, const char *node, int len);
 
 /* a member of a clock: its count, 0 if it is NULL; and the other way round, none for 0 */
 extern int64 tide_vclock_read_count(const JsonbValue *value);
