@@ -12,6 +12,7 @@
 #include "libpq/pqformat.h"
 
 #include "crdt/hlc.h"
+#include "util/compat.h"
 
 #define PG_GETARG_HLC(n)	((TideHlc *) PG_GETARG_POINTER(n))
 
@@ -40,10 +41,10 @@ tide_sql_hlc_in(PG_FUNCTION_ARGS)
 	TideHlc    *result = palloc(sizeof(TideHlc));
 
 	if (!tide_hlc_parse(text, strlen(text), result))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("invalid input syntax for type %s: \"%s\"", "tide.hlc", text),
-				 errdetail("It must be 12, 4 and 16 lower-case hexadecimal digits parted by \"-\".")));
+		tide_input_error_compat(fcinfo,
+								(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+								 errmsg("invalid input syntax for type %s: \"%s\"", "tide.hlc", text),
+								 errdetail("It must be 12, 4 and 16 lower-case hexadecimal digits parted by \"-\".")));
 	PG_RETURN_POINTER(result);
 }
 

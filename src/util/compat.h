@@ -195,4 +195,11 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_IS_JSON_EXPR(node) false
 #endif
 
+/* 16 (d9f7f5d32 "Create infrastructure for soft error reporting"); of input functions */
+#if PG_VERSION_NUM >= 160000
+#define tide_input_error_compat(fcinfo, ...) ereturn((fcinfo)->context, (Datum) 0, __VA_ARGS__)
+#else
+#define tide_input_error_compat(fcinfo, ...) ereport(ERROR, __VA_ARGS__)
+#endif
+
 #endif							/* TIDE_COMPAT_H */
