@@ -6,8 +6,11 @@
 
 #include <limits.h>
 
+#include "utils/datetime.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 
+#include "util/compat.h"
 #include "util/guc.h"
 
 typedef struct IntSetting
@@ -37,6 +40,7 @@ int			tide_removed_retention = 7 * 24 * 3600;
 int			tide_max_removed_rows = 10000;
 int			tide_mutation_retention = 30 * 24 * 3600;
 int			tide_client_retention = -1;
+int			tide_max_clock_drift = 60 * 1000;
 int			tide_max_bucket_rows = 0;
 int			tide_max_shape_rows = 0;
 
@@ -93,6 +97,10 @@ static const IntSetting int_settings[] = {
 		"Sets how long after its last push a client is known; -1 is for ever.",
 		&tide_client_retention, -1, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_clock_drift",
+		"Sets how far a client's clock may be ahead of the server's.",
+		&tide_max_clock_drift, 60 * 1000, 0, INT_MAX,
+	PGC_SUSET, GUC_UNIT_MS},
 	{"tide.max_bucket_rows",
 		"Sets the number of rows in a bucket beyond which its shape fails; 0 is any number.",
 		&tide_max_bucket_rows, 0, 0, INT_MAX,
@@ -102,6 +110,32 @@ static const IntSetting int_settings[] = {
 		&tide_max_shape_rows, 0, 0, INT_MAX,
 	PGC_SIGHUP, 0},
 };
+
+/* a point in time, or nothing; settings are read outside of transactions, so no input function */
+static bool
+check_clock(char **value, void **extra, GucSource source)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			nfields;
+	int			kind;
+	int			tz;
+	struct pg_tm tm;
+	fsec_t		fsec;
+	TimestampTz time;
+
+	if (**value == '\0')
+		return true;
+	if (ParseDateTime(*value, work, sizeof(work), fields, types, MAXDATEFIELDS, &nfields) != 0 ||
+		DecodeDateTime(fields, types, nfields, &kind, &tm, &fsec, &tz TIDE_DATETIME_EXTRA) != 0 ||
+		kind != DTK_DATE || tm2timestamp(&tm, fsec, &tz, &time) != 0)
+	{
+		GUC_check_errdetail("It is neither empty nor a date and time, as in \"2030-01-01 12:00:00+00\".");
+		return false;
+	}
+	return true;
+}
 
 void
 tide_guc_init(void)
@@ -117,7 +151,7 @@ tide_guc_init(void)
 	DefineCustomStringVariable("tide.clock",
 							   "Sets the time that the ingest takes for now, for tests of time windows.",
 							   "Empty: the system's clock.", &tide_clock, "", PGC_SUSET,
-							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+							   GUC_NOT_IN_SAMPLE, check_clock, NULL, NULL);
 	DefineCustomBoolVariable("tide.compaction",
 							 "Removes superseded entries from the change log.", NULL,
 							 &tide_compaction, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
