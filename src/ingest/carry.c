@@ -225,7 +225,7 @@ settle(Carry *carry)
 	ListCell   *lc;
 
 	foreach(lc, carry->nodes)
-		shapes = lappend(shapes, ((CarryNode *) lfirst(lc))->is->shape);
+		shapes = list_append_unique_ptr(shapes, ((CarryNode *) lfirst(lc))->is->shape);
 	tide_settle_source(carry->in, carry->old->source, shapes);
 }
 
