@@ -356,6 +356,39 @@ step('a wider number', 'ALTER TABLE members ALTER score TYPE bigint; ALTER TABLE
 step('values computed anew that a subquery uses', 'ALTER TABLE members ALTER score TYPE bigint USING CASE WHEN team = 2 THEN 0 ELSE score END',
 	tree => '4 changes', names => '0 changes');
 
+# ---- and follow names, of includes and in subqueries too
+$s->query('CREATE TABLE chiefs (team int PRIMARY KEY, name text, score int); INSERT INTO chiefs SELECT i, i, i FROM generate_series(1, 4) i');
+$s->query("SELECT tide.create_shape('deep', " . sql_text(<<'JSON') . '); SELECT tide.sync()');
+{"table": "teams", "where": "id IN (SELECT team FROM members WHERE score > 5 AND members.team IN (SELECT team FROM chiefs WHERE name <> 'x' AND chiefs.score = members.team))",
+ "include": {"people": {"table": "members", "on": "people.team = teams.id AND score > parent.rank", "columns": ["team", "score"], "order_by": "score DESC, people.name", "limit": 2}}}
+JSON
+my $top = sub { return "SELECT id, $_[0], $_[1] FROM (SELECT m.*, row_number() OVER (PARTITION BY m.$_[0] ORDER BY m.$_[1] DESC, m.name) AS n FROM $_[2] m JOIN teams t"
+	  . " ON m.$_[0] = t.id AND m.$_[1] > t.rank WHERE EXISTS (SELECT FROM $_[2] o WHERE o.$_[0] = t.id AND o.$_[1] > 5)) q WHERE n <= 2" };
+$queries{deep} = [ 'public.teams', 'SELECT * FROM teams t WHERE EXISTS (SELECT FROM members m WHERE m.team = t.id AND m.score > 5)', 'public.members', $top->('team', 'score', 'members') ];
+$clients{deep} = pull_all($node, request('deep'));
+$s->query('ALTER TABLE chiefs RENAME score TO points');
+step('a column renamed that only a subquery names', 'SELECT 1', deep => '0 changes');
+like($s->query("SELECT definition ->> 'where' FROM tide.shapes WHERE name = 'deep'"), qr/WHERE score > 5 AND members\.team .* name <> 'x' AND chiefs\.points = members\.team/, 'the subquery has the new name, others of that name stay');
+$queries{$_}[1] =~ s/m\.team = t\.id/m.squad = t.id/, $queries{$_}[1] =~ s/m\.score/m.points/ for qw(tree deep);
+$queries{tree}[3] =~ s/team IN/squad IN/;
+$queries{tree}[3] =~ s/m\.team = t\.id AND m\.score/m.squad = t.id AND m.points/;
+$queries{deep}[3] = $top->('squad', 'points', 'members');
+step('columns that joins, order and subqueries name, of two tables at once', <<'SQL', deep => '6 changes', tree => '6 changes');
+BEGIN;
+ALTER TABLE members RENAME team TO squad;
+ALTER TABLE members RENAME score TO points;
+ALTER TABLE chiefs RENAME team TO squad;
+COMMIT;
+SQL
+is($s->query("SELECT definition #>> '{include,people,on}' || ' ' || (definition #>> '{include,people,order_by}') || ' ' || (definition #>> '{include,people,columns}') FROM tide.shapes WHERE name = 'deep'"),
+	'people.squad = teams.id AND points > parent.rank points DESC, people.name ["squad", "points"]', 'all of the definition follows');
+step('a table that only a subquery names renamed', 'ALTER TABLE chiefs RENAME TO leads', deep => '0 changes');
+like($s->query("SELECT definition ->> 'where' FROM tide.shapes WHERE name = 'deep'"), qr/FROM public\.leads WHERE name <> 'x' AND leads\.points/, 'the subquery has the new name');
+$s->query('ALTER TABLE members RENAME squad TO team; ALTER TABLE members RENAME points TO score');
+$s->query("SELECT tide.drop_shape('deep')");
+$queries{$_}[1] =~ s/m\.squad/m.team/, $queries{$_}[1] =~ s/m\.points/m.score/ for qw(tree);
+$s->query('SELECT tide.sync()');
+
 # ---- so do definitions replaced by ones of other tables: nodes that stay keep theirs
 my $named = '"table": "teams", "columns": ["name"], "where": "rank < 4"';
 my $members = '"members": {"table": "members", "columns": ["name"]';
