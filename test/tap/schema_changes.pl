@@ -150,6 +150,19 @@ SQL
 step('a value added to an enum', "ALTER TYPE mood ADD VALUE 'wild'; UPDATE items SET mood = 'wild' WHERE id = 7",
 	whole => '1 changes', some => '0 changes', part => '0 changes');
 
+step('a value of an enum renamed', "BEGIN; UPDATE items SET mood = 'merry' WHERE id = 6; ALTER TYPE mood RENAME VALUE 'merry' TO 'glad'; COMMIT",
+	whole => '11 changes', some => '0 changes', part => '0 changes');
+step('one renamed that was added before', "ALTER TYPE mood RENAME VALUE 'wild' TO 'mad'", whole => '11 changes', some => '0 changes', part => '0 changes');
+step('within an array of a composite type', <<'SQL', whole => '11 changes', some => '0 changes', part => '0 changes');
+CREATE TYPE feeling AS (mood mood, since date);
+ALTER TABLE items ADD COLUMN feelings feeling[] DEFAULT '{"(calm,2020-01-01)"}';
+ALTER TYPE feeling RENAME ATTRIBUTE since TO "from";
+SQL
+step('an attribute renamed', 'ALTER TYPE feeling RENAME ATTRIBUTE "from" TO since', whole => '11 changes', some => '0 changes', part => '0 changes');
+step('values nobody has', "ALTER TYPE mood ADD VALUE 'last'; CREATE TYPE other_mood AS ENUM ('a'); ALTER TYPE other_mood RENAME VALUE 'a' TO 'b'",
+	whole => '0 changes', some => '0 changes', part => '0 changes');
+step('the column goes', 'ALTER TABLE items DROP COLUMN feelings', whole => '11 changes', some => '0 changes', part => '0 changes');
+
 # ---- not the rows' business
 step('messages that anybody can write', "SELECT count(pg_logical_emit_message(true, p, c)) FROM (VALUES ('tide.ddl', '{}'), ('tide.ddl', 'no JSON')) v(p, c);"
 	  . q{SELECT count(pg_logical_emit_message(true, 'tide.rewrite', decode(lpad(to_hex(relid::int), 8, '0'), 'hex'))), count(pg_logical_emit_message(true, 'tide.rewrite', }
