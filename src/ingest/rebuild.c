@@ -227,11 +227,11 @@ carries_tree(const TideShape *was, const TideShape *is)
 }
 
 /*
- * A tree decided anew that has other broken tables: until their turn its nodes on them are stored with the columns
- * that were shown, so that what is shown then is compared with that.
+ * A tree decided anew. Its other tables may have been altered as well, known to be broken by now or not: until their
+ * turn its nodes on them are stored with the columns that were shown, so that what is shown then is compared with that.
  */
 static void
-redefine(TideIngest *in, const TideShape *was, const TideShape *is)
+redefine(const TideShape *was, const TideShape *is, int source_id)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -243,7 +243,7 @@ redefine(TideIngest *in, const TideShape *was, const TideShape *is)
 		const TideShapeNode *node = lfirst(lc);
 		StringInfoData columns;
 
-		if (!list_member_int(in->broken, ((TideShapeNode *) lfirst(lc2))->source_id))
+		if (((TideShapeNode *) lfirst(lc2))->source_id == source_id)
 			continue;
 		initStringInfo(&columns);
 		for (int i = 0; i < node->ncolumns; i++)
@@ -301,7 +301,7 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		if (is != NULL && (carries_plain(was, is, new_id) || carries_tree(was, is)))
 		{
 			if (!tide_shape_keeps_plain(was))
-				redefine(in, was, is);
+				redefine(was, is, new_id);
 			is->shape_id = was->shape_id;
 			is->built_op_id = was->built_op_id;
 			pair = palloc(sizeof(TideCarried));
