@@ -184,8 +184,9 @@ tide_capture_truncate(TideIngest *in, TideWatch *watch, Oid leaf)
 static void
 check_labels(TideIngest *in, ReorderBufferTXN *txn, TideWatch *watch)
 {
-	MemoryContext old = MemoryContextSwitchTo(in->watch_context);
+	MemoryContext old = MemoryContextSwitchTo(in->scratch);
 	List	   *labels;
+	ListCell   *lc;
 
 	switch (tide_altered_labels(watch, &labels))
 	{
@@ -193,6 +194,10 @@ check_labels(TideIngest *in, ReorderBufferTXN *txn, TideWatch *watch)
 			tide_capture_break(in, watch);
 			break;
 		case TIDE_LABELS_ADDED:
+			MemoryContextSwitchTo(in->watch_context);
+			labels = list_copy(labels);
+			foreach(lc, labels)
+				lfirst(lc) = pstrdup(lfirst(lc));
 			watch->shadow->source->labels = labels;
 			tide_recheck_store(in, txn, watch->shadow->source);
 			break;

@@ -26,6 +26,9 @@ tide_recheck_store(TideIngest *in, ReorderBufferTXN *txn, TideSource *source)
 	in->regrouped = list_append_unique_ptr(in->regrouped, source);
 	MemoryContextSwitchTo(old);
 	txn->output_plugin_private = in;
+
+	/* though it may have no change: a reload would take the source away */
+	in->batch->is_asked_for = true;
 }
 
 /* rows of lost partitions go; new partitions are for the next build to look at */

@@ -152,6 +152,7 @@ step('a value added to an enum', "ALTER TYPE mood ADD VALUE 'wild'; UPDATE items
 
 step('a value of an enum renamed', "BEGIN; UPDATE items SET mood = 'merry' WHERE id = 6; ALTER TYPE mood RENAME VALUE 'merry' TO 'glad'; COMMIT",
 	whole => '11 changes', some => '0 changes', part => '0 changes');
+$s->query("ALTER TYPE mood ADD VALUE 'more'; SELECT tide.create_shape('later', '{\"table\": \"items\"}'); SELECT tide.sync(); SELECT tide.drop_shape('later')");
 step('one renamed that was added before', "ALTER TYPE mood RENAME VALUE 'wild' TO 'mad'", whole => '11 changes', some => '0 changes', part => '0 changes');
 step('within an array of a composite type', <<'SQL', whole => '11 changes', some => '0 changes', part => '0 changes');
 CREATE TYPE feeling AS (mood mood, since date);
