@@ -22,6 +22,7 @@
 static const char *const status_names[] = {
 	[TIDE_PUSH_APPLIED] = "applied",
 	[TIDE_PUSH_MERGED] = "merged",
+	[TIDE_PUSH_CONFLICT] = "conflict",
 	[TIDE_PUSH_REJECTED] = "rejected"
 };
 

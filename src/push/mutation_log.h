@@ -14,6 +14,7 @@ typedef enum TidePushStatus
 {
 	TIDE_PUSH_APPLIED,
 	TIDE_PUSH_MERGED,
+	TIDE_PUSH_CONFLICT,			/* the policy kept the server's values */
 	TIDE_PUSH_REJECTED
 } TidePushStatus;
 
