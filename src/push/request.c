@@ -20,6 +20,7 @@
 
 #include "push/request.h"
 #include "util/errors.h"
+#include "util/guc.h"
 
 #define OP_BIT(op)	(1 << (op))
 #define ALL_TABLE_OPS \
@@ -159,6 +160,12 @@ tide_push_request_parse(Jsonb *request)
 				 errmsg("field \"%s\" is missing in the request", "mutations")));
 	array = values[REQUEST_MUTATIONS].val.binary.data;
 	result->nmutations = JsonContainerSize(array);
+	if (result->nmutations > tide_max_push_mutations)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("push has more than %d mutations", tide_max_push_mutations),
+				 errhint("Send fewer at a time, or raise \"%s\".",
+						 "tide.max_push_mutations")));
 	result->mutations = palloc0(sizeof(TideMutation) * Max(result->nmutations, 1));
 
 	for (int i = 0; i < result->nmutations; i++)
