@@ -58,6 +58,46 @@ SELECT * FROM late ORDER BY id;
 SELECT * FROM unique_late ORDER BY id;
 SELECT id, v FROM parents WHERE id >= 10 ORDER BY id;
 
+-- deferred triggers fire once for each event, and what is deferred after a push is as declared:
+-- at the end of the mutation if all deferrable constraints are initially deferred, else at commit
+CREATE TABLE fired (id int, at_end bool);
+CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO fired VALUES (NEW.id, current_setting('push_groups.at_end', true) = 'yes');
+	IF NEW.id = 99 THEN
+		RAISE EXCEPTION 'not this one';
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TABLE firing (id int PRIMARY KEY);
+CREATE CONSTRAINT TRIGGER fire AFTER INSERT ON firing DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fire();
+SELECT tide.allow_writes('firing');
+SELECT count(*) FROM pg_constraint WHERE condeferrable AND NOT condeferred;
+BEGIN;
+SELECT push(9, '{}', m(1, NULL, 'insert', 'firing', 1), m(2, NULL, 'insert', 'firing', 99), m(3, 1, 'insert', 'firing', 2), m(4, 1, 'insert', 'firing', 3));
+INSERT INTO late VALUES (30, 30);
+INSERT INTO parents VALUES (30);
+SET LOCAL push_groups.at_end = 'yes';
+COMMIT;
+SELECT * FROM fired ORDER BY id;
+CREATE TABLE at_once (id int PRIMARY KEY DEFERRABLE);
+TRUNCATE fired;
+BEGIN;
+SELECT push(9, '{}', m(5, NULL, 'insert', 'firing', 4), m(6, NULL, 'insert', 'firing', 99), m(7, 1, 'insert', 'firing', 5), m(8, 1, 'insert', 'firing', 6));
+INSERT INTO late VALUES (31, 31);
+INSERT INTO parents VALUES (31);
+SET LOCAL push_groups.at_end = 'yes';
+INSERT INTO at_once VALUES (1);
+SAVEPOINT s;
+INSERT INTO at_once VALUES (1);
+ROLLBACK TO s;
+COMMIT;
+SELECT * FROM fired ORDER BY id;
+SELECT id, parent FROM late WHERE id >= 30;
+DROP TABLE at_once;
+DELETE FROM late WHERE id >= 30;
+DELETE FROM parents WHERE id >= 30;
+
 -- an atomic push is one group, whatever groups are in it
 SELECT push(3, '{"atomic": true}',
 	m(1, 1, 'insert', 'parents', 20), m(2, 2, 'insert', 'parents', 21, '{"v": "bad"}'), m(3, 2, 'insert', 'parents', 22));
@@ -123,7 +163,7 @@ SELECT push(8, '{}',
 	m(1, NULL, 'insert', 'secrets', 2, '{"v": "hidden value"}'), m(2, NULL, 'insert', 'secrets', 3, '{"during": "[2,3)"}'),
 	m(3, NULL, 'insert', 'secrets', 4, '{"v": "forbidden"}'), m(4, NULL, 'delete', 'parents', 1));
 
-SELECT tide.disallow_writes(t::regclass) FROM unnest('{parents,children,late,unique_late,secrets}'::text[]) t;
+SELECT tide.disallow_writes(t::regclass) FROM unnest('{parents,children,late,unique_late,secrets,firing}'::text[]) t;
 \pset tuples_only on
 SET client_min_messages = warning;
 DELETE FROM tide_internal.mutations WHERE client_id::text LIKE '96000000%';
