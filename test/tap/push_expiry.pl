@@ -131,8 +131,8 @@ my $raw = '00000000-0000-4000-8000-0000000000aa';
 sub raw_push { return $node->safe_psql('postgres', 'SELECT tide.push(' . sql_json({ client => $raw, mutations => [], @_ }) . ')'); }
 sub raw_pull
 {
-	my ($cookie) = @_;
-	return JSON::PP::decode_json($node->safe_psql('postgres', 'SELECT tide.pull(' . sql_json({ client => $raw, shapes => { items => {} }, cookie => $cookie }) . ')'));
+	my ($cookie, @more) = @_;
+	return JSON::PP::decode_json($node->safe_psql('postgres', 'SELECT tide.pull(' . sql_json({ client => $raw, shapes => { items => {} }, cookie => $cookie, @more }) . ')'));
 }
 sub told { return join(' ', map { $_->{id} } @{ $_[0]->{rejected} }); }
 my @mutations = map { { id => $_, op => 'update', table => 'items', key => { id => 2 }, values => { note => ($_ % 2 ? 'bad' : 'raw') . $_ } } } 1 .. 6;
@@ -160,10 +160,12 @@ is(told(raw_pull(undef)), '5', 'and is told no more');
 # trimming and the same push again at the same time: what is trimmed was applied
 like(raw_push(mutations => [ @mutations[3 .. 5] ]), qr/"last_mutation_id":6,"results":\[\{"id":4,"status":"applied"\},\{"id":5,"status":"rejected".*\{"id":6,"status":"applied"\}\]/,
 	'a push sent again is answered from what is left');
-# a cookie is of one client: another gets nothing of it
+# a cookie is of one client: another gets nothing of it, nor on the way to the checkpoint
+$node->safe_psql('postgres', q{UPDATE items SET note = 'more'});
+tide_sync($node);
 $raw = '00000000-0000-4000-8000-0000000000ab';
-my $other = raw_pull($second->{cookie});
-is("$other->{last_mutation_id} " . told($other) . ' ' . @{ $other->{changes} } . ' ' . @{ $other->{drop} }, '0  0 0',
+my $other = raw_pull($second->{cookie}, limit => 1);
+is("$other->{last_mutation_id} [" . told($other) . '] ' . @{ $other->{changes} } . ' ' . @{ $other->{drop} }, '0 [] 1 0',
 	'with the cookie of another id, positions go on and mutations begin anew');
 
 is($node->safe_psql('postgres', q{SELECT last_error FROM tide.status}), '', 'no error in the worker');
