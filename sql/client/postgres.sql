@@ -63,6 +63,7 @@ CREATE TABLE public.tide_table (
 CREATE TABLE public.tide_bucket (
 	bucket bigint PRIMARY KEY,
 	shape text,
+	path text,
 	params jsonb,
 	row_count bigint NOT NULL DEFAULT 0,
 	checksum bigint NOT NULL DEFAULT 0,
@@ -405,12 +406,12 @@ BEGIN
 	INSERT INTO public.tide_bucket (bucket)
 	SELECT DISTINCT p.bucket FROM unnest(tide_apply_buckets.page) AS p
 	ON CONFLICT (bucket) DO NOTHING;
-	INSERT INTO public.tide_bucket (bucket, shape, params)
-	SELECT DISTINCT ON (b.bucket) b.bucket, b.shape, b.params
-	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS b (bucket bigint, shape text, params jsonb)
+	INSERT INTO public.tide_bucket (bucket, shape, path, params)
+	SELECT DISTINCT ON (b.bucket) b.bucket, b.shape, coalesce(b.path, ''), b.params
+	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS b (bucket bigint, shape text, path text, params jsonb)
 	WHERE b.bucket IS NOT NULL
-	ON CONFLICT (bucket) DO UPDATE SET shape = EXCLUDED.shape, params = EXCLUDED.params
-	WHERE (tide_bucket.shape, tide_bucket.params) IS DISTINCT FROM (EXCLUDED.shape, EXCLUDED.params);
+	ON CONFLICT (bucket) DO UPDATE SET shape = EXCLUDED.shape, path = EXCLUDED.path, params = EXCLUDED.params
+	WHERE (tide_bucket.shape, tide_bucket.path, tide_bucket.params) IS DISTINCT FROM (EXCLUDED.shape, EXCLUDED.path, EXCLUDED.params);
 	UPDATE public.tide_bucket AS b SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
 	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash)::bigint AS h
 		FROM unnest(tide_apply_buckets.page) AS p
@@ -467,7 +468,7 @@ BEGIN
 			FROM unnest(tide_apply_rows.gone) AS g, jsonb_populate_record(NULL::{{synced}}, g.key) AS k
 			WHERE g.tbl = {{id}} AND s.{{c}} IS NOT NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
 			AND NOT EXISTS (SELECT 1 FROM public.tide_member AS m JOIN public.tide_bucket AS b ON b.bucket = m.bucket
-				WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR b.shape IN ({{each holders|, }}{{lit}}{{end}})));
+				WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR (b.shape, b.path) IN (VALUES {{each holders|, }}{{holder}}{{end}})));
 {{end}}
 		END IF;
 	END IF;

@@ -66,6 +66,7 @@ CREATE TABLE tide_table (
 CREATE TABLE tide_bucket (
 	bucket INTEGER PRIMARY KEY,
 	shape TEXT,
+	path TEXT,
 	params TEXT,
 	row_count INTEGER NOT NULL DEFAULT 0,
 	checksum INTEGER NOT NULL DEFAULT 0,
@@ -376,11 +377,11 @@ BEGIN
 	WHERE true
 	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;
 	INSERT INTO tide_bucket (bucket) SELECT DISTINCT p.bucket FROM tide_page AS p WHERE true ON CONFLICT (bucket) DO NOTHING;
-	INSERT INTO tide_bucket (bucket, shape, params)
-	SELECT b.value ->> '$.bucket', b.value ->> '$.shape', b.value -> '$.params'
+	INSERT INTO tide_bucket (bucket, shape, path, params)
+	SELECT b.value ->> '$.bucket', b.value ->> '$.shape', coalesce(b.value ->> '$.path', ''), b.value -> '$.params'
 	FROM json_each(NEW.response, '$.buckets') AS b
 	WHERE b.value ->> '$.bucket' IS NOT NULL
-	ON CONFLICT (bucket) DO UPDATE SET shape = excluded.shape, params = excluded.params;
+	ON CONFLICT (bucket) DO UPDATE SET shape = excluded.shape, path = excluded.path, params = excluded.params;
 	UPDATE tide_bucket SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
 	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash) AS h
 		FROM tide_page AS p JOIN tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
@@ -421,7 +422,7 @@ BEGIN
 	WHERE {{c}} IS NOT NULL
 	AND {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
 		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m JOIN tide_bucket AS b ON b.bucket = m.bucket
-			WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR b.shape IN ({{each holders|, }}{{lit}}{{end}}))));
+			WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR (b.shape, b.path) IN (VALUES {{each holders|, }}{{holder}}{{end}}))));
 {{end}}
 {{end}}
 

@@ -22,7 +22,8 @@
 
 static void add_node(List **tables, const char *shape_name, const TideShapeNode *node);
 static TideClientTable *find_table(List **tables, Oid relid);
-static void add_set(TideClientTable *table, const char *shape_name, Bitmapset *attnums);
+static void add_set(TideClientTable *table, const char *shape_name, const char *path,
+					Bitmapset *attnums);
 static void finish_table(TideClientTable *table, List *sources);
 static TideClientColumn *make_column(Oid relid, AttrNumber attnum);
 static TideClientClass classify_type(Oid type);
@@ -69,7 +70,7 @@ add_node(List **tables, const char *shape_name, const TideShapeNode *node)
 
 	for (int i = 0; i < node->ncolumns; i++)
 		attnums = bms_add_member(attnums, node->columns[i]);
-	add_set(table, shape_name, attnums);
+	add_set(table, shape_name, node->path, attnums);
 }
 
 static TideClientTable *
@@ -97,30 +98,30 @@ find_table(List **tables, Oid relid)
 }
 
 static void
-add_set(TideClientTable *table, const char *shape_name, Bitmapset *attnums)
+add_set(TideClientTable *table, const char *shape_name, const char *path, Bitmapset *attnums)
 {
+	TideClientHolder *holder = palloc(sizeof(TideClientHolder));
 	TideClientSet *set;
 	ListCell   *lc;
 
+	holder->shape = pstrdup(shape_name);
+	holder->path = pstrdup(path);
 	foreach(lc, table->sets)
 	{
-		set = lfirst(lc);
-		if (bms_equal(set->attnums, attnums))
-		{
-			ListCell   *shape;
+		const TideClientHolder *last;
 
-			foreach(shape, set->shapes)
-			{
-				if (strcmp(lfirst(shape), shape_name) == 0)
-					return;
-			}
-			set->shapes = lappend(set->shapes, pstrdup(shape_name));
-			return;
-		}
+		set = lfirst(lc);
+		if (!bms_equal(set->attnums, attnums))
+			continue;
+		/* the roots of a shape come one after the other */
+		last = llast(set->holders);
+		if (strcmp(last->shape, shape_name) != 0 || strcmp(last->path, path) != 0)
+			set->holders = lappend(set->holders, holder);
+		return;
 	}
 	set = palloc(sizeof(TideClientSet));
 	set->attnums = attnums;
-	set->shapes = list_make1(pstrdup(shape_name));
+	set->holders = list_make1(holder);
 	table->sets = lappend(table->sets, set);
 }
 

@@ -32,14 +32,21 @@ typedef struct TideClientColumn
 	TideClientClass type_class;
 	bool		is_key;
 	bool		is_generated;	/* the server refuses values for it */
-	bool		is_partial;		/* some shape of the table does not show it */
+	bool		is_partial;		/* some node of the table does not show it */
 } TideClientColumn;
 
-/* columns that go together because one or more shapes show exactly them */
+/* a node of a shape's tree, as answers name it */
+typedef struct TideClientHolder
+{
+	char	   *shape;
+	char	   *path;			/* "" for the root */
+} TideClientHolder;
+
+/* columns that go together because one or more nodes show exactly them */
 typedef struct TideClientSet
 {
 	Bitmapset  *attnums;
-	List	   *shapes;			/* of char *, in the order asked */
+	List	   *holders;		/* of TideClientHolder, in the order asked */
 } TideClientSet;
 
 typedef struct TideClientTable

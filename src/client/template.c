@@ -189,7 +189,7 @@ expand_each(StringInfo out, const Tag *tag, const Scope *scope)
 	}
 }
 
-/* the shapes that show the column at hand */
+/* the nodes of shapes that show the column at hand */
 static void
 expand_holders(StringInfo out, const Tag *tag, const Scope *scope)
 {
@@ -200,13 +200,13 @@ expand_holders(StringInfo out, const Tag *tag, const Scope *scope)
 	foreach(lc, scope->table->sets)
 	{
 		const TideClientSet *set = lfirst(lc);
-		ListCell   *shape;
+		ListCell   *holder;
 
 		if (!bms_is_member(scope->column->attnum, set->attnums))
 			continue;
-		foreach(shape, set->shapes)
+		foreach(holder, set->holders)
 		{
-			inner.shape = lfirst(shape);
+			inner.holder = lfirst(holder);
 			appendStringInfoString(out, first ? "" : tag->separator);
 			first = false;
 			expand(out, tag->inner, tag->inner_end, &inner);

@@ -127,7 +127,14 @@ value_type(const Scope *scope)
 static char *
 value_literal(const Scope *scope)
 {
-	return scope->dialect->quote_literal(scope->shape != NULL ? scope->shape : scope->column->name);
+	return scope->dialect->quote_literal(scope->column->name);
+}
+
+static char *
+value_holder(const Scope *scope)
+{
+	return psprintf("(%s, %s)", scope->dialect->quote_literal(scope->holder->shape),
+					scope->dialect->quote_literal(scope->holder->path));
 }
 
 static char *
@@ -162,6 +169,7 @@ static const struct
 	{"c", value_column},
 	{"type", value_type},
 	{"lit", value_literal},
+	{"holder", value_holder},
 	{"path", value_path},
 	{"n", value_number},
 };

@@ -16,7 +16,7 @@ typedef struct Scope
 	const TideClientTable *table;
 	const TideClientSet *set;
 	const TideClientColumn *column;
-	const char *shape;			/* in {{each holders}} */
+	const TideClientHolder *holder; /* in {{each holders}} */
 } Scope;
 
 /* {{name}} */

@@ -43,7 +43,8 @@ export class PgliteClient {
     client.kind = 'postgres';
     client.db = from?.db ?? await PGlite.create();
     if (from) {
-      await client.sql(`DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS crm CASCADE; CREATE SCHEMA public;`);
+      await client.sql(`DO $$ DECLARE n name; BEGIN FOR n IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', n); END LOOP; END $$; CREATE SCHEMA public;`);
     }
     await client.sql(readFileSync(script, 'utf8'));
     return client;
