@@ -1,11 +1,41 @@
 -- Client schema of pg_tide {{version}} for PostgreSQL 14 or later and PGlite; shapes: {{shapes}}.
--- Run it once on an empty database. doc/clients.md of pg_tide explains it.
+-- Run it on an empty database, or on one that an earlier script has made: rows and writes stay. doc/clients.md of pg_tide explains it.
 BEGIN;
 SET LOCAL search_path = public;
 SET LOCAL client_min_messages = warning;
 
+-- what an earlier script has made is made anew, but for tables that keep something
+CREATE TEMPORARY TABLE tide_was (
+	id integer,
+	name text,
+	synced regclass
+) ON COMMIT DROP;
+DO $tide_body$
+DECLARE
+	t record;
+BEGIN
+	IF to_regclass('public.tide_table') IS NULL THEN
+		RETURN;
+	END IF;
+	FOR t IN SELECT * FROM public.tide_table LOOP
+		INSERT INTO pg_temp.tide_was VALUES (t.id, t.name, t.synced::regclass);
+		EXECUTE format('DROP VIEW %s', t.view_name);
+		EXECUTE format('DROP TABLE %s', t.local);
+		EXECUTE format('ALTER TABLE %s RENAME TO %I', t.synced, 'tide_was_' || t.id);
+	END LOOP;
+	DROP VIEW public.tide_status, public.tide_call, public.tide_group;
+	DROP TABLE public.tide_table;
+	FOR t IN SELECT p.oid::regprocedure AS name FROM pg_proc AS p
+		WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'tide\_%'
+	LOOP
+		EXECUTE format('DROP FUNCTION %s CASCADE', t.name);
+	END LOOP;
+	DROP TYPE public.tide_row, public.tide_change;
+END
+$tide_body$;
+
 -- who this client is and how far it has come; one row
-CREATE TABLE public.tide_client (
+CREATE TABLE IF NOT EXISTS public.tide_client (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
 	client uuid NOT NULL DEFAULT gen_random_uuid(),
 	cookie jsonb,
@@ -13,16 +43,20 @@ CREATE TABLE public.tide_client (
 	next_mutation_id bigint NOT NULL DEFAULT 1,
 	last_mutation_id bigint NOT NULL DEFAULT 0,
 	rejected_seen bigint NOT NULL DEFAULT 0,
+	lsn text,
+	clock bigint NOT NULL DEFAULT 0,
 	page_limit integer,
+	is_online boolean NOT NULL DEFAULT true,
 	is_complete boolean NOT NULL DEFAULT false,
+	received bigint NOT NULL DEFAULT 0,
 	remaining bigint,
 	last_sync timestamptz,
 	last_error text
 );
-INSERT INTO public.tide_client DEFAULT VALUES;
+INSERT INTO public.tide_client DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- what the app wants to pull: it inserts and deletes rows here
-CREATE TABLE public.tide_subscription (
+CREATE TABLE IF NOT EXISTS public.tide_subscription (
 	shape text NOT NULL,
 	params jsonb NOT NULL DEFAULT '{}',
 	PRIMARY KEY (shape, params)
@@ -30,37 +64,45 @@ CREATE TABLE public.tide_subscription (
 
 -- local writes the server has not confirmed by a checkpoint yet; state is pending,
 -- acked (the server has taken it) or cancelled (depends on a rejected one)
-CREATE TABLE public.tide_outbox (
+CREATE TABLE IF NOT EXISTS public.tide_outbox (
 	id bigint PRIMARY KEY,
 	op text NOT NULL,
 	table_name text NOT NULL,
 	key jsonb NOT NULL,
 	changed jsonb,
 	base jsonb,
+	tx bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+	hlc text,
+	seen text,
 	state text NOT NULL DEFAULT 'pending',
 	at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX tide_outbox_row ON public.tide_outbox (table_name, key, id);
+CREATE INDEX IF NOT EXISTS tide_outbox_row ON public.tide_outbox (table_name, key, id);
 
--- local writes the server refused, already undone; the app may delete rows here
-CREATE TABLE public.tide_rejected (
+-- local writes the server refused, already undone: the app deletes rows, or sets retry
+CREATE TABLE IF NOT EXISTS public.tide_rejected (
 	id bigint PRIMARY KEY,
 	op text NOT NULL,
 	table_name text NOT NULL,
 	key jsonb NOT NULL,
 	changed jsonb,
 	base jsonb,
+	tx bigint,
 	code text,
 	message text,
-	at timestamptz NOT NULL DEFAULT now()
+	at timestamptz NOT NULL DEFAULT now(),
+	retry boolean NOT NULL DEFAULT false
 );
 
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
 CREATE TABLE public.tide_table (
 	id integer PRIMARY KEY,
-	name text NOT NULL UNIQUE
+	name text NOT NULL UNIQUE,
+	view_name text NOT NULL,
+	synced text NOT NULL,
+	local text NOT NULL
 );
-CREATE TABLE public.tide_bucket (
+CREATE TABLE IF NOT EXISTS public.tide_bucket (
 	bucket bigint PRIMARY KEY,
 	shape text,
 	path text,
@@ -69,7 +111,7 @@ CREATE TABLE public.tide_bucket (
 	checksum bigint NOT NULL DEFAULT 0,
 	resync boolean NOT NULL DEFAULT false
 );
-CREATE TABLE public.tide_member (
+CREATE TABLE IF NOT EXISTS public.tide_member (
 	tbl integer NOT NULL,
 	key jsonb NOT NULL,
 	bucket bigint NOT NULL,
@@ -93,17 +135,41 @@ CREATE TYPE public.tide_change AS (
 	"row" jsonb
 );
 
+-- internal: a hybrid clock's milliseconds and counter, as one number
+CREATE FUNCTION public.tide_clock(at timestamptz)
+RETURNS bigint LANGUAGE sql IMMUTABLE
+AS $tide_body$
+	SELECT floor(extract(epoch FROM tide_clock.at) * 1000)::bigint << 16;
+$tide_body$;
+
 -- internal: appends a local write to the outbox
 CREATE FUNCTION public.tide_record(op text, table_name text, key jsonb, changed jsonb, base jsonb)
 RETURNS void LANGUAGE sql
 AS $tide_body$
 	WITH c AS (
-		UPDATE public.tide_client SET next_mutation_id = next_mutation_id + 1
-		RETURNING next_mutation_id - 1 AS id)
-	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, base)
-	SELECT c.id, tide_record.op, tide_record.table_name, tide_record.key, tide_record.changed, tide_record.base
+		UPDATE public.tide_client SET next_mutation_id = next_mutation_id + 1,
+			clock = greatest(clock + 1, public.tide_clock(clock_timestamp()))
+		RETURNING next_mutation_id - 1 AS id, lpad(to_hex(clock), 16, '0') || right(replace(client::text, '-', ''), 16) AS hlc, lsn)
+	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, base, hlc, seen)
+	SELECT c.id, tide_record.op, tide_record.table_name, tide_record.key, tide_record.changed, tide_record.base, c.hlc, c.lsn
 	FROM c;
 $tide_body$;
+
+-- calls of the server's mutators: insert name and args; the rows are those not confirmed yet
+CREATE VIEW public.tide_call AS
+SELECT o.table_name AS name, o.changed AS args, o.id, o.state FROM public.tide_outbox AS o WHERE o.op = 'call';
+CREATE FUNCTION public.tide_add_call() RETURNS trigger LANGUAGE plpgsql
+AS $tide_body$
+BEGIN
+	IF NEW.name IS NULL OR jsonb_typeof(coalesce(NEW.args, '{}')) <> 'object' THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'a call has a name, and an object of args';
+	END IF;
+	PERFORM public.tide_record('call', NEW.name, '{}', coalesce(NEW.args, '{}'), NULL);
+	RETURN NEW;
+END
+$tide_body$;
+CREATE TRIGGER tide_add_call INSTEAD OF INSERT ON public.tide_call
+FOR EACH ROW EXECUTE FUNCTION public.tide_add_call();
 
 {{each tables}}
 -- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
@@ -121,7 +187,8 @@ CREATE TABLE {{local}} (
 	tide_deleted boolean NOT NULL,
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
-INSERT INTO public.tide_table (id, name) VALUES ({{id}}, {{name}});
+INSERT INTO public.tide_table (id, name, view_name, synced, local)
+VALUES ({{id}}, {{name}}, {{str}}{{table}}{{end}}, {{str}}{{synced}}{{end}}, {{str}}{{local}}{{end}});
 CREATE VIEW {{table}} AS
 SELECT {{each columns|, }}s.{{c}}{{end}}
 FROM {{synced}} AS s
@@ -184,7 +251,13 @@ BEGIN
 		PERFORM public.tide_record('update', {{name}}, tide.key, tide.changed, tide.base);
 	ELSE
 		tide.key := jsonb_build_object({{each keys|, }}{{lit}}, OLD.{{c}}{{end}});
-		PERFORM public.tide_record('delete', {{name}}, tide.key, NULL, NULL);
+		-- a column that not all shapes show may be null for want of a row that shows it
+		tide.row_old := to_jsonb(OLD);
+		SELECT coalesce(jsonb_object_agg(n.key, n.value), '{}') INTO tide.base
+		FROM jsonb_each(tide.row_old) AS n
+		WHERE n.key <> ALL (ARRAY[{{each readonly|, }}{{lit}}{{end}}])
+		AND (n.value <> 'null' OR n.key <> ALL (ARRAY[{{each partial|, }}{{lit}}{{end}}]::text[]));
+		PERFORM public.tide_record('delete', {{name}}, tide.key, NULL, tide.base);
 		INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}, tide_deleted)
 		VALUES ({{each keys|, }}OLD.{{c}}{{end}}, true)
 		ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO UPDATE SET tide_deleted = true;
@@ -253,29 +326,39 @@ BEGIN
 		SELECT array_agg(DISTINCT ROW(t.id, o.key)::public.tide_row) INTO tide.touched
 		FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
 		WHERE o.id = ANY (tide.refused);
-		INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, code, message)
-		SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, r ->> 'code', r ->> 'message'
+		INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
+		SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, o.tx, r ->> 'code', r ->> 'message'
 		FROM jsonb_array_elements(tide_settle.results) AS r
 		JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
 		WHERE o.id = ANY (tide.refused) AND o.state <> 'cancelled'
+		ORDER BY o.id
 		ON CONFLICT (id) DO NOTHING;
-		-- what was written on top of a refused insert, up to the next insert, or of a refused delete
-		WITH dependent AS (
-			SELECT DISTINCT ON (d.id) d.*, r ->> 'code' AS code,
-				'depends on mutation ' || o.id || ', which was rejected' AS message
-			FROM jsonb_array_elements(tide_settle.results) AS r
-			JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
-			JOIN public.tide_outbox AS d ON d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
-			WHERE o.id = ANY (tide.refused)
-			AND o.op <> 'update' AND d.state = 'pending' AND d.id > tide_settle.last_id
-			AND (o.op = 'delete' OR NOT EXISTS (SELECT 1 FROM public.tide_outbox AS i
-				WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id))
-			ORDER BY d.id, o.id),
+		-- what was written on top of a refused insert, up to the next insert, or of a refused
+		-- delete, with all of its transaction, and what was written on top of that
+		WITH RECURSIVE fall AS (
+			SELECT o.id, o.id AS root, true AS undone
+			FROM public.tide_outbox AS o WHERE o.id = ANY (tide.refused)
+			UNION
+			SELECT d.id, f.root, d.op <> 'delete' OR d.tx = o.tx
+			FROM fall AS f JOIN public.tide_outbox AS o ON o.id = f.id
+			JOIN public.tide_outbox AS d ON d.state = 'pending' AND d.id > tide_settle.last_id AND d.id <> o.id AND d.id <> ALL (tide.refused)
+				AND (d.tx = o.tx OR d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
+					AND (o.op = 'delete' AND f.undone OR o.op = 'insert' AND NOT EXISTS (SELECT 1 FROM public.tide_outbox AS i
+						WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id)))),
+		dependent AS (
+			SELECT f.id, min(f.root) AS root FROM fall AS f WHERE f.id <> ALL (tide.refused) GROUP BY f.id),
 		cancelled AS (
-			UPDATE public.tide_outbox AS x SET state = 'cancelled' FROM dependent AS d WHERE x.id = d.id)
-		INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, code, message)
-		SELECT d.id, d.op, d.table_name, d.key, d.changed, d.base, d.code, d.message FROM dependent AS d
-		ON CONFLICT (id) DO NOTHING;
+			UPDATE public.tide_outbox AS x SET state = 'cancelled' FROM dependent AS d WHERE x.id = d.id
+			RETURNING x.*, d.root),
+		rejected AS (
+			INSERT INTO public.tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
+			SELECT c.id, c.op, c.table_name, c.key, c.changed, c.base, c.tx, r ->> 'code',
+				'depends on mutation ' || c.root || ', which was rejected'
+			FROM cancelled AS c JOIN jsonb_array_elements(tide_settle.results) AS r ON (r ->> 'id')::bigint = c.root
+			ORDER BY c.id
+			ON CONFLICT (id) DO NOTHING)
+		SELECT array_cat(tide.touched, array_agg(ROW(t.id, c.key)::public.tide_row)) INTO tide.touched
+		FROM cancelled AS c JOIN public.tide_table AS t ON t.name = c.table_name;
 		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
 	END IF;
 	DELETE FROM public.tide_outbox WHERE state = 'cancelled' AND id <= tide_settle.last_id;
@@ -284,6 +367,34 @@ BEGIN
 	RETURN coalesce(tide.touched, '{}');
 END
 $tide_body$;
+
+-- UPDATE tide_rejected SET retry = true: the write is made once more, over what is there now
+CREATE FUNCTION public.tide_retry() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'
+SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	row_now jsonb;
+BEGIN
+{{each tables}}
+	IF NEW.table_name = {{name}} AND NEW.op <> 'call' THEN
+		SELECT to_jsonb(v) INTO tide.row_now
+		FROM {{table}} AS v, jsonb_populate_record(NULL::{{synced}}, NEW.key) AS k
+		WHERE {{each keys| AND }}v.{{c}} = k.{{c}}{{end}};
+	END IF;
+{{end}}
+	DELETE FROM public.tide_rejected WHERE id = NEW.id;
+	PERFORM public.tide_record(NEW.op, NEW.table_name, NEW.key, NEW.changed,
+		(SELECT jsonb_object_agg(b.key, tide.row_now -> b.key)
+		FROM jsonb_object_keys(CASE NEW.op WHEN 'update' THEN NEW.changed WHEN 'delete' THEN NEW.base ELSE '{}' END) AS b (key)));
+	PERFORM public.tide_rebase(ARRAY(SELECT ROW(t.id, NEW.key)::public.tide_row FROM public.tide_table AS t WHERE t.name = NEW.table_name));
+	RETURN NULL;
+END
+$tide_body$;
+CREATE TRIGGER tide_retry AFTER UPDATE OF retry ON public.tide_rejected
+FOR EACH ROW WHEN (NEW.retry) EXECUTE FUNCTION public.tide_retry();
 
 -- internal: the server knows this client no more, but for its last mutation. What it has not
 -- taken is pending under a new client id, numbered from 1; what it has is numbered up to 0
@@ -311,6 +422,15 @@ BEGIN
 END
 $tide_body$;
 
+-- internal: what is to be pushed; first and last id, and size, of its local transaction.
+-- One of more than 10,000 writes is several, as the server takes no larger ones
+CREATE VIEW public.tide_group AS
+SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
+FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE o.tx END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
+	FROM public.tide_outbox AS o WHERE o.state <> 'acked') AS p
+WINDOW w AS (PARTITION BY p.part, p.nth);
+
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
 CREATE FUNCTION public.tide_pull_request()
 RETURNS text LANGUAGE sql STABLE
@@ -332,34 +452,37 @@ AS $tide_body$
 			'mutations', jsonb_agg(m.mutation ORDER BY m.id))
 		|| coalesce((SELECT jsonb_build_object('rejected_seen', c.rejected_seen)
 			FROM public.tide_client AS c WHERE c.rejected_seen > 0), '{}'))::text
-	FROM (SELECT o.id,
-			jsonb_build_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', o.key)
-			|| CASE
-				WHEN o.state = 'cancelled' THEN '{"op": "update", "values": {}}'
-				WHEN o.op = 'insert' THEN jsonb_build_object('values', o.changed)
-				WHEN o.op = 'update' THEN jsonb_build_object('values', o.changed, 'base', o.base)
-				ELSE '{}' END AS mutation
-		FROM public.tide_outbox AS o
-		WHERE o.state <> 'acked'
-		ORDER BY o.id LIMIT 1000) AS m
+	FROM (SELECT o.id, CASE
+			WHEN o.state = 'cancelled' THEN
+				jsonb_build_object('id', o.id, 'op', 'update', 'table', o.table_name, 'key', o.key, 'values', '{}'::jsonb)
+			WHEN o.op = 'call' THEN jsonb_build_object('id', o.id, 'call', o.table_name, 'args', o.changed)
+			ELSE jsonb_strip_nulls(jsonb_build_object('id', o.id, 'op', o.op, 'table', o.table_name, 'hlc', o.hlc, 'seen', o.seen))
+				|| jsonb_build_object('key', o.key, 'vclock', jsonb_build_object((SELECT client FROM public.tide_client), o.id))
+				|| CASE WHEN o.op = 'delete' THEN '{}' ELSE jsonb_build_object('values', o.changed) END
+				|| CASE WHEN o.op = 'insert' THEN '{}' ELSE jsonb_build_object('base', o.base) END
+			END || CASE WHEN o.members > 1 THEN jsonb_build_object('tx', o.first) ELSE '{}' END AS mutation
+		FROM public.tide_group AS o
+		WHERE o.last <= greatest((SELECT min(g.last) FROM public.tide_group AS g), (SELECT min(g.id) + 999 FROM public.tide_group AS g))
+	) AS m
 	HAVING count(*) > 0;
 $tide_body$;
 
--- how sync stands: new, syncing, synced or error; the app may set and clear last_error
+-- how sync stands: offline, error, new, syncing or synced; the app may set is_online and last_error
 CREATE VIEW public.tide_status AS
-SELECT CASE WHEN c.last_error IS NOT NULL THEN 'error'
+SELECT CASE WHEN NOT c.is_online THEN 'offline'
+		WHEN c.last_error IS NOT NULL THEN 'error'
 		WHEN c.cookie IS NULL THEN 'new'
 		WHEN NOT c.is_complete OR EXISTS (SELECT 1 FROM public.tide_bucket WHERE resync) THEN 'syncing'
 		ELSE 'synced' END AS state,
 	(SELECT count(*) FROM public.tide_outbox) AS pending,
 	(SELECT count(*) FROM public.tide_rejected) AS rejected,
-	c.remaining, c.last_sync, c.last_error
+	c.remaining, c.received, c.received + c.remaining AS expected, c.is_online, c.last_sync, c.last_error
 FROM public.tide_client AS c;
 CREATE FUNCTION public.tide_set_status() RETURNS trigger LANGUAGE plpgsql
 AS $tide_body$
 BEGIN
 	IF TG_RELNAME = 'tide_status' THEN
-		UPDATE public.tide_client SET last_error = NEW.last_error;
+		UPDATE public.tide_client SET last_error = NEW.last_error, is_online = NEW.is_online;
 	ELSE
 		UPDATE public.tide_client SET is_complete = false;
 	END IF;
@@ -502,7 +625,7 @@ BEGIN
 		ELSE
 			PERFORM public.tide_rebase(public.tide_settle(tide.last_id, response -> 'results'));
 		END IF;
-		UPDATE public.tide_client SET last_error = NULL;
+		UPDATE public.tide_client SET last_error = NULL, is_online = true;
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
 		FROM jsonb_array_elements_text(response -> 'drop') AS d;
@@ -533,13 +656,63 @@ BEGIN
 			PERFORM public.tide_rebase(tide.touched);
 			UPDATE public.tide_client SET cookie = response -> 'cookie', checkpoint = tide.op_id,
 				is_complete = tide.complete, remaining = (response ->> 'remaining')::bigint,
+				received = CASE WHEN is_complete THEN 0 ELSE received END + jsonb_array_length(response -> 'changes'),
+				lsn = response -> 'checkpoint' ->> 'lsn',
+				clock = greatest(clock, public.tide_clock((response -> 'checkpoint' ->> 'at')::timestamptz)),
 				last_sync = CASE WHEN tide.complete THEN clock_timestamp() ELSE last_sync END,
-				last_error = NULL;
+				last_error = NULL, is_online = true;
 		END IF;
 	ELSE
 		RAISE invalid_parameter_value USING MESSAGE = 'not an answer of tide.pull or tide.push';
 	END IF;
 	RETURN (SELECT state FROM public.tide_status);
+END
+$tide_body$;
+
+-- what was there before, under the tables' new ids; what it lacks is asked for again
+DO $tide_body$
+DECLARE
+	t record;
+	same text;
+	lacks boolean;
+BEGIN
+	DELETE FROM public.tide_member AS m
+	WHERE NOT EXISTS (SELECT 1 FROM pg_temp.tide_was AS w JOIN public.tide_table AS x ON x.name = w.name WHERE w.id = m.tbl);
+	UPDATE public.tide_member AS m SET tbl = -x.id
+	FROM pg_temp.tide_was AS w JOIN public.tide_table AS x ON x.name = w.name
+	WHERE w.id = m.tbl AND w.id <> x.id;
+	UPDATE public.tide_member SET tbl = -tbl WHERE tbl < 0;
+	FOR t IN SELECT x.synced::regclass AS new, w.synced AS old
+		FROM public.tide_table AS x LEFT JOIN pg_temp.tide_was AS w ON w.name = x.name
+	LOOP
+		SELECT string_agg(quote_ident(n.attname), ', ') FILTER (WHERE o.attname IS NOT NULL),
+			bool_or(o.attname IS NULL OR (o.attnum = ANY (oi.indkey)) <> (n.attnum = ANY (ni.indkey)))
+		INTO same, lacks
+		FROM pg_attribute AS n
+		JOIN pg_index AS ni ON ni.indrelid = n.attrelid AND ni.indisprimary
+		LEFT JOIN pg_index AS oi ON oi.indrelid = t.old AND oi.indisprimary
+		LEFT JOIN pg_attribute AS o ON o.attrelid = t.old AND o.attname = n.attname AND NOT o.attisdropped
+			AND (o.atttypid, o.atttypmod) = (n.atttypid, n.atttypmod)
+		WHERE n.attrelid = t.new AND n.attnum > 0;
+		IF lacks THEN
+			UPDATE public.tide_bucket SET resync = true;
+		END IF;
+		-- a row whose key is another one comes anew
+		IF t.old IS NOT NULL AND NOT EXISTS (SELECT 1
+				FROM pg_index AS i JOIN pg_attribute AS n ON n.attrelid = t.new AND n.attnum = ANY (i.indkey)
+				WHERE i.indrelid = t.new AND i.indisprimary
+				AND NOT EXISTS (SELECT 1
+					FROM pg_index AS p JOIN pg_attribute AS o ON o.attrelid = t.old AND o.attnum = ANY (p.indkey)
+					WHERE p.indrelid = t.old AND p.indisprimary AND o.attname = n.attname AND o.atttypid = n.atttypid)) THEN
+			EXECUTE format('INSERT INTO %s (%s) SELECT %s FROM %s ON CONFLICT DO NOTHING', t.new, same, same, t.old);
+		END IF;
+	END LOOP;
+	FOR t IN SELECT w.synced FROM pg_temp.tide_was AS w LOOP
+		EXECUTE format('DROP TABLE %s', t.synced);
+	END LOOP;
+	DELETE FROM public.tide_subscription WHERE shape <> ALL (ARRAY[{{shape_list}}]);
+	PERFORM public.tide_rebase(ARRAY(SELECT ROW(x.id, o.key)::public.tide_row
+		FROM public.tide_outbox AS o JOIN public.tide_table AS x ON x.name = o.table_name));
 END
 $tide_body$;
 

@@ -1,27 +1,49 @@
 -- Client schema of pg_tide {{version}} for SQLite 3.38 or later; shapes: {{shapes}}.
--- Run it once on an empty database. doc/clients.md of pg_tide explains it.
+-- Run it on an empty database, or on one that an earlier script has made: rows and writes stay. doc/clients.md of pg_tide explains it.
 BEGIN IMMEDIATE;
 
+-- what an earlier script has made is made anew, but for tables that keep something
+DROP VIEW IF EXISTS tide_call;
+DROP VIEW IF EXISTS tide_rebase;
+DROP VIEW IF EXISTS tide_settle;
+DROP VIEW IF EXISTS tide_renew;
+DROP VIEW IF EXISTS tide_group;
+DROP VIEW IF EXISTS tide_pull_request;
+DROP VIEW IF EXISTS tide_push_request;
+DROP VIEW IF EXISTS tide_status;
+DROP VIEW IF EXISTS tide_inbox;
+DROP TRIGGER IF EXISTS tide_subscription_insert;
+DROP TRIGGER IF EXISTS tide_transaction_insert;
+DROP TRIGGER IF EXISTS tide_outbox_insert;
+DROP TRIGGER IF EXISTS tide_rejected_call;
+DROP TABLE IF EXISTS tide_page;
+DROP TABLE IF EXISTS tide_gone;
+DROP TABLE IF EXISTS tide_touched;
+
 -- who this client is and how far it has come; one row
-CREATE TABLE tide_client (
+CREATE TABLE IF NOT EXISTS tide_client (
 	singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
 	client TEXT NOT NULL,
 	cookie TEXT,
 	checkpoint INTEGER NOT NULL DEFAULT 0,
 	last_mutation_id INTEGER NOT NULL DEFAULT 0,
 	rejected_seen INTEGER NOT NULL DEFAULT 0,
+	lsn TEXT,
+	clock INTEGER NOT NULL DEFAULT 0,
 	page_limit INTEGER,
+	is_online INTEGER NOT NULL DEFAULT 1,
 	is_complete INTEGER NOT NULL DEFAULT 0,
+	received INTEGER NOT NULL DEFAULT 0,
 	remaining INTEGER,
 	last_sync TEXT,
 	last_error TEXT
 );
-INSERT INTO tide_client (singleton, client)
+INSERT OR IGNORE INTO tide_client (singleton, client)
 VALUES (1, lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
 	|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))));
 
 -- what the app wants to pull: it inserts and deletes rows here
-CREATE TABLE tide_subscription (
+CREATE TABLE IF NOT EXISTS tide_subscription (
 	shape TEXT NOT NULL,
 	params TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(params)),
 	PRIMARY KEY (shape, params)
@@ -33,37 +55,82 @@ END;
 
 -- local writes the server has not confirmed by a checkpoint yet; state is pending,
 -- acked (the server has taken it) or cancelled (depends on a rejected one)
-CREATE TABLE tide_outbox (
+CREATE TABLE IF NOT EXISTS tide_outbox (
 	id INTEGER PRIMARY KEY AUTOINCREMENT,
 	op TEXT NOT NULL,
 	table_name TEXT NOT NULL,
 	key TEXT NOT NULL,
 	changed TEXT,
 	base TEXT,
+	tx INTEGER,
+	hlc TEXT,
+	seen TEXT,
 	state TEXT NOT NULL DEFAULT 'pending',
 	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
-CREATE INDEX tide_outbox_row ON tide_outbox (table_name, key, id);
+CREATE INDEX IF NOT EXISTS tide_outbox_row ON tide_outbox (table_name, key, id);
+CREATE INDEX IF NOT EXISTS tide_outbox_tx ON tide_outbox (tx) WHERE tx IS NOT NULL;
 
--- local writes the server refused, already undone; the app may delete rows here
-CREATE TABLE tide_rejected (
+-- the local transaction that writes belong to, to be pushed as one: after BEGIN
+-- INSERT INTO tide_transaction DEFAULT VALUES, before COMMIT DELETE FROM tide_transaction
+CREATE TABLE IF NOT EXISTS tide_transaction (
+	id INTEGER PRIMARY KEY AUTOINCREMENT
+);
+CREATE TRIGGER tide_transaction_insert BEFORE INSERT ON tide_transaction
+BEGIN
+	DELETE FROM tide_transaction;
+END;
+
+-- internal: transaction and hybrid clock of a write: 48 bits of ms, 16 of a counter, the client
+CREATE TRIGGER tide_outbox_insert AFTER INSERT ON tide_outbox
+BEGIN
+	UPDATE tide_client SET clock = max(clock + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16);
+	UPDATE tide_outbox SET tx = (SELECT max(t.id) FROM tide_transaction AS t),
+		hlc = (SELECT printf('%016x', c.clock) || substr(replace(c.client, '-', ''), 17) FROM tide_client AS c),
+		seen = (SELECT c.lsn FROM tide_client AS c)
+	WHERE id = NEW.id;
+END;
+
+-- calls of the server's mutators: insert name and args; the rows are those not confirmed yet
+CREATE VIEW tide_call AS
+SELECT o.table_name AS name, o.changed AS args, o.id, o.state FROM tide_outbox AS o WHERE o.op = 'call';
+CREATE TRIGGER tide_call_insert INSTEAD OF INSERT ON tide_call
+BEGIN
+	SELECT RAISE(ABORT, 'a call has a name, and an object of args')
+	WHERE NEW.name IS NULL OR CASE WHEN json_valid(coalesce(NEW.args, '{}')) THEN json_type(coalesce(NEW.args, '{}')) <> 'object' ELSE 1 END;
+	INSERT INTO tide_outbox (op, table_name, key, changed) VALUES ('call', NEW.name, '{}', coalesce(json(NEW.args), '{}'));
+END;
+
+-- local writes the server refused, already undone: the app deletes rows, or sets retry
+CREATE TABLE IF NOT EXISTS tide_rejected (
 	id INTEGER PRIMARY KEY,
 	op TEXT NOT NULL,
 	table_name TEXT NOT NULL,
 	key TEXT NOT NULL,
 	changed TEXT,
 	base TEXT,
+	tx INTEGER,
 	code TEXT,
 	message TEXT,
-	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+	retry INTEGER NOT NULL DEFAULT 0
 );
+CREATE TRIGGER tide_rejected_call AFTER UPDATE OF retry ON tide_rejected
+WHEN NEW.retry AND NEW.op = 'call'
+BEGIN
+	DELETE FROM tide_rejected WHERE id = NEW.id;
+	INSERT INTO tide_outbox (op, table_name, key, changed) VALUES (NEW.op, NEW.table_name, NEW.key, NEW.changed);
+END;
 
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
-CREATE TABLE tide_table (
+CREATE TABLE IF NOT EXISTS tide_table (
 	id INTEGER PRIMARY KEY,
-	name TEXT NOT NULL UNIQUE
+	name TEXT NOT NULL UNIQUE,
+	view_name TEXT NOT NULL,
+	synced TEXT NOT NULL,
+	local TEXT NOT NULL
 );
-CREATE TABLE tide_bucket (
+CREATE TABLE IF NOT EXISTS tide_bucket (
 	bucket INTEGER PRIMARY KEY,
 	shape TEXT,
 	path TEXT,
@@ -72,7 +139,7 @@ CREATE TABLE tide_bucket (
 	checksum INTEGER NOT NULL DEFAULT 0,
 	resync INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE tide_member (
+CREATE TABLE IF NOT EXISTS tide_member (
 	tbl INTEGER NOT NULL,
 	key TEXT NOT NULL,
 	bucket INTEGER NOT NULL,
@@ -103,8 +170,37 @@ CREATE TABLE tide_touched (
 	PRIMARY KEY (table_name, key)
 ) WITHOUT ROWID;
 
+-- SQL cannot drop tables whose names it does not know: statements that do, for the app to run
+CREATE TABLE IF NOT EXISTS tide_obsolete (
+	statement TEXT PRIMARY KEY
+);
+DROP TABLE IF EXISTS temp.tide_was;
+DROP TABLE IF EXISTS temp.tide_lack;
+CREATE TEMPORARY TABLE tide_was AS SELECT * FROM main.tide_table;
+CREATE TEMPORARY TABLE tide_lack (table_name TEXT);
+DELETE FROM tide_table;
+
 {{each tables}}
 -- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
+DROP VIEW IF EXISTS {{table}};
+DROP TABLE IF EXISTS {{local}};
+DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
+CREATE TABLE IF NOT EXISTS {{synced}} (
+{{each columns|,
+}}	{{c}} {{type}}{{end}},
+	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
+);
+INSERT INTO temp.tide_lack
+SELECT {{name}}
+WHERE NOT EXISTS (SELECT 1 FROM temp.tide_was WHERE name = {{name}})
+OR EXISTS (SELECT * FROM (VALUES
+{{each columns|,
+}}	({{lit}}, '{{type}}', {{if iskey}}1{{end}}{{if isvalue}}0{{end}}){{end}})
+	EXCEPT SELECT name, type, pk > 0 FROM pragma_table_info({{synced_name}}));
+-- a column that the table did not have is found in the row of nulls outside
+DROP TABLE IF EXISTS temp.tide_old;
+CREATE TEMPORARY TABLE tide_old AS SELECT * FROM {{synced}};
+DROP TABLE {{synced}};
 CREATE TABLE {{synced}} (
 {{each columns|,
 }}	{{c}} {{type}}{{end}},
@@ -116,7 +212,14 @@ CREATE TABLE {{local}} (
 	tide_deleted INTEGER NOT NULL,
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
-INSERT INTO tide_table (id, name) VALUES ({{id}}, {{name}});
+INSERT OR IGNORE INTO {{synced}} ({{each columns|, }}{{c}}{{end}})
+SELECT * FROM (SELECT {{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid) AS {{c}}{{end}}
+	FROM (SELECT {{each columns|, }}NULL AS {{c}}{{end}}) AS tide_nulls
+	CROSS JOIN (SELECT rowid AS tide_rowid FROM temp.tide_old) AS tide_x)
+WHERE {{each keys| AND }}{{c}} IS NOT NULL{{end}};
+DROP TABLE temp.tide_old;
+INSERT INTO tide_table (id, name, view_name, synced, local)
+VALUES ({{id}}, {{name}}, {{str}}{{table}}{{end}}, {{str}}{{synced}}{{end}}, {{str}}{{local}}{{end}});
 CREATE VIEW {{table}} AS
 SELECT {{each columns|, }}s.{{c}}{{end}}
 FROM {{synced}} AS s
@@ -176,11 +279,32 @@ BEGIN
 END;
 CREATE TRIGGER {{ident}}tide_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
 BEGIN
-	INSERT INTO tide_outbox (op, table_name, key)
-	VALUES ('delete', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}));
+	-- a column that not all shapes show may be null for want of a row that shows it
+	INSERT INTO tide_outbox (op, table_name, key, base)
+	VALUES ('delete', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}), {{if writable}}
+		(SELECT json_group_object(column1, json(column2)) FROM (VALUES
+{{each writable|,
+}}			({{lit}}, {{enc}}OLD.{{c}}{{end}}, {{if ispartial}}OLD.{{c}} IS NOT NULL{{end}}{{if noispartial}}1{{end}}){{end}})
+		WHERE column3){{end}}{{if nowritable}}'{}'{{end}});
 	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = OLD.{{c}}{{end}};
 	INSERT INTO {{local}} ({{each keys|, }}{{c}}{{end}}, tide_deleted)
 	VALUES ({{each keys|, }}OLD.{{c}}{{end}}, 1);
+END;
+
+-- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now
+CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
+WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
+BEGIN
+	DELETE FROM tide_rejected WHERE id = NEW.id;
+	INSERT INTO tide_outbox (op, table_name, key, changed, base)
+	VALUES (NEW.op, NEW.table_name, NEW.key, NEW.changed, CASE WHEN NEW.op <> 'insert' THEN {{if writable}}
+		coalesce((SELECT (SELECT json_group_object(column1, json(column2)) FROM (VALUES
+{{each writable|,
+}}			({{lit}}, {{enc}}v.{{c}}{{end}}, {{path}}){{end}})
+			WHERE coalesce(NEW.changed, NEW.base) -> column3 IS NOT NULL)
+		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), '{}'){{end}}{{if nowritable}}'{}'{{end}} END);
+	INSERT INTO tide_touched (table_name, key) VALUES (NEW.table_name, NEW.key) ON CONFLICT DO NOTHING;
+	INSERT INTO tide_rebase (go) VALUES (1);
 END;
 
 {{end}}
@@ -228,23 +352,41 @@ BEGIN
 	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
 	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected'
 	ON CONFLICT DO NOTHING;
-	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, code, message)
-	SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, r.value ->> '$.code', r.value ->> '$.message'
+	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
+	SELECT o.id, o.op, o.table_name, o.key, o.changed, o.base, o.tx, r.value ->> '$.code', r.value ->> '$.message'
 	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
 	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected' AND o.state <> 'cancelled'
 	ON CONFLICT (id) DO NOTHING;
-	-- what was written on top of a refused insert, up to the next insert, or of a refused delete
-	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, code, message)
-	SELECT d.id, d.op, d.table_name, d.key, d.changed, d.base, r.value ->> '$.code',
-		'depends on mutation ' || o.id || ', which was rejected'
-	FROM json_each(NEW.results) AS r
-	JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
-	JOIN tide_outbox AS d ON d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
-	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected'
-	AND o.op <> 'update' AND d.state = 'pending' AND d.id > NEW.last_mutation_id
-	AND (o.op = 'delete' OR NOT EXISTS (SELECT 1 FROM tide_outbox AS i
-		WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id))
+	-- what was written on top of a refused insert, up to the next insert, or of a refused
+	-- delete, with all of its transaction, and what was written on top of that
+	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
+	WITH RECURSIVE refused AS MATERIALIZED (
+		SELECT r.value ->> '$.id' AS id, r.value ->> '$.code' AS code FROM json_each(NEW.results) AS r
+		WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected'),
+	fall AS (
+		SELECT o.id, o.id AS root, 1 AS undone FROM refused AS r JOIN tide_outbox AS o ON o.id = r.id
+		UNION
+		SELECT d.id, f.root, d.op <> 'delete'
+		FROM fall AS f JOIN tide_outbox AS o ON o.id = f.id
+		JOIN tide_outbox AS d ON d.table_name = o.table_name AND d.key = o.key AND d.id > o.id
+		WHERE d.state = 'pending' AND d.id > NEW.last_mutation_id AND d.id NOT IN (SELECT r.id FROM refused AS r)
+		AND (o.op = 'delete' AND f.undone OR o.op = 'insert' AND NOT EXISTS (SELECT 1 FROM tide_outbox AS i
+			WHERE i.table_name = o.table_name AND i.key = o.key AND i.op = 'insert' AND i.id > o.id AND i.id <= d.id))
+		UNION
+		SELECT d.id, f.root, 1
+		FROM fall AS f JOIN tide_outbox AS o ON o.id = f.id
+		JOIN tide_outbox AS d ON d.tx = o.tx AND d.id <> o.id
+		WHERE d.state = 'pending' AND d.id > NEW.last_mutation_id AND d.id NOT IN (SELECT r.id FROM refused AS r))
+	SELECT d.id, d.op, d.table_name, d.key, d.changed, d.base, d.tx, (SELECT r.code FROM refused AS r WHERE r.id = f.root),
+		'depends on mutation ' || f.root || ', which was rejected'
+	FROM (SELECT x.id, min(x.root) AS root FROM fall AS x WHERE x.id NOT IN (SELECT r.id FROM refused AS r) GROUP BY x.id) AS f
+	JOIN tide_outbox AS d ON d.id = f.id
+	WHERE true
 	ON CONFLICT (id) DO NOTHING;
+	INSERT INTO tide_touched (table_name, key)
+	SELECT o.table_name, o.key FROM tide_outbox AS o
+	WHERE o.state = 'pending' AND o.id IN (SELECT x.id FROM tide_rejected AS x)
+	ON CONFLICT DO NOTHING;
 	DELETE FROM tide_outbox
 	WHERE id IN (SELECT r.value ->> '$.id' FROM json_each(NEW.results) AS r
 		WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected');
@@ -273,6 +415,15 @@ BEGIN
 			|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)));
 END;
 
+-- internal: what is to be pushed; first and last id, and size, of its local transaction.
+-- One of more than 10,000 writes is several, as the server takes no larger ones
+CREATE VIEW tide_group AS
+SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
+FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE coalesce(o.tx, -o.id) END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
+	FROM tide_outbox AS o WHERE o.state <> 'acked') AS p
+WINDOW w AS (PARTITION BY p.part, CASE WHEN p.part < 0 THEN 0 ELSE p.nth END);
+
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
 CREATE VIEW tide_pull_request AS
 SELECT json_insert(json_insert(json_object('client', c.client,
@@ -287,30 +438,36 @@ FROM tide_client AS c;
 CREATE VIEW tide_push_request AS
 SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]'))),
 		CASE WHEN c.rejected_seen = 0 THEN '$' ELSE '$.rejected_seen' END, c.rejected_seen)
-	FROM (SELECT CASE
+	FROM (SELECT json_insert(CASE
 			WHEN o.state = 'cancelled' THEN json_object('id', o.id, 'op', 'update', 'table', o.table_name, 'key', json(o.key), 'values', json('{}'))
-			WHEN o.op = 'insert' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed))
-			WHEN o.op = 'update' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed), 'base', json(o.base))
-			ELSE json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key)) END AS mutation
-		FROM tide_outbox AS o
-		WHERE o.state <> 'acked'
-		ORDER BY o.id LIMIT 1000) AS m
+			WHEN o.op = 'call' THEN json_object('id', o.id, 'call', o.table_name, 'args', json(o.changed))
+			WHEN o.op = 'insert' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed),
+				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id))
+			WHEN o.op = 'update' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed), 'base', json(o.base),
+				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id))
+			ELSE json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'base', json(o.base),
+				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id)) END,
+			CASE WHEN o.members > 1 THEN '$.tx' ELSE '$' END, o.first) AS mutation
+		FROM tide_group AS o
+		WHERE o.last <= max((SELECT min(g.last) FROM tide_group AS g), (SELECT min(g.id) + 999 FROM tide_group AS g))
+		ORDER BY o.id) AS m
 	HAVING count(*) > 0) AS request
 FROM tide_client AS c;
 
--- how sync stands: new, syncing, synced or error; the app may set and clear last_error
+-- how sync stands: offline, error, new, syncing or synced; the app may set is_online and last_error
 CREATE VIEW tide_status AS
-SELECT CASE WHEN c.last_error IS NOT NULL THEN 'error'
+SELECT CASE WHEN NOT c.is_online THEN 'offline'
+		WHEN c.last_error IS NOT NULL THEN 'error'
 		WHEN c.cookie IS NULL THEN 'new'
 		WHEN NOT c.is_complete OR EXISTS (SELECT 1 FROM tide_bucket WHERE resync) THEN 'syncing'
 		ELSE 'synced' END AS state,
 	(SELECT count(*) FROM tide_outbox) AS pending,
 	(SELECT count(*) FROM tide_rejected) AS rejected,
-	c.remaining, c.last_sync, c.last_error
+	c.remaining, c.received, c.received + c.remaining AS expected, c.is_online, c.last_sync, c.last_error
 FROM tide_client AS c;
 CREATE TRIGGER tide_status_update INSTEAD OF UPDATE ON tide_status
 BEGIN
-	UPDATE tide_client SET last_error = NEW.last_error;
+	UPDATE tide_client SET last_error = NEW.last_error, is_online = NEW.is_online;
 END;
 
 -- where the app puts the answers of tide.pull and tide.push
@@ -329,7 +486,8 @@ BEGIN
 	SELECT NEW.response ->> '$.last_mutation_id', NEW.response -> '$.results'
 	WHERE NEW.response -> '$.expired' IS NOT 'true';
 	INSERT INTO tide_rebase (go) VALUES (1);
-	UPDATE tide_client SET last_error = NULL;
+	DELETE FROM tide_transaction;
+	UPDATE tide_client SET last_error = NULL, is_online = 1;
 END;
 -- an answer from before the last one applied, that drops nothing, is old news
 CREATE TRIGGER tide_inbox_pull INSTEAD OF INSERT ON tide_inbox
@@ -436,11 +594,34 @@ BEGIN
 	UPDATE tide_client SET cookie = NEW.response -> '$.cookie',
 		checkpoint = NEW.response ->> '$.checkpoint.op_id',
 		is_complete = NEW.response -> '$.complete' = 'true',
+		received = CASE WHEN is_complete THEN 0 ELSE received END + json_array_length(NEW.response, '$.changes'),
 		remaining = NEW.response ->> '$.remaining',
+		lsn = NEW.response ->> '$.checkpoint.lsn',
+		clock = max(clock, coalesce(CAST((julianday(NEW.response ->> '$.checkpoint.at') - 2440587.5) * 86400000 AS INTEGER) << 16, 0)),
 		last_sync = CASE WHEN NEW.response -> '$.complete' = 'true' THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ELSE last_sync END,
-		last_error = NULL;
+		last_error = NULL, is_online = 1;
 	DELETE FROM tide_page;
+	DELETE FROM tide_transaction;
 	DELETE FROM tide_gone;
 END;
+
+-- what was there before, under the tables' new ids; what it lacks is asked for again
+INSERT OR IGNORE INTO tide_obsolete (statement)
+SELECT 'DROP VIEW IF EXISTS ' || w.view_name || '; DROP TABLE IF EXISTS ' || w.synced || '; DROP TABLE IF EXISTS ' || w.local || ';'
+FROM temp.tide_was AS w WHERE w.name NOT IN (SELECT t.name FROM tide_table AS t);
+DELETE FROM tide_obsolete
+WHERE statement IN (SELECT 'DROP VIEW IF EXISTS ' || t.view_name || '; DROP TABLE IF EXISTS ' || t.synced || '; DROP TABLE IF EXISTS ' || t.local || ';'
+	FROM tide_table AS t);
+DELETE FROM tide_member
+WHERE tbl NOT IN (SELECT w.id FROM temp.tide_was AS w JOIN tide_table AS t ON t.name = w.name);
+UPDATE tide_member SET tbl = -(SELECT t.id FROM temp.tide_was AS w JOIN tide_table AS t ON t.name = w.name WHERE w.id = tide_member.tbl)
+WHERE tbl IN (SELECT w.id FROM temp.tide_was AS w JOIN tide_table AS t ON t.name = w.name WHERE t.id <> w.id);
+UPDATE tide_member SET tbl = -tbl WHERE tbl < 0;
+UPDATE tide_bucket SET resync = 1 WHERE EXISTS (SELECT 1 FROM temp.tide_lack);
+DELETE FROM tide_subscription WHERE shape NOT IN ({{shape_list}});
+INSERT INTO tide_touched (table_name, key) SELECT DISTINCT o.table_name, o.key FROM tide_outbox AS o;
+INSERT INTO tide_rebase (go) VALUES (1);
+DROP TABLE temp.tide_was;
+DROP TABLE temp.tide_lack;
 
 COMMIT;

@@ -41,6 +41,20 @@ value_shapes(const Scope *scope)
 	return out.data;
 }
 
+/* the shapes' names as literals */
+static char *
+value_shape_list(const Scope *scope)
+{
+	StringInfoData out;
+	ListCell   *lc;
+
+	initStringInfo(&out);
+	foreach(lc, scope->shape_names)
+		appendStringInfo(&out, "%s%s", foreach_current_index(lc) == 0 ? "" : ", ",
+						 scope->dialect->quote_literal(lfirst(lc)));
+	return out.data;
+}
+
 static char *
 qualified_name(const Scope *scope, const char *suffix)
 {
@@ -62,6 +76,13 @@ static char *
 value_synced(const Scope *scope)
 {
 	return qualified_name(scope, "_synced");
+}
+
+/* the name without quotes and schema, as a literal */
+static char *
+value_synced_name(const Scope *scope)
+{
+	return scope->dialect->quote_literal(tide_dialect_table_name(scope->dialect, scope->table, "_synced"));
 }
 
 static char *
@@ -158,8 +179,10 @@ static const struct
 {
 	{"version", value_version},
 	{"shapes", value_shapes},
+	{"shape_list", value_shape_list},
 	{"table", value_table},
 	{"synced", value_synced},
+	{"synced_name", value_synced_name},
 	{"local", value_local},
 	{"table_text", value_table_text},
 	{"name", value_name},
@@ -377,6 +400,10 @@ tide_template_condition(const char *name, const Scope *scope)
 		return !scope->column->is_key;
 	if (strcmp(name, "iswritable") == 0)
 		return column_is_writable(scope, scope->column);
+	if (strcmp(name, "ispartial") == 0)
+		return scope->column->is_partial;
+	if (strcmp(name, "noispartial") == 0)
+		return !scope->column->is_partial;
 	if (strcmp(name, "isreadonly") == 0)
 		return column_is_readonly(scope, scope->column);
 	if (strcmp(name, "schema") == 0)

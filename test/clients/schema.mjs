@@ -36,7 +36,9 @@ const page = (changes, more = {}) => ({
 const titles = async (c) => Object.fromEntries((await c.sql('SELECT id, title FROM issues ORDER BY id')).map((r) => [r.id.at(-1), r.title]));
 const one = async (c, query) => Object.values((await c.sql(query))[0])[0];
 const pending = (c) => one(c, 'SELECT pending FROM tide_status').then(Number);
-const mutations = async (c) => JSON.parse((await c.pushRequest()) ?? '{"mutations":[]}').mutations;
+const pushed = async (c) => JSON.parse((await c.pushRequest()) ?? '{"mutations":[]}').mutations;
+// without clocks, which differ each time
+const mutations = async (c) => (await pushed(c)).map(({ hlc, vclock, seen, ...m }) => m);
 const json = (v) => (typeof v === 'string' ? JSON.parse(v) : v);
 
 const scenarios = {
@@ -101,7 +103,7 @@ const scenarios = {
     deepStrictEqual(await titles(c), { a: 'a1', c: 'c1' });
     deepStrictEqual(await mutations(c), [
       { id: 1, op: 'update', table: 'public.issues', key: { id: A }, values: { title: 'a1' }, base: { title: 'a' } },
-      { id: 2, op: 'delete', table: 'public.issues', key: { id: B } },
+      { id: 2, op: 'delete', table: 'public.issues', key: { id: B }, base: { title: 'b', done: null } },
       { id: 3, op: 'insert', table: 'public.issues', key: { id: C }, values: { title: 'c' } },
       { id: 4, op: 'update', table: 'public.issues', key: { id: C }, values: { title: 'c1' }, base: { title: 'c' } }]);
     deepStrictEqual((await c.sql(`SELECT id, title FROM issues_synced ORDER BY id`)).map((r) => r.title), ['a', 'b']);
@@ -377,6 +379,109 @@ const scenarios = {
         [{ a: 'a5', b: 'b', c: 'c6' }, 0, by === 'push' ? [2] : [-4, 2]]);
       await c.apply(page([remove(1, C)], { last_mutation_id: 4, cookie: { at: op, client: renewed } }));
     }
+  },
+
+  async 'a local transaction is one group, pushed whole'(c) {
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    await c.apply(page([put(1, A, { title: 'a' }), put(1, B, { title: 'b' })]));
+    await c.sql(`UPDATE issues SET title = 'one' WHERE id = '${A}'`);
+    await c.sql(`${begin} UPDATE issues SET title = 'two' WHERE id = '${A}'; INSERT INTO issues (id, title) VALUES ('${C}', 'c'); ${end}`);
+    await c.sql(`UPDATE issues SET stars = 1 WHERE id = '${C}'`);
+    await c.sql(`${begin} UPDATE issues SET stars = 2 WHERE id = '${B}'; UPDATE issues SET stars = 3 WHERE id = '${C}'; ${end}`);
+    await c.sql(`UPDATE issues SET done = ${c.kind === 'sqlite' ? 1 : true} WHERE id = '${B}'`);
+    deepStrictEqual((await mutations(c)).map((m) => [m.id, m.tx]), [[1, undefined], [2, 2], [3, 2], [4, undefined], [5, 5], [6, 5], [7, undefined]]);
+    // the group falls, with what was written on its insert, and the group that was part of
+    await c.apply({ last_mutation_id: 3, results: [{ id: 1, status: 'applied' }, { id: 2, status: 'rejected', code: '25P02', message: 'group' }, { id: 3, status: 'rejected', code: '23514', message: 'no' }] });
+    deepStrictEqual([await titles(c), await c.sql('SELECT stars, done FROM issues ORDER BY id')],
+      [{ a: 'one', b: 'b' }, [{ stars: null, done: null }, { stars: null, done: c.kind === 'sqlite' ? 1 : true }]]);
+    deepStrictEqual((await c.sql('SELECT id, code, message FROM tide_rejected ORDER BY id')).map((r) => [Number(r.id), r.code, r.message.slice(0, 21)]),
+      [[2, '25P02', 'group'], [3, '23514', 'no'], [4, '23514', 'depends on mutation 3'], [5, '23514', 'depends on mutation 3'], [6, '23514', 'depends on mutation 3']]);
+    deepStrictEqual((await mutations(c)).map((m) => [m.id, m.tx, m.values]), [[4, undefined, {}], [5, undefined, {}], [6, undefined, {}], [7, undefined, { done: true }]]);
+  },
+
+  async 'a push ends where a group does'(c) {
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    const many = (n, at) => Array.from({ length: n }, (_, i) => `INSERT INTO issues (title) VALUES ('${at + i}');`).join('\n');
+    await c.sql(`${begin} ${many(600, 0)} ${end} ${begin} ${many(600, 600)} ${end} ${begin} ${many(1100, 1200)} ${end}`);
+    const request = await c.pushRequest();
+    const sent = (r) => [r.length, r[0].tx, r.at(-1).tx];
+    deepStrictEqual(sent(await mutations(c)), [600, 1, 1]);
+    const taken = (n) => c.apply({ last_mutation_id: n, results: [] });
+    await taken(600);
+    deepStrictEqual(sent(await mutations(c)), [600, 601, 601]);
+    await taken(1200);
+    deepStrictEqual(sent(await mutations(c)), [1100, 1201, 1201]);
+    deepStrictEqual(request.includes('"seen"') && !request.includes('null') && c.kind === 'postgres', false);
+  },
+
+  async 'clocks go on, whatever the time is'(c) {
+    const clock = async () => (await pushed(c)).map((m) => m.hlc);
+    await c.apply(page([put(1, A, { title: 'a' }), put(1, B, { title: 'b' })]));
+    await c.sql(`UPDATE issues SET title = title || '1'`);
+    const ahead = new Date(Date.now() + 30000);
+    await c.apply(page([], { checkpoint: { op_id: op, lsn: '0/AB', at: ahead.toISOString() } }));
+    await c.sql(`DELETE FROM issues`);
+    const clocks = await clock();
+    deepStrictEqual([...clocks].sort(), clocks);
+    deepStrictEqual(new Set(clocks).size, 4);
+    const { client } = JSON.parse(await c.pullRequest());
+    for (const h of clocks) deepStrictEqual([h.length, h.slice(16)], [32, client.replaceAll('-', '').slice(16)]);
+    const ms = clocks.map((h) => parseInt(h.slice(0, 12), 16));
+    deepStrictEqual([Math.abs(ms[0] - Date.now()) < 30000, Math.abs(ms[2] - ahead) <= 1], [true, true]);
+    deepStrictEqual((await pushed(c)).map((m) => [m.seen, m.vclock]), [['0/1', { [client]: 1 }], ['0/1', { [client]: 2 }], ['0/AB', { [client]: 3 }], ['0/AB', { [client]: 4 }]]);
+  },
+
+  async 'calls wait in the same queue'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`INSERT INTO tide_call (name, args) VALUES ('close_issue', '{"id": 1}')`);
+    await c.sql(`INSERT INTO tide_call (name) VALUES ('close_issue')`);
+    await c.sql(`UPDATE issues SET title = 'x'`);
+    deepStrictEqual((await mutations(c)).slice(0, 2), [{ id: 1, call: 'close_issue', args: { id: 1 } }, { id: 2, call: 'close_issue', args: {} }]);
+    let error = null;
+    await c.sql(`INSERT INTO tide_call (name, args) VALUES ('x', '[1]')`).catch((e) => { error = e; });
+    deepStrictEqual(error !== null, true);
+    await c.apply({ last_mutation_id: 3, results: [{ id: 1, status: 'rejected', code: '42883', message: 'no such' }, { id: 2, status: 'applied' }, { id: 3, status: 'merged' }] });
+    deepStrictEqual([(await c.sql('SELECT name FROM tide_call')).length, await titles(c), await pending(c)], [1, { a: 'x' }, 2]);
+    await c.sql('UPDATE tide_rejected SET retry = true');
+    deepStrictEqual([await mutations(c), Number(await one(c, 'SELECT rejected FROM tide_status'))], [[{ id: 4, call: 'close_issue', args: { id: 1 } }], 0]);
+    await c.apply(page([], { last_mutation_id: 4 }));
+    deepStrictEqual(await pending(c), 0);
+  },
+
+  async 'a refused write is made again, or forgotten'(c) {
+    await c.apply(page([put(1, A, { title: 'a', stars: 1 }), put(1, B, { title: 'b' })]));
+    await c.sql(`UPDATE issues SET title = 'mine' WHERE id = '${A}'`);
+    await c.sql(`DELETE FROM issues WHERE id = '${B}'`);
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${C}', 'c')`);
+    await c.sql(`UPDATE issues SET title = 'c1' WHERE id = '${C}'`);
+    await c.apply({ last_mutation_id: 3, results: [1, 2, 3].map((id) => ({ id, status: 'rejected', code: '23514', message: 'no' })) });
+    deepStrictEqual([await titles(c), Number(await one(c, 'SELECT rejected FROM tide_status'))], [{ a: 'a', b: 'b' }, 4]);
+    await c.apply(page([put(1, A, { title: 'theirs', stars: 1 }), put(1, B, { title: 'b2' })], { last_mutation_id: 3 }));
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id = 1');
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id IN (2, 3, 4)');
+    deepStrictEqual(await titles(c), { a: 'mine', c: 'c1' });
+    deepStrictEqual((await mutations(c)).slice(1).map(({ tx, ...m }) => m), [
+      { id: 5, op: 'update', table: 'public.issues', key: { id: A }, values: { title: 'mine' }, base: { title: 'theirs' } },
+      { id: 6, op: 'delete', table: 'public.issues', key: { id: B }, base: { title: 'b2', done: null } },
+      { id: 7, op: 'insert', table: 'public.issues', key: { id: C }, values: { title: 'c' } },
+      { id: 8, op: 'update', table: 'public.issues', key: { id: C }, values: { title: 'c1' }, base: { title: 'c' } }]);
+    await c.apply({ last_mutation_id: 8, results: [{ id: 5, status: 'rejected', code: 'TD001', message: 'no' }] });
+    await c.sql('DELETE FROM tide_rejected');
+    deepStrictEqual([await titles(c), Number(await one(c, 'SELECT rejected FROM tide_status'))], [{ a: 'theirs', c: 'c1' }, 0]);
+  },
+
+  async 'progress, and being offline, can be seen'(c) {
+    const status = async () => (await c.sql('SELECT state, received, expected FROM tide_status'))[0];
+    const numbers = async () => { const s = await status(); return [s.state, Number(s.received), s.expected === null ? null : Number(s.expected)]; };
+    deepStrictEqual(await numbers(), ['new', 0, null]);
+    await c.apply(page([put(1, A, { title: 'a' })], { complete: false, remaining: 2 }));
+    deepStrictEqual(await numbers(), ['syncing', 1, 3]);
+    await c.sql('UPDATE tide_status SET is_online = false');
+    deepStrictEqual(await numbers(), ['offline', 1, 3]);
+    await c.apply(page([put(1, B, { title: 'b' }), put(1, C, { title: 'c' })]));
+    deepStrictEqual(await numbers(), ['synced', 3, 3]);
+    await c.apply(page([put(1, B, { title: 'b1' })]));
+    deepStrictEqual(await numbers(), ['synced', 1, 1]);
   },
 };
 
