@@ -26,8 +26,8 @@ function runSqlite() {
   };
   rmSync(file, { force: true });
   sqlite(file, 'CREATE TABLE plain (id INTEGER PRIMARY KEY, grp TEXT, title TEXT, body TEXT, n INTEGER, price TEXT, done BOOLEAN, at TEXT)');
-  load('plain', (page) => `INSERT INTO plain SELECT ${columns.map((c) => `c.value ->> '$.row.${c}'`).join(', ')}
-    FROM json_each(CAST(readfile('${page}') AS TEXT), '$.changes') AS c`);
+  load('plain', (page) => `INSERT INTO plain SELECT ${columns.map((c) => `c.row ->> '$.${c}'`).join(', ')}
+    FROM (SELECT e.value -> '$.row' AS row FROM json_each(CAST(readfile('${page}') AS TEXT), '$.changes') AS e LIMIT -1 OFFSET 0) AS c`);
   rmSync(file);
   sqlite(file, script);
   load('client', (page) => `INSERT INTO tide_inbox (response) VALUES (CAST(readfile('${page}') AS TEXT))`);

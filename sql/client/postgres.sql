@@ -131,8 +131,7 @@ CREATE TYPE public.tide_change AS (
 	key jsonb,
 	op text,
 	op_id bigint,
-	hash bigint,
-	"row" jsonb
+	hash bigint
 );
 
 -- internal: a hybrid clock's milliseconds and counter, as one number
@@ -498,12 +497,12 @@ FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
 CREATE FUNCTION public.tide_read_changes(response jsonb)
 RETURNS public.tide_change[] LANGUAGE sql STABLE
 AS $tide_body$
-	SELECT coalesce(array_agg(ROW(c.bucket, c.tbl, c.key, c.op, c.op_id, c.hash, c."row")::public.tide_change), '{}')
+	SELECT coalesce(array_agg(ROW(c.bucket, c.tbl, c.key, c.op, c.op_id, c.hash)::public.tide_change), '{}')
 	FROM (SELECT DISTINCT ON (c.bucket, t.id, c.key)
-			c.bucket, t.id AS tbl, c.key, c.op, c.op_id, coalesce(c.hash, 0) AS hash, c."row"
+			c.bucket, t.id AS tbl, c.key, c.op, c.op_id, coalesce(c.hash, 0) AS hash
 		FROM ROWS FROM (jsonb_to_recordset(response -> 'changes')
-			AS (bucket bigint, "table" text, key jsonb, op text, op_id bigint, hash bigint, "row" jsonb))
-			WITH ORDINALITY AS c (bucket, "table", key, op, op_id, hash, "row", n)
+			AS (bucket bigint, "table" text, key jsonb, op text, op_id bigint, hash bigint))
+			WITH ORDINALITY AS c (bucket, "table", key, op, op_id, hash, n)
 		JOIN public.tide_table AS t ON t.name = c."table"
 		ORDER BY c.bucket, t.id, c.key, c.n DESC) AS c;
 $tide_body$;
@@ -516,6 +515,7 @@ AS $tide_body$
 <<tide>>
 DECLARE
 	gone public.tide_row[];
+	fresh bigint;
 BEGIN
 	SELECT array_agg(DISTINCT ROW(p.tbl, p.key)::public.tide_row) INTO tide.gone
 	FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'remove';
@@ -535,21 +535,39 @@ BEGIN
 	WHERE b.bucket IS NOT NULL
 	ON CONFLICT (bucket) DO UPDATE SET shape = EXCLUDED.shape, path = EXCLUDED.path, params = EXCLUDED.params
 	WHERE (tide_bucket.shape, tide_bucket.path, tide_bucket.params) IS DISTINCT FROM (EXCLUDED.shape, EXCLUDED.path, EXCLUDED.params);
-	UPDATE public.tide_bucket AS b SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
-	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash)::bigint AS h
+	IF tide.gone IS NOT NULL THEN
+		WITH m AS (
+			DELETE FROM public.tide_member AS m USING unnest(tide_apply_buckets.page) AS p
+			WHERE p.op = 'remove' AND m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
+			RETURNING m.bucket, m.hash),
+		d AS (SELECT m.bucket, count(*) AS n, sum(m.hash)::bigint AS h FROM m GROUP BY m.bucket)
+		UPDATE public.tide_bucket AS b SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
+		FROM d WHERE d.bucket = b.bucket;
+	END IF;
+	-- rows new to their bucket, in a first sync all of them; then what is left of the page
+	WITH m AS (
+		INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
+		SELECT p.tbl, p.key, p.bucket, p.op_id, p.hash FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'put'
+		ON CONFLICT (tbl, key, bucket) DO NOTHING
+		RETURNING bucket, hash),
+	d AS (SELECT m.bucket, count(*) AS n, sum(m.hash)::bigint AS h FROM m GROUP BY m.bucket),
+	u AS (
+		UPDATE public.tide_bucket AS b SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
+		FROM d WHERE d.bucket = b.bucket)
+	SELECT coalesce(sum(d.n), 0) INTO tide.fresh FROM d;
+	IF tide.fresh < cardinality(tide_apply_buckets.page) THEN
+		UPDATE public.tide_bucket AS b SET checksum = (checksum + d.h) & 4294967295
+		FROM (SELECT p.bucket, sum(p.hash - m.hash)::bigint AS h
+			FROM unnest(tide_apply_buckets.page) AS p
+			JOIN public.tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
+			WHERE p.op = 'put'
+			GROUP BY p.bucket) AS d
+		WHERE d.bucket = b.bucket AND d.h <> 0;
+		UPDATE public.tide_member AS m SET op_id = p.op_id, hash = p.hash
 		FROM unnest(tide_apply_buckets.page) AS p
-		JOIN public.tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
-		GROUP BY p.bucket) AS d
-	WHERE d.bucket = b.bucket;
-	DELETE FROM public.tide_member AS m USING unnest(tide_apply_buckets.page) AS p
-	WHERE p.op = 'remove' AND m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket;
-	INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
-	SELECT p.tbl, p.key, p.bucket, p.op_id, p.hash FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'put'
-	ON CONFLICT (tbl, key, bucket) DO UPDATE SET op_id = EXCLUDED.op_id, hash = EXCLUDED.hash;
-	UPDATE public.tide_bucket AS b SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
-	FROM (SELECT p.bucket, count(*) AS n, sum(p.hash)::bigint AS h
-		FROM unnest(tide_apply_buckets.page) AS p WHERE p.op = 'put' GROUP BY p.bucket) AS d
-	WHERE d.bucket = b.bucket;
+		WHERE p.op = 'put' AND m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
+		AND (m.op_id, m.hash) <> (p.op_id, p.hash);
+	END IF;
 	UPDATE public.tide_bucket AS b SET resync = NOT b.resync
 	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS r (bucket bigint, count bigint, checksum bigint)
 	WHERE r.bucket = b.bucket AND r.count IS NOT NULL AND tide_apply_buckets.response -> 'complete' = 'true'
@@ -559,7 +577,7 @@ END
 $tide_body$;
 
 -- internal: brings the server rows up to date
-CREATE FUNCTION public.tide_apply_rows(page public.tide_change[], gone public.tide_row[])
+CREATE FUNCTION public.tide_apply_rows(response jsonb, page public.tide_change[], gone public.tide_row[])
 RETURNS void LANGUAGE plpgsql
 AS $tide_body$
 #variable_conflict use_column
@@ -576,9 +594,10 @@ BEGIN
 {{each sets}}
 		INSERT INTO {{synced}} ({{each setcolumns|, }}{{c}}{{end}})
 		SELECT DISTINCT ON ({{each keys|, }}r.{{c}}{{end}}) {{each setcolumns|, }}r.{{c}}{{end}}
-		FROM unnest(tide_apply_rows.page) AS p, jsonb_populate_record(NULL::{{synced}}, p."row") AS r
-		WHERE p.tbl = {{id}} AND p.op = 'put'{{each setextra}} AND p."row" ? {{lit}}{{end}}
-		ORDER BY {{each keys|, }}r.{{c}}{{end}}, p.op_id DESC
+		FROM jsonb_array_elements(tide_apply_rows.response -> 'changes') AS p,
+			jsonb_populate_record(NULL::{{synced}}, p -> 'row') AS r
+		WHERE p ->> 'table' = {{name}} AND p ->> 'op' = 'put'{{each setextra}} AND p -> 'row' ? {{lit}}{{end}}
+		ORDER BY {{each keys|, }}r.{{c}}{{end}}, (p ->> 'op_id')::bigint DESC
 		ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = EXCLUDED.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
 {{end}}
 		IF cardinality(tide_apply_rows.gone) > 0 THEN
@@ -647,7 +666,7 @@ BEGIN
 			END IF;
 			tide.page := public.tide_read_changes(response);
 			tide.gone := public.tide_apply_buckets(response, tide.page, tide.dropped);
-			PERFORM public.tide_apply_rows(tide.page, tide.gone);
+			PERFORM public.tide_apply_rows(response, tide.page, tide.gone);
 			-- local writes on top
 			SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
 			FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name

@@ -526,11 +526,12 @@ BEGIN
 	SELECT c.value ->> '$.bucket', t.id,
 		CASE t.id
 {{each tables}}
-		WHEN {{id}} THEN json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}})
+		WHEN {{id}} THEN {{if plainkey}}c.value -> '$.key'{{end}}{{if noplainkey}}json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}}){{end}}
 {{end}}
 		END,
 		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'
-	FROM json_each(NEW.response, '$.changes') AS c
+	-- json_each makes a value anew each time it is looked at: once with the limit
+	FROM (SELECT e.value FROM json_each(NEW.response, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
 	JOIN tide_table AS t ON t.name = c.value ->> '$.table'
 	WHERE true
 	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;

@@ -392,6 +392,10 @@ tide_template_condition(const char *name, const Scope *scope)
 
 	if (strcmp(name, "uuidkey") == 0)
 		return list_length(scope->table->keys) == 1 && key->type == UUIDOID;
+	/* the server writes such a key as the client does */
+	if (strcmp(name, "plainkey") == 0 || strcmp(name, "noplainkey") == 0)
+		return wanted == (list_length(scope->table->keys) == 1 &&
+						  (key->type_class == TIDE_CLIENT_INTEGER || key->type == UUIDOID));
 	if (strcmp(name, "compositekey") == 0)
 		return list_length(scope->table->keys) > 1;
 	if (strcmp(name, "iskey") == 0)
