@@ -95,23 +95,24 @@ names_datum(const char **names, int n)
 	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* new names in a list of columns, field */
 static void
-store_columns(int shape_id, const Renames *renames)
+store_columns(int shape_id, const char *field, const Renames *renames)
 {
 	TideSpiFrame frame;
-	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID};
+	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(shape_id), names_datum(renames->was, renames->n),
-	names_datum(renames->is, renames->n)};
+	names_datum(renames->is, renames->n), CStringGetTextDatum(field)};
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.shapes SET definition ="
-							  " pg_catalog.jsonb_set(definition, '{columns}', (SELECT"
+							  " pg_catalog.jsonb_set(definition, ARRAY[$4], (SELECT"
 							  " pg_catalog.jsonb_agg(coalesce(pg_catalog.to_jsonb(r.name), e.c) ORDER BY e.n)"
-							  " FROM pg_catalog.jsonb_array_elements(definition -> 'columns') WITH ORDINALITY e(c, n)"
+							  " FROM pg_catalog.jsonb_array_elements(definition -> $4) WITH ORDINALITY e(c, n)"
 							  " LEFT JOIN ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) r(was, name)"
 							  " ON e.c = pg_catalog.to_jsonb(r.was)))"
-							  " WHERE shape_id = $1 AND pg_catalog.jsonb_typeof(definition -> 'columns') = 'array'"
-							  " AND definition -> 'columns' <> '[]'",
+							  " WHERE shape_id = $1 AND pg_catalog.jsonb_typeof(definition -> $4) = 'array'"
+							  " AND definition -> $4 <> '[]'",
 							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store the definition of shape %d", shape_id);
 	tide_spi_end(&frame);
@@ -136,7 +137,10 @@ tide_definition_follow(const TideShape *shape, const TideSource *source)
 	if (!OidIsValid(named))
 		store_string(shape->shape_id, "table", name);
 	if (renames.n > 0)
-		store_columns(shape->shape_id, &renames);
+	{
+		store_columns(shape->shape_id, "columns", &renames);
+		store_columns(shape->shape_id, "encrypted", &renames);
+	}
 	where = stored.where ? follow_where(stored.where, &renames) : NULL;
 	if (where != NULL)
 		store_string(shape->shape_id, "where", where);
