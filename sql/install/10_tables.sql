@@ -135,7 +135,10 @@ CREATE TABLE tide_internal.clients (
 	role          name NOT NULL,         -- session user who first pushed
 	subject       text,                  -- claims.sub of that push
 	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	last_push_at  timestamptz
+	last_push_at  timestamptz,
+	last_tx       bigint NOT NULL DEFAULT 0,       -- group of the last mutation
+	rejected_seen bigint NOT NULL DEFAULT 0,       -- the client knows of rejections up to here
+	expired_at    timestamptz            -- set by the worker: only the last id is kept from then on
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.clients IS 'clients that have pushed, with their last mutation id';
 
@@ -177,3 +180,10 @@ CREATE TABLE tide_internal.trusted_roles (
 	role          oid PRIMARY KEY
 );
 COMMENT ON TABLE tide_internal.trusted_roles IS 'roles whose sessions may send claims instead of a token';
+
+-- written by tide.create_mutator
+CREATE TABLE tide_internal.mutators (
+	name          text PRIMARY KEY,
+	function      oid NOT NULL
+);
+COMMENT ON TABLE tide_internal.mutators IS 'functions clients may call by name in a push';
