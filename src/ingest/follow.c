@@ -5,7 +5,7 @@
  * A definition is the author's text and names things. A name that still means a
  * table means that table, whichever it is by now. One that means nothing any more
  * because the source was renamed or moved becomes the source's new name; so do
- * names of renamed columns in "columns" and "where" of the root. Where a name stands in
+ * names of renamed columns in "columns", "encrypted" and "where" of the root. Where a name stands in
  * "where" is told by PostgreSQL's own parser; text with subqueries is left alone,
  * since a name in it may be another table's.
  */

@@ -43,6 +43,7 @@
 
 #include "push/apply.h"
 #include "push/mutator.h"
+#include "push/signature.h"
 #include "push/statement.h"
 #include "util/errors.h"
 #include "util/spi.h"
@@ -165,6 +166,8 @@ apply_body(void *arg)
 
 	if (mutation->op == TIDE_PUSH_CALL)
 	{
+		if (mutation->signature != NULL)
+			tide_signature_check(attempt->apply->client, attempt->apply->claims, mutation);
 		tide_mutator_call(attempt->apply, mutation, attempt->outcome);
 		return;
 	}
@@ -179,6 +182,8 @@ apply_body(void *arg)
 	MemoryContextSwitchTo(old);
 
 	check_key(&target, mutation->key);
+	tide_guard_check(attempt->apply->guards, attempt->apply->client, attempt->apply->claims,
+					 mutation, target.rel);
 	tide_spi_begin(&frame, TIDE_AS_CALLER);
 	run_mutation(attempt, &target);
 	if (attempt->apply->check_deferred)

@@ -173,6 +173,7 @@ begin_push(Push *push, const char *subject)
 	if (push->nfresh > 0)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
+		push->apply.guards = tide_guard_read(push->apply.context);
 		push->has_deferrable = has_deferrable_constraints();
 	}
 	tide_spi_end(&frame);

@@ -115,7 +115,7 @@ device_sign_key(const pg_uuid_t *device, const char *subject)
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&plan,
 				 "SELECT sign_key FROM tide.devices WHERE device_id = $1 AND subject = $2"
-				 " AND revoked_at IS NULL FOR KEY SHARE",
+				 " AND revoked_at IS NULL",
 				 lengthof(types), types, values, NULL, false, 1);
 	if (SPI_processed > 0)
 	{

@@ -381,6 +381,7 @@ collect_encrypted(CompileContext *context, const TideShapeDefinition *definition
 
 		set_field(context, definition, "table", NULL);
 		rel = tide_shape_open_table(definition->table);
+		set_field(context, definition, "encrypted", NULL);
 		context->encrypted = tide_encrypted_add(context->encrypted, rel, definition->encrypted);
 		relation_close(rel, NoLock);	/* the lock stays */
 	}
