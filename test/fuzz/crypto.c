@@ -301,6 +301,7 @@ main(int argc, char **argv)
 			fuzz_backup(&samples);
 		}
 	}
+	free(samples.text);
 	printf("%llu inputs, %llu of them accepted\n", ninputs, naccepted);
 	/* a driver that only ever meets the first check proves nothing */
 	if (naccepted < ninputs / 20 || naccepted > ninputs / 20 * 19)
