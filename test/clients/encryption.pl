@@ -54,6 +54,16 @@ while (my $line = <$run>)
 ok(close($run), "node ended well (seed $seed)");
 is(Test::More->builder->current_test, ($planned // 0) + 1, 'all of the session was reached');
 
+# a renamed column stays encrypted
+$node->safe_psql('postgres', 'ALTER TABLE issues RENAME title TO subject');
+wait_for_sql($node, q{SELECT state = 'live' AND definition -> 'encrypted' ? 'subject' FROM tide.shapes WHERE name = 'team'});
+is($node->safe_psql('postgres', q{SELECT string_agg("column", ',' ORDER BY "column") FROM tide.encrypted_columns}), 'doc,raw,subject', 'a renamed column stays encrypted');
+like($node->safe_psql('postgres', q{SELECT tide.push('{"client": "00000000-0000-4000-8000-0000000000ff", "mutations": [
+	{"id": 1, "op": "insert", "table": "issues", "key": {"id": "00000000-0000-4000-8000-000000000009"}, "values": {"subject": "in the clear"}}]}')}),
+	qr/"code":"23514","message":"column \\"subject\\" of table \\"issues\\" holds only encrypted values"/, 'under its new name, too');
+$node->safe_psql('postgres', q{SELECT tide.drop_shape('team')});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM tide.encrypted_columns'), 0, 'as long as a shape says so');
+
 # the session's second part calls SQL functions with literals of its own: what is searched for is of the first
 open my $in, '<', "$dir/secrets" or die "secrets: $!\n";
 my @secrets = map { chomp; pack 'H*', $_ } <$in>;
