@@ -182,7 +182,14 @@ export class Keyring {
   }
 
   applyPush(text) {
-    for (const result of parse(text).results) {
+    const answer = parse(text);
+    if (answer.expired) {
+      // away for longer than the server remembers: another client, with what is left to send
+      this.client = randomUuid();
+      this.outbox.forEach((m, i) => { m.id = i + 1; });
+      this.lastId = this.outbox.length;
+    }
+    for (const result of answer.results) {
       const mutation = this.outbox.find((m) => whole(m.id) === whole(result.id));
       if (mutation === undefined) continue;
       this.outbox.splice(this.outbox.indexOf(mutation), 1);
