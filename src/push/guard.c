@@ -4,17 +4,24 @@
  *
  * The form of an envelope is all that can be checked without a key; it is what keeps plaintext out that
  * a client sends by mistake, not one that is made to look like ciphertext. A column counts as encrypted while
- * any shape declares it, so that a client cannot choose the shape that does not.
+ * any shape declares it, so that a client cannot choose the shape that does not; and what is asked of a partitioned
+ * table is asked of its partitions, and the other way round, since rows get from one into the other.
  */
 #include "postgres.h"
 
-#include "access/table.h"
+#include <ctype.h>
+
+#include "access/htup_details.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "nodes/bitmapset.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "crypto/envelope.h"
 #include "push/guard.h"
@@ -102,43 +109,64 @@ is_envelope(const JsonbValue *value, Oid type)
 	return tide_envelope_text_is_valid(value->val.string.val, value->val.string.len);
 }
 
+/* columns of relid, in values by their names */
 static void
-check_values(const Bitmapset *encrypted, Relation rel, Jsonb *values)
+check_values(Oid relid, const Bitmapset *encrypted, Jsonb *values)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
 	int			attnum = -1;
 
 	while ((attnum = bms_next_member(encrypted, attnum)) >= 0)
 	{
+		HeapTuple	tuple = SearchSysCacheAttNum(relid, attnum);
 		Form_pg_attribute att;
 		JsonbValue	value;
 
-		if (attnum > desc->natts)
+		if (!HeapTupleIsValid(tuple))	/* dropped */
 			continue;
-		att = TupleDescAttr(desc, attnum - 1);
-		if (att->attisdropped ||
-			getKeyJsonValueFromContainer(&values->root, NameStr(att->attname),
-										 strlen(NameStr(att->attname)), &value) == NULL)
-			continue;
-		if (!is_envelope(&value, att->atttypid))
+		att = (Form_pg_attribute) GETSTRUCT(tuple);
+		if (getKeyJsonValueFromContainer(&values->root, NameStr(att->attname),
+										 strlen(NameStr(att->attname)), &value) != NULL &&
+			!is_envelope(&value, att->atttypid))
 			ereport(ERROR,
 					(errcode(ERRCODE_CHECK_VIOLATION),
 					 errmsg("column \"%s\" of table \"%s\" holds only encrypted values",
-							NameStr(att->attname), RelationGetRelationName(rel)),
-					 errtablecol(rel, attnum)));
+							NameStr(att->attname), get_rel_name(relid))));
+		ReleaseSysCache(tuple);
 	}
+}
+
+/* the table, and those whose rows are its own */
+static List *
+related_tables(Relation rel)
+{
+	List	   *result = list_make1_oid(RelationGetRelid(rel));
+
+	if (rel->rd_rel->relispartition)
+		result = list_concat(result, get_partition_ancestors(RelationGetRelid(rel)));
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		result = list_concat_unique_oid(result, find_all_inheritors(RelationGetRelid(rel),
+																	NoLock, NULL));
+	return result;
 }
 
 void
 tide_guard_check(const TideGuardSet *set, const pg_uuid_t *client, Jsonb *claims,
 				 const TideMutation *mutation, Relation rel)
 {
-	Oid			relid = RelationGetRelid(rel);
-	const GuardEntry *entry = set ? hash_search(set->tables, &relid, HASH_FIND, NULL) : NULL;
-	bool		is_signed = entry != NULL && entry->is_signed;
+	bool		is_signed = false;
+	ListCell   *lc;
 
-	if (entry != NULL && mutation->values != NULL)
-		check_values(entry->encrypted, rel, mutation->values);
+	foreach(lc, set ? related_tables(rel) : NIL)
+	{
+		Oid			relid = lfirst_oid(lc);
+		const GuardEntry *entry = hash_search(set->tables, &relid, HASH_FIND, NULL);
+
+		if (entry == NULL)
+			continue;
+		is_signed |= entry->is_signed;
+		if (mutation->values != NULL)
+			check_values(relid, entry->encrypted, mutation->values);
+	}
 	if (is_signed || mutation->signature != NULL)
 		tide_signature_check(client, claims, mutation);
 	if (is_signed)
