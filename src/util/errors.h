@@ -18,4 +18,7 @@
 /* policy reject: the server's values are not those the client wrote over */
 #define TIDE_ERRCODE_CONFLICT			MAKE_SQLSTATE('T','D','0','0','1')
 
+/* a hybrid logical clock is too far ahead of the server's time */
+#define TIDE_ERRCODE_CLOCK_AHEAD		ERRCODE_DATETIME_VALUE_OUT_OF_RANGE
+
 #endif							/* TIDE_ERRORS_H */

@@ -42,6 +42,7 @@ int			tide_mutation_retention = 7 * 24 * 3600;
 int			tide_client_retention = 90 * 24 * 3600;
 int			tide_max_push_mutations = 10000;
 int			tide_max_push_size = 32768;
+int			tide_max_clock_drift = 60 * 1000;
 int			tide_max_bucket_rows = 0;
 int			tide_max_shape_rows = 0;
 
@@ -106,6 +107,10 @@ static const IntSetting int_settings[] = {
 		"Sets the size of a request that tide.push takes.",
 		&tide_max_push_size, 32768, 1, 1024 * 1024 - 1,
 	PGC_SUSET, GUC_UNIT_KB},
+	{"tide.max_clock_drift",
+		"Sets how far a client's clock may be ahead of the server's.",
+		&tide_max_clock_drift, 60 * 1000, 0, INT_MAX,
+	PGC_SUSET, GUC_UNIT_MS},
 	{"tide.max_bucket_rows",
 		"Sets the number of rows in a bucket beyond which its shape fails; 0 is any number.",
 		&tide_max_bucket_rows, 0, 0, INT_MAX,
