@@ -69,6 +69,14 @@ open my $in, '<', "$dir/secrets" or die "secrets: $!\n";
 my @secrets = map { chomp; pack 'H*', $_ } <$in>;
 cmp_ok(scalar(@secrets), '>', 15, 'the session has secrets');
 
+# a dump has the keys' tables, and can be restored: revoked devices, grants in any order
+my $keys = q{SELECT (SELECT count(*) FROM tide.devices), (SELECT count(*) FROM tide.key_grants), (SELECT count(*) FROM tide.key_backups), (SELECT count(*) FROM tide.signed_mutations)};
+my $keys_dump = "$dir/postgres.dump";
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'pg_dump', '-f', $keys_dump, 'postgres' ], 'the database is dumped');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'restored', '-f', $keys_dump ], 'and restored');
+is($node->safe_psql('restored', $keys), $node->safe_psql('postgres', $keys), 'with all keys');
+
 $node->safe_psql('postgres', 'CHECKPOINT');
 my $dump = $node->basedir . '/all.dump';
 open my $out, '>', $dump or die "$dump: $!\n";
