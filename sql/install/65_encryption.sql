@@ -1,6 +1,9 @@
 -- End-to-end encryption (doc/encryption.md): functions for clients that are PostgreSQL, the
 -- tables by which clients exchange keys, and what the server checks without any key.
 
+-- Functions whose result is secret are volatile, though they are not: what the planner evaluates it copies, and leaves
+-- the copies behind.
+
 -- ---------- data keys and envelopes ----------
 
 CREATE FUNCTION @extschema@.generate_data_key() RETURNS bytea
@@ -23,7 +26,7 @@ REVOKE ALL ON FUNCTION @extschema@.encrypt(bytea, bytea, text, text, jsonb) FROM
 
 CREATE FUNCTION @extschema@.decrypt(envelope bytea, data_key bytea, "table" text, "column" text, key jsonb) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'tide_sql_decrypt'
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.decrypt(bytea, bytea, text, text, jsonb) IS 'value of an envelope; an error unless key, table, column and row are those it was made for';
 REVOKE ALL ON FUNCTION @extschema@.decrypt(bytea, bytea, text, text, jsonb) FROM PUBLIC;
 
@@ -35,7 +38,7 @@ REVOKE ALL ON FUNCTION @extschema@.encrypt_text(text, bytea, text, text, jsonb) 
 
 CREATE FUNCTION @extschema@.decrypt_text(envelope text, data_key bytea, "table" text, "column" text, key jsonb) RETURNS text
 	AS 'MODULE_PATHNAME', 'tide_sql_decrypt_text'
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.decrypt_text(text, bytea, text, text, jsonb) IS 'text of an envelope in base64url';
 REVOKE ALL ON FUNCTION @extschema@.decrypt_text(text, bytea, text, text, jsonb) FROM PUBLIC;
 
@@ -91,7 +94,7 @@ REVOKE ALL ON FUNCTION @extschema@.seal(bytea, bytea) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.unseal(sealed bytea, secret bytea) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'tide_sql_unseal'
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.unseal(bytea, bytea) IS 'opens what was sealed for the device of a secret';
 REVOKE ALL ON FUNCTION @extschema@.unseal(bytea, bytea) FROM PUBLIC;
 
@@ -115,7 +118,7 @@ REVOKE ALL ON FUNCTION @extschema@.make_backup(bytea, text, int, bigint) FROM PU
 
 CREATE FUNCTION @extschema@.open_backup(backup bytea, passphrase text) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'tide_sql_open_backup'
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+	LANGUAGE c VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.open_backup(bytea, text) IS 'the device secret in a backup; an error if the passphrase is wrong';
 REVOKE ALL ON FUNCTION @extschema@.open_backup(bytea, text) FROM PUBLIC;
 
@@ -468,7 +471,7 @@ COMMENT ON FUNCTION @extschema@.make_grant(bytea, text, int, uuid, bytea, uuid, 
 REVOKE ALL ON FUNCTION @extschema@.make_grant(bytea, text, int, uuid, bytea, uuid, bytea) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.open_grant(key_grant @extschema@.key_grants, secret bytea, sign_key bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT
+LANGUAGE sql VOLATILE STRICT
 BEGIN ATOMIC
 	SELECT k.data_key
 	FROM (SELECT @extschema@.unseal((key_grant).sealed, secret) AS data_key) k
