@@ -56,21 +56,23 @@ $node->safe_psql('postgres', "CREATE TABLE stored AS SELECT decode('$hidden{'det
 my $session = TideSession->new($node);
 my $pid = $session->query('SELECT pg_backend_pid()');
 $session->query(q{SET application_name = 'what is not hidden'});
-my ($out) = $session->try_query("SELECT md5(tide.decrypt('$sealed{plaintext}', '$key', $place))");
-like($out, qr/^[0-9a-f]{32}$/, 'a value is decrypted');
-$session->query("SELECT md5(tide.unseal('$box', $secret)), length(tide.sign('x', $secret)), tide.device_keys($secret)");
-(undef, my $err) = $session->try_query("SELECT 1 / (length(md5(tide.decrypt('$sealed{'plaintext of an error'}', '$key', $place))) - 32)");
-like($err, qr/division by zero/, 'then an error');
-(undef, $err) = $session->try_query("SELECT tide.decrypt_text('$sealed{'plaintext that is no text'}', '$key', $place)");
-like($err, qr/decrypted value is not text in UTF-8/, 'and one of its own');
-$session->query("SELECT length(tide.encrypt(plaintext, '$key', $place)) FROM stored");
-
-my $memory = memory($pid);
-cmp_ok(index($memory, 'what is not hidden'), '>', 0, 'the memory of the backend can be searched');
-for my $name (sort keys %hidden)
+# each is looked for right after its statement, before its memory is used for something else
+sub check
 {
-	is(index($memory, pack 'H*', $hidden{$name}), -1, "$name is not there any more");
+	my ($sql, $error, @names) = @_;
+	my (undef, $err) = $session->try_query($sql);
+	like($err, $error, "$names[0]: used");
+	my $memory = memory($pid);
+	is(index($memory, pack 'H*', $hidden{$_}), -1, "$_ is not there any more") for @names;
 }
+cmp_ok(index(memory($pid), 'what is not hidden'), '>', 0, 'the memory of the backend can be searched');
+check("SELECT md5(tide.decrypt('$sealed{plaintext}', '$key', $place))", qr/^$/, 'plaintext');
+check("SELECT md5(tide.unseal('$box', $secret))", qr/^$/, 'sealed message', 'private box key', 'seed of the box key');
+check("SELECT length(tide.sign('x', $secret))", qr/^$/, 'seed of the signing key');
+check("SELECT tide.device_keys($secret)", qr/^$/, 'private box key', 'seed of the box key', 'seed of the signing key');
+check("SELECT 1 / (length(md5(tide.decrypt('$sealed{'plaintext of an error'}', '$key', $place))) - 32)", qr/division by zero/, 'plaintext of an error');
+check("SELECT tide.decrypt_text('$sealed{'plaintext that is no text'}', '$key', $place)", qr/decrypted value is not text in UTF-8/, 'plaintext that is no text');
+check("SELECT length(tide.encrypt(plaintext, '$key', $place)) FROM stored", qr/^$/, 'detoasted plaintext');
 $session->quit;
 $node->stop;
 done_testing();
