@@ -61,7 +61,8 @@ typedef struct Attempt
 static void begin_outcome(Attempt *attempt);
 static bool try_again(Attempt *attempt, ErrorData *error);
 static void apply_body(void *arg);
-static void check_deferred_body(void *arg);
+static void fire_deferred(void *arg);
+static void set_constraints(bool deferred);
 static void open_target(Oid relid, const char *name, TideTarget *target);
 static void load_key(TideTarget *target, Oid indexid);
 static void check_key(const TideTarget *target, Jsonb *key);
@@ -187,7 +188,7 @@ apply_body(void *arg)
 	tide_spi_begin(&frame, TIDE_AS_CALLER);
 	run_mutation(attempt, &target);
 	if (attempt->apply->check_deferred)
-		tide_check_deferred();
+		tide_check_deferred(attempt->apply);
 	if (attempt->outcome->status == TIDE_PUSH_MERGED)
 		attempt->outcome->result = fetch_row(attempt, &target);
 	tide_spi_end(&frame);
@@ -197,21 +198,35 @@ apply_body(void *arg)
 }
 
 /*
- * The rollback is because constraint modes have no other way back to what they were;
- * the triggers still fire at commit.
+ * SET CONSTRAINTS ALL fires for good what is pending, and only that: checking all of the
+ * push anew after each mutation would take time by the square of their number. There is
+ * no other way back to the modes from before than to what is declared, if that is one
+ * for all, or a rollback, and then the triggers fire once more at commit.
  */
 void
-tide_check_deferred(void)
+tide_check_deferred(const TideApply *apply)
 {
-	tide_subxact_rehearse(check_deferred_body, NULL);
+	if (!apply->fire_deferred)
+	{
+		tide_subxact_rehearse(fire_deferred, NULL);
+		return;
+	}
+	fire_deferred(NULL);
+	set_constraints(true);
 }
 
 static void
-check_deferred_body(void *arg)
+fire_deferred(void *arg)
+{
+	set_constraints(false);
+}
+
+static void
+set_constraints(bool deferred)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
 
-	stmt->deferred = false;
+	stmt->deferred = deferred;
 	AfterTriggerSetState(stmt);
 }
 

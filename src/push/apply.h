@@ -17,6 +17,7 @@ typedef struct TideApply
 	const pg_uuid_t *client;	/* whose mutations these are */
 	Jsonb	   *claims;			/* of the request: an object */
 	bool		check_deferred; /* what is deferred is due at the end of a mutation */
+	bool		fire_deferred;	/* all deferrable constraints are initially deferred */
 } TideApply;
 
 /*
@@ -36,10 +37,10 @@ extern void tide_mutation_run(const TideApply *apply, const TideMutation *mutati
 							  TideOutcome *outcome);
 
 /*
- * Fire what is deferred in the transaction, to learn now whether it fails, and undo
- * that. Throws its errors.
+ * Fire what is deferred in the transaction, to learn now whether it fails. Throws its
+ * errors.
  */
-extern void tide_check_deferred(void);
+extern void tide_check_deferred(const TideApply *apply);
 
 /* whether an error tells of other sessions, so that trying again may help */
 extern bool tide_error_is_transient(int sqlerrcode);

@@ -95,7 +95,7 @@ tide_mutator_call(const TideApply *apply, const TideMutation *mutation,
 	if (type != VOIDOID)
 		outcome->result = result_of_row(type, apply->context);
 	if (apply->check_deferred)
-		tide_check_deferred();
+		tide_check_deferred(apply);
 	tide_spi_end(&frame);
 }
 

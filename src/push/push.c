@@ -77,7 +77,7 @@ static void check_size(Jsonb *request);
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push);
 static void refuse_gap(const Push *push, int64 id);
-static bool has_deferrable_constraints(void);
+static void read_deferrable_constraints(Push *push);
 static int	claims_push(Jsonb *request, Jsonb *claims);
 static void apply_fresh(Push *push);
 static void apply_or_retry(Push *push);
@@ -174,7 +174,7 @@ begin_push(Push *push, const char *subject)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
 		push->apply.guards = tide_guard_read(push->apply.context);
-		push->has_deferrable = has_deferrable_constraints();
+		read_deferrable_constraints(push);
 	}
 	tide_spi_end(&frame);
 }
@@ -215,15 +215,19 @@ refuse_gap(const Push *push, int64 id)
 }
 
 /* if there are none, nothing can be deferred and nobody needs to look */
-static bool
-has_deferrable_constraints(void)
+static void
+read_deferrable_constraints(Push *push)
 {
 	static SPIPlanPtr plan = NULL;
+	bool		isnull;
 
 	tide_spi_run(&plan,
-				 "SELECT FROM pg_catalog.pg_constraint WHERE condeferrable",
+				 "SELECT pg_catalog.bool_and(condeferred) FROM pg_catalog.pg_constraint"
+				 " WHERE condeferrable",
 				 0, NULL, NULL, NULL, false, 1);
-	return SPI_processed > 0;
+	push->apply.fire_deferred = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+														   SPI_tuptable->tupdesc, 1, &isnull));
+	push->has_deferrable = !isnull;
 }
 
 /*
@@ -383,7 +387,7 @@ run_unit(const Unit *unit)
 		apply_one(push, n, false);
 	}
 	if (unit->to - unit->from > 1 && push->has_deferrable)
-		tide_check_deferred();
+		tide_check_deferred(&push->apply);
 	push->running = -1;
 }
 
@@ -422,7 +426,7 @@ apply_unit_body(void *arg)
 		}
 	}
 	if (push->has_deferrable)
-		tide_check_deferred();
+		tide_check_deferred(&push->apply);
 }
 
 /*
