@@ -29,7 +29,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers 
 ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
-SHLIB_LINK = -lsodium
+SHLIB_LINK = -lsodium -lcrypto
 EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
 
 PG_CONFIG ?= pg_config

@@ -19,18 +19,16 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "auth/claims.h"
+#include "auth/session.h"
 #include "push/apply.h"
 #include "push/push.h"
 #include "util/errors.h"
 #include "util/json_text.h"
 #include "util/spi.h"
 #include "util/subxact.h"
-
-#define CLAIMS_SETTING	"request.jwt.claims"
 
 typedef struct Push
 {
@@ -48,7 +46,6 @@ static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push, int64 taken);
 static void refuse_gap(const Push *push, int64 id);
 static bool has_deferrable_constraints(void);
-static int	claims_push(Jsonb *request, Jsonb *claims);
 static void apply_all(Push *push);
 static void apply_all_body(void *arg);
 static void reject_all(Push *push, const ErrorData *error);
@@ -63,7 +60,7 @@ tide_push(Jsonb *request)
 {
 	Push		push = {0};
 	Jsonb	   *claims = tide_request_claims(request);
-	int			nest_level;
+	TideSession session;
 
 	push.request = tide_push_request_parse(request);
 	push.outcomes = palloc0(sizeof(TideOutcome) * Max(push.request->nmutations, 1));
@@ -72,10 +69,10 @@ tide_push(Jsonb *request)
 
 	begin_push(&push, tide_claims_subject(claims));
 
-	nest_level = claims_push(request, claims);
+	tide_session_begin(&session, request, claims);
 	if (push.nfresh > 0)
 		apply_all(&push);
-	AtEOXact_GUC(true, nest_level);
+	tide_session_end(&session, push.apply.check_deferred);
 
 	if (push.nfresh > 0)
 	{
@@ -151,24 +148,6 @@ has_deferrable_constraints(void)
 				 "SELECT FROM pg_catalog.pg_constraint WHERE condeferrable",
 				 0, NULL, NULL, NULL, false, 1);
 	return SPI_processed > 0;
-}
-
-/*
- * Show the claims to policies and triggers while mutations run. A request
- * that has none leaves the setting alone: then the session may have set it
- * itself, as API gateways do. Returns the GUC nest level to end.
- */
-static int
-claims_push(Jsonb *request, Jsonb *claims)
-{
-	int			nest_level = NewGUCNestLevel();
-
-	if (tide_request_has_claims(request))
-		(void) set_config_option(CLAIMS_SETTING,
-								 JsonbToCString(NULL, &claims->root, VARSIZE(claims)),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
-	return nest_level;
 }
 
 static void

@@ -194,4 +194,18 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_IS_JSON_EXPR(node) false
 #endif
 
+/* 16 (3d14e171e "Add a SET option to the GRANT command") */
+#if PG_VERSION_NUM >= 160000
+#define tide_can_set_role_compat(member, role) member_can_set_role(member, role)
+#else
+#define tide_can_set_role_compat(member, role) is_member_of_role(member, role)
+#endif
+
+/* 16 (407b50f2d "Store GUC data in a memory context"): who allocates a setting's extra */
+#if PG_VERSION_NUM >= 160000
+#define tide_guc_malloc_compat(size) guc_malloc(LOG, size)
+#else
+#define tide_guc_malloc_compat(size) malloc(size)
+#endif
+
 #endif							/* TIDE_COMPAT_H */

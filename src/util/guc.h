@@ -22,6 +22,11 @@ extern int	tide_mutation_retention;	/* s that mutations are logged; -1: for ever
 extern int	tide_client_retention;	/* s after its last push that a client is known */
 extern int	tide_max_bucket_rows;	/* 0: any */
 extern int	tide_max_shape_rows;	/* 0: any */
+extern char *tide_jwt_audience;	/* comma lists; "": none */
+extern char *tide_jwt_issuer;
+extern char *tide_jwt_role_claim;	/* "": no role is assumed */
+extern int	tide_jwt_leeway;	/* s that clocks may differ */
+extern bool tide_jwt_require_exp;
 
 /* define the settings; called once, by _PG_init */
 extern void tide_guc_init(void);

@@ -1,0 +1,29 @@
+/*
+ * base64url.c
+ *	  base64url as RFC 7515 has it, by libsodium.
+ */
+#include "postgres.h"
+
+#include <sodium.h>
+
+#include "crypto/base64url.h"
+
+/*
+ * Without characters to ignore and without a place to report the end, libsodium takes
+ * all of the text or nothing, and refuses left-over bits that are not zero.
+ */
+bool
+tide_base64url_decode(const char *text, Size len, uint8 *out, Size size, Size *outlen)
+{
+	return sodium_base642bin(out, size, text, len, NULL, outlen, NULL,
+							 sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
+}
+
+char *
+tide_base64url_encode(const uint8 *bytes, Size len)
+{
+	Size		size = sodium_base64_encoded_len(len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+
+	return sodium_bin2base64(palloc(size), size, bytes, len,
+							 sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
