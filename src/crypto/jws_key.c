@@ -94,6 +94,14 @@ is_p256(EVP_PKEY *pkey)
 	return good;
 }
 
+/* not one that brings parameters of its own, be they those of P-256 */
+static bool
+is_named_point(const uint8 *der, int len)
+{
+	return len == sizeof(p256_prefix) + P256_POINT_BYTES &&
+		memcmp(der, p256_prefix, sizeof(p256_prefix)) == 0;
+}
+
 static TideJwsKey
 canonical_eddsa(EVP_PKEY *pkey)
 {
@@ -136,7 +144,10 @@ canonical(TideJwsAlgorithm algorithm, EVP_PKEY *pkey)
 	len = i2d_PUBKEY(pkey, &der);
 	if (len <= 0)
 		return refused("the key cannot be written as DER", PUBLIC_HINT);
-	key = copied(der, len);
+	if (algorithm == TIDE_JWS_ES256 && !is_named_point(der, len))
+		key = refused("the key is not an uncompressed point of the named curve P-256", PUBLIC_HINT);
+	else
+		key = copied(der, len);
 	OPENSSL_free(der);
 	return key;
 }
