@@ -113,6 +113,33 @@ tide_auth_refuse(const char *cause)
 			 errhidecontext(true)));
 }
 
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
+}
+
+static void
+hide_nothing(void *arg)
+{
+}
+
+void
+tide_hide_token_begin(ErrorContextCallback *callback, Jsonb *request)
+{
+	callback->callback = JB_ROOT_IS_OBJECT(request) && tide_request_has_token(request) ?
+		hide_statement : hide_nothing;
+	callback->arg = NULL;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
+void
+tide_hide_token_end(ErrorContextCallback *callback)
+{
+	error_context_stack = callback->previous;
+}
+
 /*
  * Claim "sub" as text, in the current context; NULL if absent, null or neither
  * string nor number.

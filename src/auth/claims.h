@@ -23,6 +23,13 @@ extern bool tide_request_has_token(Jsonb *request);
 /* the one refusal: ERROR 28000; cause, a sentence, goes to the server log only */
 TIDE_NORETURN extern void tide_auth_refuse(const char *cause);
 
+/*
+ * Around all that is done for a request: if it has a token, no error in there shows the statement, which may
+ * hold it, in the server log. end is for success; an ERROR needs none.
+ */
+extern void tide_hide_token_begin(ErrorContextCallback *callback, Jsonb *request);
+extern void tide_hide_token_end(ErrorContextCallback *callback);
+
 /* claims.sub as text, or NULL */
 extern char *tide_claims_subject(Jsonb *claims);
 
