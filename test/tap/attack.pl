@@ -57,6 +57,7 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN true;
 END $$;
 CREATE FUNCTION m.quiet(what text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN m.trap($1); END $$;
+CREATE FUNCTION m.per_row(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN m.trap('per row'); END $$;
 CREATE DOMAIN m.dom AS int CHECK (m.trap('domain'));
 CREATE DOMAIN m.tdom AS text CHECK (m.trap('text domain'));
 CREATE TYPE m.comp AS (d m.dom, t m.tdom);
@@ -125,6 +126,9 @@ my %shapes = (
 	by_cast => '{"table": "m.t", "where": "n = params.n::m.dom"}',
 	by_claim => '{"table": "m.t", "where": "d = claims.sub::m.dom"}',
 	filtered => '{"table": "m.t", "where": "m.quiet(\'filter\') AND n > 0 AND n = 1"}',
+	per_row => '{"table": "m.t", "where": "m.per_row(n)"}',
+	per_row_key => '{"table": "m.t", "where": "m.lower(name) = params.name"}',
+	per_row_sub => '{"table": "m.sub", "where": "n = params.n", "include": {"t": {"table": "m.t", "where": "m.per_row(n)"}}}',
 	inlined => '{"table": "m.t", "where": "m.sqlf(n)"}',
 	folded => '{"table": "m.t", "where": "m.quiet(\'folded\')"}',
 	ordered => '{"table": "m.t", "order_by": "lower(name)", "limit": 2}',
@@ -165,7 +169,7 @@ as('mallory', q{INSERT INTO m.t SELECT i, i, 'N' || i, i, ROW(i, 'x')::m.comp, m
 	INSERT INTO m.members VALUES (3, 'ann'); UPDATE m.sub SET n = n + 1});
 $node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
 trapped('following its changes');
-is($node->safe_psql('postgres', q{SELECT DISTINCT who FROM trapped WHERE what = 'filter' AND backend <> 'client backend'}), 'mallory',
+is($node->safe_psql('postgres', q{SELECT DISTINCT who FROM trapped WHERE what = 'per row' AND backend IS DISTINCT FROM 'client backend'}), 'mallory',
 	"the ingest runs the author's code with the author's rights");
 
 # ---- who pulls them
