@@ -65,7 +65,7 @@ CALL try_tree('[]');
 CALL try_tree('{"members": []}');
 CALL try_tree('{"members": {}}');
 CALL try_tree('{"members": {"table": "members", "colour": "red"}}');
-CALL try_tree('{"members": {"table": "members", "on": "true", "include": {"issue": {"table": "issues", "where": 7}}}}');
+CALL try_tree('{"members": {"table": "members", "on": "issues.team = members.team", "include": {"issue": {"table": "issues", "where": 7}}}}');
 CALL try_tree('{"members": {"table": "members", "encrypted": ["team"]}}');
 CALL try_tree('{"members": {"table": "members", "limit": 5}}');
 CALL try_tree('{"parent": {"table": "members"}}');
@@ -73,7 +73,7 @@ CALL try_tree('{"claims": {"table": "members"}}');
 CALL try_tree('{"": {"table": "members"}}');
 CALL try_tree('{"a.b": {"table": "members"}}');
 CALL try_tree('{"absent": {"table": "absent", "on": "true"}}');
-CALL try_tree('{"members": {"table": "members", "on": "true", "include": {"issue": {"table": "issues", "on": "true", "where": "absent"}}}}');
+CALL try_tree('{"members": {"table": "members", "on": "issues.team = members.team", "include": {"issue": {"table": "issues", "on": "issues.team = members.team", "where": "absent"}}}}');
 SELECT tide.create_shape('s', jsonb_build_object('table', 'issues', 'where', repeat(' ', 70000)));
 \set SHOW_CONTEXT never
 DO $$
@@ -89,7 +89,7 @@ DO $$
 DECLARE
 	many jsonb;
 BEGIN
-	SELECT jsonb_object_agg('m' || i, '{"table": "members", "on": "true"}'::jsonb) INTO many FROM generate_series(1, 100) i;
+	SELECT jsonb_object_agg('m' || i, '{"table": "members", "on": "members.team = issues.team"}'::jsonb) INTO many FROM generate_series(1, 100) i;
 	CALL try_tree(many);
 END $$;
 \set SHOW_CONTEXT errors
@@ -104,6 +104,8 @@ SELECT tide.create_shape('s', '{"table": "people", "include": {"staff": {"table"
 SELECT tide.create_shape('s', '{"table": "people", "include": {"letters": {"table": "letters", "on": "letters.sender = people.id", "include": {"people": {"table": "people", "on": "people.id = letters.receiver AND boss.id = 1"}}}}}');
 SELECT tide.create_shape('s', '{"table": "people", "include": {"letters": {"table": "people", "on": "letters.boss = parent.id", "include": {"letters": {"table": "letters", "on": "letters.sender = 1"}}}}}');
 CALL try_tree('{"members": {"table": "members", "on": "team = members.team"}}');
+CALL try_tree('{"members": {"table": "members", "on": "true"}}');
+CALL try_tree('{"members": {"table": "members", "on": "members.team = members.member AND members.team IS NOT NULL"}}');
 CALL try_tree('{"members": {"table": "members", "on": "issues.team"}}');
 CALL try_tree('{"members": {"table": "members", "on": "issues.team = members.team, true"}}');
 CALL try_tree('{"members": {"table": "members", "on": "issues.team = absent.team"}}');

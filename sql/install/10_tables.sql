@@ -26,11 +26,12 @@ CREATE TABLE tide_internal.checkpoints (
 	op_id         bigint NOT NULL DEFAULT 0,
 	lsn           pg_lsn NOT NULL DEFAULT '0/0',
 	at            timestamptz NOT NULL DEFAULT 'epoch',
+	"now"         timestamptz NOT NULL DEFAULT 'epoch',
 	changes       bigint NOT NULL DEFAULT 0,
 	transactions  bigint NOT NULL DEFAULT 0,
 	batches       bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
-COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time';
+COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time; what now() means in conditions';
 INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
 
 -- a replicated table; inserted by create_shape, advanced and deleted by the ingest
@@ -61,7 +62,9 @@ CREATE TABLE tide_internal.shapes (
 	error         text,
 	built_op_id   bigint,                -- last op_id before the build's own entries
 	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	redefined     boolean NOT NULL DEFAULT false   -- its buckets are still those of the definition before
+	redefined     boolean NOT NULL DEFAULT false,  -- its buckets are still those of the definition before
+	reshown       boolean NOT NULL DEFAULT false,  -- so are the hashes of rows in them
+	node_map      smallint[]             -- so are the numbers of nodes in them: by new number, the old one or -1
 );
 COMMENT ON TABLE tide_internal.shapes IS 'shape versions; at most one per name is not dropped';
 -- the output plugin reads these under historic snapshots, which do not protect TOAST

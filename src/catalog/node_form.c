@@ -40,128 +40,116 @@ append_request_name(StringInfo json, bool is_claim, const char *name)
 	escape_json(json, name);
 }
 
-static Datum
-key_args_datum(List *key_parts)
-{
-	StringInfoData json;
-	ListCell   *lc;
+typedef void (*AppendItem) (StringInfo json, const void *item);
 
-	initStringInfo(&json);
-	appendStringInfoChar(&json, '[');
-	foreach(lc, key_parts)
-	{
-		TideKeyPart *part = lfirst(lc);
-		ListCell   *lc2;
-
-		appendStringInfoString(&json, foreach_current_index(lc) > 0 ? ",[" : "[");
-		foreach(lc2, part->args)
-		{
-			TideKeyArg *arg = lfirst(lc2);
-
-			appendStringInfoString(&json, foreach_current_index(lc2) > 0 ? ",{" : "{");
-			if (arg->name != NULL)
-				append_request_name(&json, arg->is_claim, arg->name);
-			else
-			{
-				appendStringInfoString(&json, "\"const\":");
-				escape_json(&json, arg->constant);
-			}
-			if (arg->is_array)
-				appendStringInfoString(&json, ",\"array\":true");
-			appendStringInfoChar(&json, '}');
-		}
-		appendStringInfoChar(&json, ']');
-	}
-	appendStringInfoChar(&json, ']');
-	return json_datum(&json);
-}
-
+/* [item, …] */
 static void
-append_sets(StringInfo json, List *key_parts)
+append_list(StringInfo json, List *items, AppendItem append)
 {
-	bool		is_first = true;
 	ListCell   *lc;
 
-	appendStringInfoString(json, "{\"sets\":[");
-	foreach(lc, key_parts)
+	appendStringInfoChar(json, '[');
+	foreach(lc, items)
 	{
-		if (!((TideKeyPart *) lfirst(lc))->is_set)
-			continue;
-		appendStringInfo(json, "%s%d", is_first ? "" : ",", foreach_current_index(lc));
-		is_first = false;
+		if (foreach_current_index(lc) > 0)
+			appendStringInfoChar(json, ',');
+		append(json, lfirst(lc));
 	}
 	appendStringInfoChar(json, ']');
 }
 
 static void
-append_lookups(StringInfo json, List *lookups)
+append_key_arg(StringInfo json, const void *item)
 {
-	ListCell   *lc;
+	const TideKeyArg *arg = item;
 
-	appendStringInfoString(json, ",\"lookups\":[");
-	foreach(lc, lookups)
+	appendStringInfoChar(json, '{');
+	if (arg->name != NULL)
+		append_request_name(json, arg->is_claim, arg->name);
+	else
 	{
-		TideKeyLookup *lookup = lfirst(lc);
-		ListCell   *lc2;
-
-		appendStringInfo(json, "%s{\"first\":%d,\"parts\":%d,\"negated\":%s,\"refs\":[",
-						 foreach_current_index(lc) > 0 ? "," : "", lookup->first_part,
-						 lookup->nparts, lookup->negated ? "true" : "false");
-		foreach(lc2, lookup->refs)
-		{
-			TideLookupRef *ref = lfirst(lc2);
-
-			appendStringInfoString(json, foreach_current_index(lc2) > 0 ? ",{" : "{");
-			append_request_name(json, ref->is_claim, ref->name);
-			appendStringInfo(json, ",\"type\":%u}", ref->type);
-		}
-		appendStringInfoString(json, "]}");
+		appendStringInfoString(json, "\"const\":");
+		escape_json(json, arg->constant);
 	}
-	appendStringInfoChar(json, ']');
+	appendStringInfoString(json, arg->is_array ? ",\"array\":true}" : "}");
 }
 
 static void
-append_order(StringInfo json, List *order_by)
+append_key_args(StringInfo json, const void *item)
 {
-	ListCell   *lc;
-
-	appendStringInfoString(json, ",\"order\":[");
-	foreach(lc, order_by)
-	{
-		TideSortKey *key = lfirst(lc);
-
-		appendStringInfo(json, "%s{\"desc\":%s,\"nulls_first\":%s}",
-						 foreach_current_index(lc) > 0 ? "," : "",
-						 key->descending ? "true" : "false",
-						 key->nulls_first ? "true" : "false");
-	}
-	appendStringInfoString(json, "]}");
+	append_list(json, ((const TideKeyPart *) item)->args, append_key_arg);
 }
 
-static bool
-has_details(const TideShapeNode *node)
+static void
+append_ref(StringInfo json, const void *item)
 {
+	const TideLookupRef *ref = item;
+
+	appendStringInfoChar(json, '{');
+	append_request_name(json, ref->is_claim, ref->name);
+	appendStringInfo(json, ",\"type\":%u}", ref->type);
+}
+
+static void
+append_lookup(StringInfo json, const void *item)
+{
+	const TideKeyLookup *lookup = item;
+
+	appendStringInfo(json, "{\"first\":%d,\"parts\":%d,\"negated\":%s,\"refs\":",
+					 lookup->first_part, lookup->nparts, lookup->negated ? "true" : "false");
+	append_list(json, lookup->refs, append_ref);
+	appendStringInfoChar(json, '}');
+}
+
+static void
+append_sort_key(StringInfo json, const void *item)
+{
+	const TideSortKey *key = item;
+
+	appendStringInfo(json, "{\"desc\":%s,\"nulls_first\":%s}",
+					 key->descending ? "true" : "false", key->nulls_first ? "true" : "false");
+}
+
+static void
+append_number(StringInfo json, const void *item)
+{
+	appendStringInfo(json, "%d", *(const int *) item);
+}
+
+/* numbers of the key parts over elements */
+static List *
+set_numbers(List *key_parts)
+{
+	List	   *result = NIL;
 	ListCell   *lc;
 
-	foreach(lc, node->key_parts)
+	foreach(lc, key_parts)
 	{
+		int		   *number = palloc(sizeof(int));
+
+		*number = foreach_current_index(lc);
 		if (((TideKeyPart *) lfirst(lc))->is_set)
-			return true;
+			result = lappend(result, number);
 	}
-	return node->lookups != NIL || node->order_by != NIL;
+	return result;
 }
 
 static void
 set_details(const TideShapeNode *node, Datum *values, char *nulls)
 {
+	List	   *sets = set_numbers(node->key_parts);
 	StringInfoData json;
 
-	if (!has_details(node))
+	if (sets == NIL && node->lookups == NIL && node->order_by == NIL)
 		return;
 	initStringInfo(&json);
-	append_sets(&json, node->key_parts);
-	append_lookups(&json, node->lookups);
-	append_order(&json, node->order_by);
+	appendStringInfoString(&json, "{\"sets\":");
+	append_list(&json, sets, append_number);
+	appendStringInfoString(&json, ",\"lookups\":");
+	append_list(&json, node->lookups, append_lookup);
+	appendStringInfoString(&json, ",\"order\":");
+	append_list(&json, node->order_by, append_sort_key);
+	appendStringInfoChar(&json, '}');
 	values[Anum_nodes_details - 1] = json_datum(&json);
 	nulls[Anum_nodes_details - 1] = ' ';
 }
@@ -220,6 +208,8 @@ set_trees(const TideShapeNode *node, Datum *values, char *nulls)
 void
 tide_node_form(int shape_id, const TideShapeNode *node, Datum *values, char *nulls)
 {
+	StringInfoData key_args;
+
 	memset(values, 0, sizeof(Datum) * Natts_nodes);
 	memset(nulls, 'n', Natts_nodes);
 	values[Anum_nodes_shape_id - 1] = Int32GetDatum(shape_id);
@@ -227,7 +217,9 @@ tide_node_form(int shape_id, const TideShapeNode *node, Datum *values, char *nul
 	values[Anum_nodes_source_id - 1] = Int32GetDatum(node->source_id);
 	values[Anum_nodes_path - 1] = CStringGetTextDatum(node->path);
 	values[Anum_nodes_attnums - 1] = tide_attnums_datum(node->columns, node->ncolumns);
-	values[Anum_nodes_key_args - 1] = key_args_datum(node->key_parts);
+	initStringInfo(&key_args);
+	append_list(&key_args, node->key_parts, append_key_args);
+	values[Anum_nodes_key_args - 1] = json_datum(&key_args);
 	nulls[Anum_nodes_shape_id - 1] = nulls[Anum_nodes_node_id - 1] =
 		nulls[Anum_nodes_source_id - 1] = nulls[Anum_nodes_path - 1] =
 		nulls[Anum_nodes_attnums - 1] = nulls[Anum_nodes_key_args - 1] = ' ';
@@ -327,8 +319,35 @@ request_name(JsonbContainer *object, bool *is_claim)
 	return name ? name : string_member(object, "param");
 }
 
-static TideKeyArg *
-arg_of_json(JsonbContainer *object)
+/* an item from its object and, where it has one, its tree */
+typedef void *(*ReadItem) (JsonbContainer *object, void *expr);
+
+/* an item for each element of an array of objects */
+static List *
+read_list(JsonbContainer *array, ReadItem read)
+{
+	int			count = array ? JsonContainerSize(array) : 0;
+	List	   *result = NIL;
+
+	for (int i = 0; i < count; i++)
+		result = lappend(result, read(element(array, i), NULL));
+	return result;
+}
+
+/* an item for each tree of a list, with its element of the array that belongs to it */
+static List *
+read_list_of(List *exprs, JsonbContainer *array, ReadItem read)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, exprs)
+		result = lappend(result, read(element(array, foreach_current_index(lc)), lfirst(lc)));
+	return result;
+}
+
+static void *
+read_key_arg(JsonbContainer *object, void *expr)
 {
 	TideKeyArg *arg = palloc0(sizeof(TideKeyArg));
 
@@ -336,6 +355,40 @@ arg_of_json(JsonbContainer *object)
 	arg->constant = string_member(object, "const");
 	arg->is_array = bool_member(object, "array");
 	return arg;
+}
+
+static void *
+read_ref(JsonbContainer *object, void *expr)
+{
+	TideLookupRef *ref = palloc0(sizeof(TideLookupRef));
+
+	ref->name = request_name(object, &ref->is_claim);
+	ref->type = (Oid) int_member(object, "type");
+	return ref;
+}
+
+static void *
+read_lookup(JsonbContainer *object, void *expr)
+{
+	TideKeyLookup *lookup = palloc0(sizeof(TideKeyLookup));
+
+	lookup->query = castNode(Query, expr);
+	lookup->first_part = (int) int_member(object, "first");
+	lookup->nparts = (int) int_member(object, "parts");
+	lookup->negated = bool_member(object, "negated");
+	lookup->refs = read_list(array_member(object, "refs"), read_ref);
+	return lookup;
+}
+
+static void *
+read_sort_key(JsonbContainer *object, void *expr)
+{
+	TideSortKey *key = palloc0(sizeof(TideSortKey));
+
+	key->expr = expr;
+	key->descending = bool_member(object, "desc");
+	key->nulls_first = bool_member(object, "nulls_first");
+	return key;
 }
 
 static bool
@@ -358,92 +411,37 @@ base_type(Oid type)
 	return SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : type;
 }
 
+/* by its args: an array */
+static void *
+read_key_part(JsonbContainer *args, void *expr)
+{
+	TideKeyPart *part = palloc0(sizeof(TideKeyPart));
+
+	part->expr = expr;
+	part->type = base_type(exprType(expr));
+	part->typmod = exprTypmod(expr);
+	part->collation = exprCollation(expr);
+	part->args = read_list(args, read_key_arg);
+	return part;
+}
+
 static List *
 key_parts_of(List *exprs, JsonbContainer *key_args, JsonbContainer *details)
 {
 	JsonbContainer *sets = details ? array_member(details, "sets") : NULL;
-	List	   *result = NIL;
+	List	   *result = read_list_of(exprs, key_args, read_key_part);
 	ListCell   *lc;
 
-	foreach(lc, exprs)
+	foreach(lc, result)
 	{
-		TideKeyPart *part = palloc0(sizeof(TideKeyPart));
-		JsonbContainer *args = element(key_args, foreach_current_index(lc));
-		int			nargs = JsonContainerSize(args);
+		TideKeyPart *part = lfirst(lc);
 
-		part->expr = lfirst(lc);
 		part->is_set = is_in_array(sets, foreach_current_index(lc));
-		part->type = base_type(exprType(part->expr));
-		part->typmod = exprTypmod(part->expr);
 		if (part->is_set)
 		{
 			part->type = base_type(get_element_type(part->type));
 			part->typmod = -1;
 		}
-		part->collation = exprCollation(part->expr);
-		for (int i = 0; i < nargs; i++)
-			part->args = lappend(part->args, arg_of_json(element(args, i)));
-		result = lappend(result, part);
-	}
-	return result;
-}
-
-static List *
-refs_of(JsonbContainer *array)
-{
-	int			count = array ? JsonContainerSize(array) : 0;
-	List	   *result = NIL;
-
-	for (int i = 0; i < count; i++)
-	{
-		TideLookupRef *ref = palloc0(sizeof(TideLookupRef));
-		JsonbContainer *object = element(array, i);
-
-		ref->name = request_name(object, &ref->is_claim);
-		ref->type = (Oid) int_member(object, "type");
-		result = lappend(result, ref);
-	}
-	return result;
-}
-
-static List *
-lookups_of(List *queries, JsonbContainer *details)
-{
-	JsonbContainer *array = details ? array_member(details, "lookups") : NULL;
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, queries)
-	{
-		TideKeyLookup *lookup = palloc0(sizeof(TideKeyLookup));
-		JsonbContainer *object = element(array, foreach_current_index(lc));
-
-		lookup->query = lfirst_node(Query, lc);
-		lookup->first_part = (int) int_member(object, "first");
-		lookup->nparts = (int) int_member(object, "parts");
-		lookup->negated = bool_member(object, "negated");
-		lookup->refs = refs_of(array_member(object, "refs"));
-		result = lappend(result, lookup);
-	}
-	return result;
-}
-
-static List *
-sort_keys_of(List *exprs, JsonbContainer *details)
-{
-	JsonbContainer *array = details ? array_member(details, "order") : NULL;
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, exprs)
-	{
-		TideSortKey *key = palloc0(sizeof(TideSortKey));
-		JsonbContainer *object = element(array, foreach_current_index(lc));
-
-		key->expr = lfirst(lc);
-		key->descending = bool_member(object, "desc");
-		key->nulls_first = bool_member(object, "nulls_first");
-		result = lappend(result, key);
 	}
 	return result;
 }
@@ -504,8 +502,10 @@ tide_node_deform(const Datum *values, const bool *nulls)
 	node->subfilter = tree_of(Anum_nodes_subfilter, values, nulls);
 	node->key_parts = key_parts_of(tree_of(Anum_nodes_keys, values, nulls), &key_args->root,
 								   details);
-	node->lookups = lookups_of(tree_of(Anum_nodes_lookups, values, nulls), details);
-	node->order_by = sort_keys_of(tree_of(Anum_nodes_order_by, values, nulls), details);
+	node->lookups = read_list_of(tree_of(Anum_nodes_lookups, values, nulls),
+								 details ? array_member(details, "lookups") : NULL, read_lookup);
+	node->order_by = read_list_of(tree_of(Anum_nodes_order_by, values, nulls),
+								  details ? array_member(details, "order") : NULL, read_sort_key);
 	if (!nulls[Anum_nodes_row_limit - 1])
 		node->row_limit = DatumGetInt64(values[Anum_nodes_row_limit - 1]);
 	node->windows = windows_of(tree_of(Anum_nodes_windows, values, nulls));

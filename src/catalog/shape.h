@@ -133,6 +133,7 @@ typedef struct TideShape
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
 	bool		redefined;		/* its buckets are those of the definition before: being built over them */
+	bool		reshown;		/* and its nodes may show other columns than rows' hashes are of */
 	bool		shows_all;		/* the root names no columns: also those to come */
 	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */

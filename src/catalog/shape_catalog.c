@@ -59,7 +59,9 @@ enum
 	Anum_shapes_error,
 	Anum_shapes_built_op_id,
 	Anum_shapes_created_at,
-	Anum_shapes_redefined
+	Anum_shapes_redefined,
+	Anum_shapes_reshown,
+	Anum_shapes_node_map
 };
 
 static const char *const state_names[] = {
@@ -308,6 +310,7 @@ shape_of_scan(MetaScan *scan)
 	shape->owner = DatumGetObjectId(scan->values[Anum_shapes_owner - 1]);
 	shape->state = state_of_name(scan_text(scan, Anum_shapes_state));
 	shape->redefined = DatumGetBool(scan->values[Anum_shapes_redefined - 1]);
+	shape->reshown = DatumGetBool(scan->values[Anum_shapes_reshown - 1]);
 	shape->shows_all = shows_all(DatumGetJsonbP(scan->values[Anum_shapes_definition - 1]));
 	if (!scan->nulls[Anum_shapes_built_op_id - 1])
 		shape->built_op_id =

@@ -86,11 +86,21 @@ extern void tide_catalog_drop_shape(const char *name, Oid role);
 extern void tide_catalog_check_own_shape(const char *name, Oid role);
 
 /*
+ * By number of a node of one form of a definition the one of another form whose buckets it can go on with, or -1:
+ * it has the same table and place, and keys of the same types. True if all keep their numbers.
+ */
+extern bool tide_shape_map_nodes(const TideShape *was, const TideShape *is, int16 *map);
+
+/*
  * Give the live shape of the same name another definition over its buckets, for the ingest to build;
- * false, with nothing done, if there is none or its buckets cannot be gone on with.
+ * false, with nothing done, if there is none or no node can go on with its buckets.
  */
 extern bool tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition,
 										const char *search_path);
+
+/* the ingest's part of it: give buckets the new numbers of their nodes; those of nodes that are gone go */
+extern void tide_catalog_renumber_buckets(int shape_id);
+
 extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

@@ -309,7 +309,7 @@ tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 	tide_spi_run(&set_state_plan,
 				 "UPDATE tide_internal.shapes"
 				 " SET state = $2, built_op_id = nullif($3, 0), error = $4,"
-				 " redefined = redefined AND $2 <> 'live'"
+				 " redefined = redefined AND $2 <> 'live', reshown = reshown AND $2 <> 'live'"
 				 " WHERE shape_id = $1 AND state <> 'dropped'",
 				 lengthof(types), types, values, error ? "    " : "   n",
 				 false, 0);
@@ -357,38 +357,91 @@ tide_catalog_check_own_shape(const char *name, Oid role)
 	tide_spi_end(&frame);
 }
 
-/* whether both forms have the same nodes, with keys of the same types */
+/* whether a node has the table, place and key types of another: with the same parent, their buckets have the same keys */
 static bool
-has_same_buckets(const TideShape *was, const TideShape *is)
+has_same_buckets(const TideShapeNode *a, const TideShapeNode *b)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
-	ListCell   *lc3;
-	ListCell   *lc4;
 
-	if (list_length(was->nodes) != list_length(is->nodes))
+	if (a->relid != b->relid || strcmp(a->path, b->path) != 0 ||
+		list_length(a->key_parts) != list_length(b->key_parts))
 		return false;
-	forboth(lc, was->nodes, lc2, is->nodes)
-	{
-		const TideShapeNode *a = lfirst(lc);
-		const TideShapeNode *b = lfirst(lc2);
-
-		if (a->relid != b->relid || a->parent_id != b->parent_id ||
-			strcmp(a->path, b->path) != 0 ||
-			list_length(a->key_parts) != list_length(b->key_parts))
+	forboth(lc, a->key_parts, lc2, b->key_parts)
+		if (((TideKeyPart *) lfirst(lc))->type != ((TideKeyPart *) lfirst(lc2))->type)
 			return false;
-		forboth(lc3, a->key_parts, lc4, b->key_parts)
-			if (((TideKeyPart *) lfirst(lc3))->type != ((TideKeyPart *) lfirst(lc4))->type)
-				return false;
-	}
 	return true;
+}
+
+bool
+tide_shape_map_nodes(const TideShape *was, const TideShape *is, int16 *map)
+{
+	Bitmapset  *taken = NULL;
+	bool		is_same = list_length(was->nodes) == list_length(is->nodes);
+	ListCell   *lc;
+
+	foreach(lc, is->nodes)
+	{
+		const TideShapeNode *node = lfirst(lc);
+		int			parent = node->parent_id < 0 ? -1 : map[node->parent_id];
+		ListCell   *lc2;
+
+		map[node->node_id] = -1;
+		foreach(lc2, node->parent_id >= 0 && parent < 0 ? NIL : was->nodes)
+		{
+			const TideShapeNode *other = lfirst(lc2);
+
+			if (other->parent_id == parent && !bms_is_member(other->node_id, taken) &&
+				has_same_buckets(other, node))
+			{
+				map[node->node_id] = other->node_id;
+				taken = bms_add_member(taken, other->node_id);
+				break;
+			}
+		}
+		is_same &= map[node->node_id] == node->node_id;
+	}
+	return is_same;
+}
+
+/* the map as smallint[]; null if no node has another number, and *any whether some node goes on */
+static Datum
+node_map_datum(const TideShape *was, const TideShape *is, bool *any, char *null)
+{
+	int			n = list_length(is->nodes);
+	int16	   *map = palloc(sizeof(int16) * n);
+
+	*null = tide_shape_map_nodes(was, is, map) ? 'n' : ' ';
+	*any = false;
+	for (int i = 0; i < n; i++)
+		*any |= map[i] >= 0;
+	return tide_attnums_datum(map, n);
+}
+
+/* in two steps, as a number may be taken by another node still */
+void
+tide_catalog_renumber_buckets(int shape_id)
+{
+	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shapes s"
+							" WHERE s.shape_id = $1 AND b.shape_id = $1"
+							" AND b.node_id <> ALL (s.node_map)", shape_id);
+	(void) tide_spi_run_for("UPDATE tide_internal.buckets b"
+							" SET node_id = -pg_catalog.array_position(s.node_map, b.node_id)"
+							" FROM tide_internal.shapes s"
+							" WHERE s.shape_id = $1 AND b.shape_id = $1 AND s.node_map IS NOT NULL",
+							shape_id);
+	(void) tide_spi_run_for("UPDATE tide_internal.buckets SET node_id = -node_id - 1"
+							" WHERE shape_id = $1 AND node_id < 0", shape_id);
+	(void) tide_spi_run_for("UPDATE tide_internal.shapes SET node_map = NULL"
+							" WHERE shape_id = $1 AND node_map IS NOT NULL", shape_id);
 }
 
 bool
 tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition, const char *search_path)
 {
-	Oid			types[] = {INT4OID, JSONBOID, TEXTOID};
-	Datum		values[] = {0, JsonbPGetDatum(definition), CStringGetTextDatum(search_path)};
+	Oid			types[] = {INT4OID, JSONBOID, TEXTOID, INT2ARRAYOID};
+	Datum		values[] = {0, JsonbPGetDatum(definition), CStringGetTextDatum(search_path), 0};
+	char		nulls[lengthof(types) + 1] = "    ";
 	TideSpiFrame frame;
 	TideShape  *was;
 	bool		done = false;
@@ -398,15 +451,17 @@ tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition, const char *sea
 	PushActiveSnapshot(GetLatestSnapshot());
 	was = tide_catalog_shape_by_name(shape->name);
 	PopActiveSnapshot();
-	if (was != NULL && was->state == TIDE_SHAPE_LIVE && was->owner == shape->owner &&
-		has_same_buckets(was, shape))
+	if (was != NULL && was->state == TIDE_SHAPE_LIVE && was->owner == shape->owner)
+		values[3] = node_map_datum(was, shape, &done, &nulls[3]);
+	if (done)
 	{
 		values[0] = Int32GetDatum(was->shape_id);
 		tide_spi_run(&redefine_shape_plan,
 					 "UPDATE tide_internal.shapes SET definition = $2, search_path = $3,"
-					 " state = 'building', built_op_id = NULL, error = NULL, redefined = true"
+					 " state = 'building', built_op_id = NULL, error = NULL, redefined = true,"
+					 " reshown = true, node_map = $4"
 					 " WHERE shape_id = $1 AND state = 'live'",
-					 lengthof(types), types, values, NULL, false, 0);
+					 lengthof(types), types, values, nulls, false, 0);
 		done = SPI_processed > 0;
 	}
 	if (done)

@@ -39,6 +39,7 @@
 #include "ingest/limits.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/recompile.h"
 #include "ingest/route.h"
 #include "ingest/shape_cache.h"
 #include "ingest/source_scan.h"
@@ -75,6 +76,25 @@ static void build_begin(Build *build, TideIngest *in, TideShadow *shadow, List *
 static void build_flush(Build *build);
 static void build_end(Build *build, bool is_live);
 
+/* buckets of the definition before: get their new nodes; a plain shape's entries tell what _members does not */
+static void
+take_over_buckets(TideIngest *in, TideShape *shape)
+{
+	ListCell   *lc;
+
+	tide_catalog_renumber_buckets(shape->shape_id);
+	tide_buckets_reset(in->buckets);
+	foreach(lc, shape->reshown ? shape->nodes : NIL)
+	{
+		TideJoined	joined = {.shape = shape, .node = lfirst(lc)};
+
+		if (joined.node->parent_id >= 0)
+			continue;
+		joined.watch = tide_watch_of_source(in, joined.node->source_id);
+		tide_tree_make_explicit(in, &joined);
+	}
+}
+
 /*
  * Next step before a tree can be decided: copy a table that is not there yet, or make the
  * indexes and let it follow changes; tree_build.c does the rest.
@@ -104,20 +124,15 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 	}
 	if (!has_columns(in, shape))
 		return true;
-	if (!tide_rebuild_tree(shape, &same, later))
+	if (!tide_recompile_tree(shape, &same, later))
 		return false;
 	if (!same)
 		return true;
 	tide_apply_begin();
 	tide_evaluating_shape = shape->shape_id;
 	tide_tree_create_indexes(in, shape);
-	if (shape->redefined && list_length(shape->nodes) == 1)
-	{
-		TideJoined	joined = {.shape = shape, .node = linitial(shape->nodes)};
-
-		joined.watch = tide_watch_of_source(in, joined.node->source_id);
-		tide_tree_make_explicit(in, &joined);
-	}
+	if (shape->redefined)
+		take_over_buckets(in, shape);
 	tide_evaluating_shape = 0;
 	tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
 								 ++in->checkpoint.op_id, NULL);
@@ -186,7 +201,7 @@ build_shapes_of(TideIngest *in, TideSource *source, bool *later)
 		return false;
 	}
 	if (!are_as_compiled(source, shapes))
-		return tide_rebuild_shapes(shapes, later);
+		return tide_recompile_shapes(shapes, later);
 
 	tide_evaluating_shape = ((TideShape *) linitial(shapes))->shape_id;
 	tide_shared_worker_state(TIDE_WORKER_COPYING);

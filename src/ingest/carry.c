@@ -174,6 +174,29 @@ compare_views(CarryNode *node)
 	}
 }
 
+/* a node on the table, in both forms */
+static void
+carry_node(Carry *carry, const TideCarried *carried, TideShapeNode *was, TideShapeNode *is)
+{
+	CarryNode  *node = palloc0(sizeof(CarryNode));
+
+	node->was = tide_node_eval_create(CurrentMemoryContext, carried->was, was, carry->old);
+	node->is = tide_node_eval_create(CurrentMemoryContext, carried->is, is, carry->new);
+	node->is_joined = !tide_shape_keeps_plain(carried->was);
+	compare_views(node);
+	if (!node->resends && !node->is_same_view)
+	{
+		node->was_writer = node_writer(node->was);
+		node->is_writer = node_writer(node->is);
+	}
+	carry->nodes = lappend(carry->nodes, node);
+
+	/* a bucket that holds whatever there is, rows or not */
+	if (!node->is_joined && is->key_parts == NIL)
+		(void) tide_bucket_for_key(carry->in->buckets, carried->is->shape_id, 0, NULL, 0,
+								   &carry->in->checkpoint.op_id);
+}
+
 static void
 carry_nodes(Carry *carry, List *shapes)
 {
@@ -182,24 +205,12 @@ carry_nodes(Carry *carry, List *shapes)
 	foreach(lc, shapes)
 	{
 		TideCarried *carried = lfirst(lc);
-		CarryNode  *node = palloc0(sizeof(CarryNode));
+		ListCell   *was;
+		ListCell   *is;
 
-		node->was = tide_node_eval_create(CurrentMemoryContext, carried->was,
-										  linitial(carried->was->nodes), carry->old);
-		node->is = tide_node_eval_create(CurrentMemoryContext, carried->is,
-										 linitial(carried->is->nodes), carry->new);
-		compare_views(node);
-		if (!node->resends && !node->is_same_view)
-		{
-			node->was_writer = node_writer(node->was);
-			node->is_writer = node_writer(node->is);
-		}
-		carry->nodes = lappend(carry->nodes, node);
-
-		/* a bucket that holds whatever there is, rows or not */
-		if (((TideShapeNode *) linitial(carried->is->nodes))->key_parts == NIL)
-			(void) tide_bucket_for_key(carry->in->buckets, carried->is->shape_id, 0, NULL, 0,
-									   &carry->in->checkpoint.op_id);
+		forboth(was, carried->was->nodes, is, carried->is->nodes)
+			if (((TideShapeNode *) lfirst(is))->source_id == carry->new->source->source_id)
+				carry_node(carry, carried, lfirst(was), lfirst(is));
 	}
 }
 
@@ -216,14 +227,15 @@ copy_log(Carry *carry)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "INSERT INTO tide_shadow.log%d SELECT l.* FROM tide_shadow.log%d l"
 					 " JOIN tide_internal.buckets b USING (bucket_id)"
-					 " WHERE l.kind = 'l' OR b.shape_id NOT IN ($1",
+					 " WHERE l.kind = 'l' OR (b.shape_id, b.node_id) NOT IN (($1, 0)",
 					 carry->new->source->source_id, carry->old->source->source_id);
 	foreach(lc, carry->nodes)
 	{
 		CarryNode  *node = lfirst(lc);
 
 		if (node->resends)
-			appendStringInfo(&sql, ", %d", node->is->shape->shape_id);
+			appendStringInfo(&sql, ", (%d, %d)", node->is->shape->shape_id,
+							 node->is->node->node_id);
 	}
 	appendStringInfoChar(&sql, ')');
 	(void) run_for(sql.data, 0);
@@ -316,6 +328,8 @@ carry_evaluate(Carry *carry, bool has_new)
 		CarryNode  *node = lfirst(lc);
 		TideSpiFrame frame;
 
+		if (node->is_joined)
+			continue;
 		tide_node_eval_begin(node->is, &frame);
 		for (int i = 0; i < carry->nrows; i++)
 			node->is_buckets[i] = !has_new ? NULL :
@@ -455,6 +469,8 @@ carry_finish(Carry *carry, int old_id)
 		CarryNode  *node = lfirst(lc);
 		TideShape  *shape = node->is->shape;
 
+		if (node->is_joined)
+			continue;
 		/* where all rows were written anew, none has an entry that only a build wrote */
 		tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
 									 node->resends ? TIDE_BUILT_EXPLICIT : shape->built_op_id,

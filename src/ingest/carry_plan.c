@@ -20,6 +20,7 @@
 typedef struct OldMember
 {
 	TideMember	member;			/* op_id 0 if implied */
+	CarryNode  *joined;			/* whose it is, or NULL: of a plain shape */
 	bool		is_implied;		/* or it is in _members */
 	bool		is_by_op;		/* its entry is current for being newer than _op */
 	bool		goes_on;		/* the row is still in the bucket */
@@ -68,9 +69,9 @@ add_entry(Carry *carry, int row, TideBucket *bucket, char kind, uint32 hash,
 	return entry->op_id;
 }
 
-/* whether all rows of the bucket get new entries, and the old ones are gone */
-static bool
-is_resent(Carry *carry, int64 bucket_id)
+/* the node a bucket is of; NULL if its shape has failed, or is no more */
+static CarryNode *
+node_of(Carry *carry, int64 bucket_id)
 {
 	TideBucket *bucket = tide_bucket_by_id(carry->in->buckets, bucket_id);
 	ListCell   *lc;
@@ -79,10 +80,11 @@ is_resent(Carry *carry, int64 bucket_id)
 	{
 		CarryNode  *node = lfirst(lc);
 
-		if (bucket != NULL && node->is->shape->shape_id == bucket->shape_id)
-			return node->resends;
+		if (bucket != NULL && node->is->shape->shape_id == bucket->shape_id &&
+			node->is->node->node_id == bucket->node_id)
+			return node;
 	}
-	return true;				/* of a shape that has failed, or is no more */
+	return NULL;
 }
 
 /*
@@ -106,11 +108,14 @@ old_members(Carry *carry, int row, OldMember **members)
 	for (int i = 0; packed && i < tide_members_count(packed); i++)
 	{
 		OldMember  *explicit = &(*members)[n++];
+		CarryNode  *node;
 
 		explicit->member = tide_members_get(packed, i);
+		node = node_of(carry, explicit->member.bucket_id);
+		explicit->joined = node != NULL && node->is_joined ? node : NULL;
 		explicit->is_by_op = explicit->member.op_id >
 			DatumGetInt64(old->values[TIDE_SHADOW_OP - 1]) &&
-			!is_resent(carry, explicit->member.bucket_id);
+			node != NULL && !node->resends;		/* else its entry is gone */
 	}
 	foreach(lc, carry->nodes)
 	{
@@ -254,11 +259,47 @@ decide(Carry *carry, int row, OldMember *old, int nold, Fate *fates, OldMember *
 			was[e]->is_kept = true;
 	}
 	for (int i = 0; i < nold; i++)
+	{
+		CarryNode  *node = goes_on ? old[i].joined : NULL;
+
+		if (node != NULL)
+		{
+			old[i].goes_on = true;
+			old[i].is_kept = !node->resends && !shows_change(carry, node, row);
+		}
 		moves |= old[i].is_by_op && !old[i].is_kept;
+	}
 	for (int e = 0; moves && e < n; e++)
 		if (fates[e] == FATE_KEPT && was[e]->is_implied)
 			fates[e] = FATE_CHANGED;
 	return moves;
+}
+
+/* memberships in trees that go on, with an entry if what they show has changed; how many */
+static int
+plan_joined(Carry *carry, int row, OldMember *old, int nold, bytea *packed)
+{
+	CarryRow   *after = &carry->news[row];
+	int			n = 0;
+
+	for (int i = 0; i < nold; i++)
+	{
+		TideMember	member = old[i].member;
+
+		if (old[i].joined == NULL || !old[i].goes_on)
+			continue;
+		if (!old[i].is_kept)
+		{
+			member.hash = tide_node_eval_hash(old[i].joined->is, after->values, after->nulls,
+											  NULL);
+			member.op_id = add_entry(carry, row,
+									 tide_bucket_by_id(carry->in->buckets, member.bucket_id),
+									 TIDE_LOG_CHANGE, member.hash, &old[i],
+									 after->values + TIDE_SHADOW_FIXED);
+		}
+		tide_members_put(VARDATA(packed), n++, &member);
+	}
+	return n;
 }
 
 void
@@ -268,13 +309,14 @@ tide_carry_plan_row(Carry *carry, int row)
 	int			n = list_length(carry->nodes);
 	Fate	   *fates = palloc(sizeof(Fate) * (n + 1));
 	OldMember **was = palloc0(sizeof(OldMember *) * (n + 1));
-	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (n + 1));
 	OldMember  *old = NULL;
 	int			nold = old_members(carry, row, &old);
-	int			nnew = 0;
+	bytea	   *packed = palloc(VARHDRSZ + TIDE_MEMBER_SIZE * (n + nold + 1));
+	int			nnew;
 	bool		moves = decide(carry, row, old, nold, fates, was);
 
 	plan_leaves(carry, row, old, nold);
+	nnew = plan_joined(carry, row, old, nold, packed);
 	for (int e = 0; e < n; e++)
 	{
 		CarryNode  *node = list_nth(carry->nodes, e);

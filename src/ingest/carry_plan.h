@@ -16,6 +16,7 @@ typedef struct CarryNode
 {
 	TideNodeEval *was;
 	TideNodeEval *is;
+	bool		is_joined;		/* of a tree: rows stay in its buckets until they are decided anew */
 	bool		is_same_view;	/* same columns, names and types */
 	bool		resends;		/* columns or names differ: so does every row */
 	TideRowWriter *was_writer;

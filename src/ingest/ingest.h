@@ -81,7 +81,7 @@ typedef struct TideIngest
 	MemoryContext tree_context; /* of versions, until the end of the batch */
 	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
 	List	   *unprepared;		/* ids of redefined shapes whose changes are not followed yet */
-	TimestampTz last_at;		/* time of the checkpoint before */
+	TimestampTz last_now;		/* of the checkpoint before */
 	TimestampTz applied_at;		/* when the last batch was applied, whatever tide.clock says */
 	bool		needs_reload;	/* shapes changed, or a source broke */
 	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */

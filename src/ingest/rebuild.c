@@ -1,10 +1,10 @@
 /*
  * rebuild.c
- *	  Taking shapes and sources apart, and compiling shapes anew.
+ *	  Taking shapes and sources apart.
  *
  * The shapes on a source whose table was altered are compiled again from their definitions, as
  * their owners. If the table and its key are the same, it is copied anew under the
- * buckets there are (carry.c). Else shadow table, change log and buckets go, and the shapes
+ * buckets there are (carry.c), and trees are decided anew over them. Else shadow table, change log and buckets go, and the shapes
  * are built like new ones; clients are told to drop the old buckets, since bucket ids are
  * never used again. A shape that does not compile fails, and is tried again after DDL.
  */
@@ -14,8 +14,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -27,34 +25,21 @@
 #include "ingest/carry.h"
 #include "ingest/follow.h"
 #include "ingest/rebuild.h"
+#include "ingest/recompile.h"
 #include "ingest/resync.h"
 #include "ingest/source_scan.h"
 #include "store/shadow.h"
-#include "shape/compile.h"
 #include "util/spi.h"
-#include "util/subxact.h"
 
 /* dropped shapes cleaned up after in one transaction */
 #define CLEAN_SHAPES	100
 
 static SPIPlanPtr dropped_plan = NULL;
 
-typedef struct Recompile
-{
-	TideShape  *shape;
-	TideShape  *compiled;
-	MemoryContext context;		/* of compiled */
-	Jsonb	   *definition;
-	char	   *search_path;
-} Recompile;
-
 static bool rebuild_broken(TideIngest *in, bool *later);
 static bool rebuild_source(TideIngest *in, int source_id, TideSource *source);
-static bool can_carry(const TideSource *source, List *shapes);
+static bool can_carry(const TideSource *source);
 static void carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes);
-static TideShape *recompile(TideShape *shape);
-static bool recompile_shapes(TideIngest *in, bool *later);
-static bool retry_failed(TideIngest *in, bool *later);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
 
@@ -64,44 +49,27 @@ tide_rebuild_step(TideIngest *in, bool *later)
 	bool		done;
 
 	tide_apply_begin();
-	done = rebuild_broken(in, later) || recompile_shapes(in, later) ||
-		retry_failed(in, later) || clean_dropped() || drop_unused_sources(in, later);
+	done = rebuild_broken(in, later) || tide_recompile_pending(in, later) ||
+		tide_recompile_failed(in, later) || clean_dropped() || drop_unused_sources(in, later);
 	tide_apply_end();
 	return done;
-}
-
-/* run a statement about one integer as the extension's owner; rows concerned */
-static uint64
-run_for(const char *sql, int id)
-{
-	TideSpiFrame frame;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(id)};
-	uint64		n;
-
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) < 0)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	n = SPI_processed;
-	tide_spi_end(&frame);
-	return n;
 }
 
 /* shapes of a source back to before they were compiled */
 static void
 unbuild_shapes(int source_id)
 {
-	(void) run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
+	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
-	(void) run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL, redefined = false"
+	(void) tide_spi_run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL, redefined = false"
 				   " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
 				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
 				   source_id);
-	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
+	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
-	(void) run_for("DELETE FROM tide_internal.shape_sources d USING tide_internal.shape_sources n"
+	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources d USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
-	(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
+	(void) tide_spi_run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
 
 static TideSource *
@@ -123,7 +91,7 @@ static bool
 uses_source(const TideShape *shape, int source_id)
 {
 	return shape->nodes != NIL &&
-		run_for(psprintf("SELECT FROM tide_internal.shape_sources WHERE source_id = $1"
+		tide_spi_run_for(psprintf("SELECT FROM tide_internal.shape_sources WHERE source_id = $1"
 						 " AND shape_id = %d", shape->shape_id), source_id) > 0;
 }
 
@@ -168,7 +136,7 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	foreach(lc, in->shapes)
 		if (uses_source(lfirst(lc), source_id))
 			shapes = lappend(shapes, lfirst(lc));
-	if (source != NULL && can_carry(source, shapes))
+	if (source != NULL && can_carry(source))
 	{
 		TideSource	now = *source;
 
@@ -189,28 +157,69 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 		/* now: under the lock the names are what the definitions follow */
 		foreach(lc, shapes)
 			if (((TideShape *) lfirst(lc))->state != TIDE_SHAPE_FAILED)
-				(void) recompile(lfirst(lc));
+				(void) tide_recompile(lfirst(lc));
 	}
 	return true;
 }
 
-/*
- * Whether the shapes can keep their buckets: the table, its name, its key and the key's
- * types are the same. Shapes of several tables are built anew.
- */
+/* whether shapes can keep their buckets: the table, its name, its key and the key's types are the same */
 static bool
-can_carry(const TideSource *source, List *shapes)
+can_carry(const TideSource *source)
 {
 	char	   *name = tide_altered_table_name(source->relid);
-	ListCell   *lc;
 
-	if (!source->live || name == NULL || source->table_name == NULL ||
-		strcmp(name, source->table_name) != 0 || !tide_altered_has_key(source))
-		return false;
-	foreach(lc, shapes)
-		if (!tide_shape_keeps_plain(lfirst(lc)))
-			return false;
-	return true;
+	return source->live && name != NULL && source->table_name != NULL &&
+		strcmp(name, source->table_name) == 0 && tide_altered_has_key(source);
+}
+
+/* whether a plain shape is still one of the table */
+static bool
+carries_plain(const TideShape *was, const TideShape *is, int source_id)
+{
+	return tide_shape_keeps_plain(was) && was->built_op_id != 0 && tide_shape_is_plain(is) &&
+		((TideShapeNode *) linitial(is->nodes))->source_id == source_id;
+}
+
+/*
+ * Whether a tree has all of its memberships in _members, in the same buckets: its rows can be decided anew
+ * over them. One that was carried for another of its tables waits for that already.
+ */
+static bool
+carries_tree(const TideShape *was, const TideShape *is)
+{
+	int16	   *map = palloc(sizeof(int16) * list_length(is->nodes));
+
+	return !tide_shape_keeps_plain(was) &&
+		(was->built_op_id != 0 || (was->redefined && !was->reshown)) &&
+		tide_shape_map_nodes(was, is, map);
+}
+
+/*
+ * A tree decided anew that has other broken tables: until their turn its nodes on them are stored with the columns
+ * that were shown, so that what is shown then is compared with that.
+ */
+static void
+redefine(TideIngest *in, const TideShape *was, const TideShape *is)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	(void) tide_spi_run_for("UPDATE tide_internal.shapes SET redefined = true WHERE shape_id = $1",
+							was->shape_id);
+	forboth(lc, was->nodes, lc2, is->nodes)
+	{
+		const TideShapeNode *node = lfirst(lc);
+		StringInfoData columns;
+
+		if (!list_member_int(in->broken, ((TideShapeNode *) lfirst(lc2))->source_id))
+			continue;
+		initStringInfo(&columns);
+		for (int i = 0; i < node->ncolumns; i++)
+			appendStringInfo(&columns, "%s%d", i > 0 ? "," : "", node->columns[i]);
+		(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_nodes SET attnums = '{%s}'"
+										 " WHERE shape_id = $1 AND node_id = %d",
+										 columns.data, node->node_id), was->shape_id);
+	}
 }
 
 /*
@@ -220,17 +229,17 @@ can_carry(const TideSource *source, List *shapes)
 static void
 take_nodes(int old_id, int new_id)
 {
-	(void) run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
+	(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
 							" FROM tide_internal.shapes s WHERE n.source_id = $1"
 							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
 				   old_id);
-	(void) run_for(psprintf("UPDATE tide_internal.shape_sources n SET source_id = %d"
+	(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_sources n SET source_id = %d"
 							" FROM tide_internal.shapes s WHERE n.source_id = $1"
 							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
 				   old_id);
-	(void) run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
+	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
 				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
-	(void) run_for("DELETE FROM tide_internal.shape_sources WHERE source_id = $1", old_id);
+	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE source_id = $1", old_id);
 }
 
 /*
@@ -250,16 +259,17 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		TideShape  *is;
 		TideCarried *pair;
 
-		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
+		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
 					   was->shape_id);
-		(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
+		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
 					   was->shape_id);
 		if (was->state == TIDE_SHAPE_FAILED)
 			continue;
-		is = recompile(was);
-		if (is != NULL && was->built_op_id != 0 &&
-			((TideShapeNode *) linitial(is->nodes))->source_id == new_id)
+		is = tide_recompile(was);
+		if (is != NULL && (carries_plain(was, is, new_id) || carries_tree(was, is)))
 		{
+			if (!tide_shape_keeps_plain(was))
+				redefine(in, was, is);
 			is->shape_id = was->shape_id;
 			is->built_op_id = was->built_op_id;
 			pair = palloc(sizeof(TideCarried));
@@ -268,8 +278,7 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 			carried = lappend(carried, pair);
 		}
 		else
-			(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-						   was->shape_id);
+			tide_recompile_from_nothing(was->shape_id);
 	}
 	take_nodes(source->source_id, new_id);
 	if (carried != NIL)
@@ -278,234 +287,11 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 	{
 		/* nothing to go on from: like a new source, if it is needed at all */
 		(void) tide_shadow_drop(source->source_id);
-		(void) run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
+		(void) tide_spi_run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
 					   " column_names = NULL, column_types = NULL, snapshot = NULL,"
 					   " snapshot_lsn = NULL, table_name = NULL WHERE source_id = $1", new_id);
 		UnregisterSnapshot(snapshot);
 	}
-}
-
-/* as the shape's owner, in a subtransaction */
-static void
-recompile_body(void *arg)
-{
-	Recompile  *work = arg;
-	TideSpiFrame frame;
-	MemoryContext old;
-
-	tide_user_push(&frame, work->shape->owner);
-	(void) set_config_option("search_path", work->search_path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	old = MemoryContextSwitchTo(work->context);
-	work->compiled = tide_shape_compile(work->shape->name, work->definition);
-	MemoryContextSwitchTo(old);
-	tide_user_pop(&frame);
-	tide_catalog_insert_nodes(work->shape->shape_id, work->compiled->nodes);
-}
-
-/* definition and search_path of a shape, in the current context */
-static void
-read_definition(Recompile *work)
-{
-	MemoryContext result = CurrentMemoryContext;
-	MemoryContext old;
-	TideSpiFrame frame;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(work->shape->shape_id)};
-	bool		isnull;
-
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute_with_args("SELECT definition, search_path FROM tide_internal.shapes"
-							  " WHERE shape_id = $1", 1, types, values, NULL, false, 1) !=
-		SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not read shape %d", work->shape->shape_id);
-	old = MemoryContextSwitchTo(result);
-	work->definition = DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0],
-														SPI_tuptable->tupdesc, 1, &isnull));
-	work->search_path = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0],
-														  SPI_tuptable->tupdesc, 2,
-														  &isnull));
-	MemoryContextSwitchTo(old);
-	tide_spi_end(&frame);
-}
-
-/* whether an error says nothing of the shape: a deadlock with who alters a table, say */
-static bool
-is_passing(const ErrorData *error)
-{
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
-			return true;
-		default:
-			return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
-/*
- * A shape without nodes compiled from its definition, state "building"; if that is an error,
- * NULL and state "failed". The catalog is locked.
- */
-static TideShape *
-recompile(TideShape *shape)
-{
-	Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
-	ErrorData  *error;
-
-	read_definition(&work);
-	error = tide_subxact_run(recompile_body, &work);
-	if (error != NULL && is_passing(error))
-		ReThrowError(error);
-	tide_catalog_set_shape_state(shape->shape_id,
-								 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
-								 error ? error->message : NULL);
-	return error ? NULL : work.compiled;
-}
-
-/* shapes that have no compiled nodes: after a rebuild, after pg_restore */
-static bool
-recompile_shapes(TideIngest *in, bool *later)
-{
-	ListCell   *lc;
-
-	foreach(lc, in->shapes)
-	{
-		TideShape  *shape = lfirst(lc);
-
-		if (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED)
-			continue;
-		if (!tide_catalog_try_lock())
-		{
-			*later = true;
-			return false;
-		}
-		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-					   shape->shape_id);
-		(void) recompile(shape);
-		return true;
-	}
-	return false;
-}
-
-bool
-tide_rebuild_shapes(List *shapes, bool *later)
-{
-	ListCell   *lc;
-
-	if (!tide_catalog_try_lock())
-	{
-		*later = true;
-		return false;
-	}
-	tide_apply_begin();
-	foreach(lc, shapes)
-	{
-		TideShape  *shape = lfirst(lc);
-
-		(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
-					   shape->shape_id);
-		(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
-					   shape->shape_id);
-		(void) recompile(shape);
-	}
-	tide_apply_end();
-	return true;
-}
-
-/* whether two compiled forms of a definition show the same columns */
-static bool
-show_same(const TideShape *a, const TideShape *b)
-{
-	ListCell   *lca;
-	ListCell   *lcb;
-
-	if (list_length(a->nodes) != list_length(b->nodes))
-		return false;
-	forboth(lca, a->nodes, lcb, b->nodes)
-	{
-		const TideShapeNode *x = lfirst(lca);
-		const TideShapeNode *y = lfirst(lcb);
-
-		if (x->relid != y->relid || x->ncolumns != y->ncolumns ||
-			memcmp(x->columns, y->columns, sizeof(AttrNumber) * x->ncolumns) != 0)
-			return false;
-	}
-	return true;
-}
-
-bool
-tide_rebuild_tree(TideShape *shape, bool *same, bool *later)
-{
-	TideShape  *compiled;
-	bool		locked = true;
-	ListCell   *lc;
-
-	/* who alters one of the tables may wait for another, which we have locked */
-	*same = false;
-	foreach(lc, tide_shape_relids(shape))
-	{
-		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
-			locked = false;
-	}
-	if (!locked || !tide_catalog_try_lock())
-	{
-		*later = true;
-		return false;
-	}
-	tide_apply_begin();
-	(void) run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1", shape->shape_id);
-	(void) run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
-				   shape->shape_id);
-	compiled = recompile(shape);
-	*same = compiled != NULL && show_same(shape, compiled);
-	tide_apply_end();
-	return true;
-}
-
-void
-tide_rebuild_unprepared(TideIngest *in)
-{
-	ListCell   *lc;
-
-	foreach(lc, in->unprepared)
-	{
-		(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-					   lfirst_int(lc));
-		(void) run_for("UPDATE tide_internal.shapes SET redefined = false"
-					   " WHERE shape_id = $1 AND redefined", lfirst_int(lc));
-		in->needs_reload = true;
-	}
-	if (in->unprepared != NIL)
-		tide_buckets_reset(in->buckets);
-	in->unprepared = NIL;
-}
-
-/* after DDL: failed shapes without nodes, whose tables or columns may be there again */
-static bool
-retry_failed(TideIngest *in, bool *later)
-{
-	bool		any = false;
-	ListCell   *lc;
-
-	if (!in->retry_failed)
-		return false;
-	if (!tide_catalog_try_lock())
-	{
-		*later = true;
-		return false;
-	}
-	in->retry_failed = false;
-	foreach(lc, in->shapes)
-	{
-		TideShape  *shape = lfirst(lc);
-
-		if (shape->state == TIDE_SHAPE_FAILED && shape->nodes == NIL)
-			any |= recompile(shape) != NULL;
-	}
-	return any;
 }
 
 /* some shapes that were dropped */
@@ -544,17 +330,17 @@ clean_shape(const TideShape *shape)
 		int			source_id = ((TideShapeNode *) lfirst(lc))->source_id;
 
 		/* not if the log itself is about to go */
-		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
+		if (tide_spi_run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
 					" AND s.state = 'live' AND EXISTS (SELECT FROM"
 					" tide_internal.shape_nodes n JOIN tide_internal.shapes h"
 					" USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
 					source_id) > 0)
-			(void) run_for(psprintf("DELETE FROM tide_shadow.log%d l"
+			(void) tide_spi_run_for(psprintf("DELETE FROM tide_shadow.log%d l"
 									" USING tide_internal.buckets b"
 									" WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
 									source_id), shape->shape_id);
 	}
-	(void) run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1", shape->shape_id);
+	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1", shape->shape_id);
 	tide_catalog_delete_shape(shape->shape_id);
 }
 
@@ -583,10 +369,10 @@ drop_unused_sources(TideIngest *in, bool *later)
 		 * A shape being created holds a lock on the row: then it is not unused. The
 		 * second look sees one that committed just before we got our lock.
 		 */
-		if (run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
+		if (tide_spi_run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
 					" AND NOT EXISTS (SELECT FROM tide_internal.shape_sources n"
 					" WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
-			run_for("SELECT FROM tide_internal.shape_sources n WHERE n.source_id = $1",
+			tide_spi_run_for("SELECT FROM tide_internal.shape_sources n WHERE n.source_id = $1",
 					source_id) > 0)
 			continue;
 		if (!tide_shadow_drop(source_id))
@@ -594,7 +380,7 @@ drop_unused_sources(TideIngest *in, bool *later)
 			*later = true;
 			continue;
 		}
-		(void) run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
+		(void) tide_spi_run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 		return true;
 	}
 	return false;
@@ -616,8 +402,8 @@ tide_rebuild_all(void)
 					 errhint("Try again when the running pulls have ended.")));
 		unbuild_shapes(source_id);
 	}
-	(void) run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
-	(void) run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
-	(void) run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
+	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
+	(void) tide_spi_run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
+	(void) tide_spi_run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
 				   " WHERE $1 = 0", 0);
 }

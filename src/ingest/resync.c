@@ -171,8 +171,8 @@ tide_resync(TideIngest *in, int source_id)
 		return TIDE_RESYNC_DONE;
 	}
 	watch->shadow->source = &source;
-	in->last_at = in->checkpoint.at;
-	tide_node_eval_set_now(in->checkpoint.at);
+	in->last_now = in->checkpoint.now;
+	tide_node_eval_set_now(in->checkpoint.now);
 	merge_begin(&merge, in, watch, snapshot);
 	while (merge.has_source || merge.has_shadow)
 		merge_step(&merge);

@@ -93,12 +93,6 @@ extern void tide_tree_note_delta(TideIngest *in, const TideDelta *delta);
 /* decide what the batch's changes, and the time since the last one, mean for joined nodes */
 extern void tide_tree_apply(TideIngest *in);
 
-/* put a row into R */
-extern void tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer tid);
-
-/* one node, then those below it see what it moved; R is emptied */
-extern void tide_tree_pass(TideIngest *in, TideJoined *joined);
-
 /* whether time alone changes some node */
 extern bool tide_tree_has_windows(const TideIngest *in);
 
@@ -108,18 +102,42 @@ extern void tide_tree_reset(TideIngest *in);
 /* have versions of the table noted; position of a column it depends on, or -1 */
 extern void tide_tree_use(TideWatch *watch, int position);
 
+/* tree_run.c */
+
 /* settings for the statements; returns the nest level for AtEOXact_GUC() */
 extern int	tide_tree_settings_push(void);
+
+/* tree_gather.c */
+
+/* put a row into R */
+extern void tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer tid);
+
+/* tree_pass.c */
+
+/* one node, then those below it see what it moved; R is emptied */
+extern void tide_tree_pass(TideIngest *in, TideJoined *joined);
+
+/*
+ * Write into the rows' _members what so far only the entries of a build say of a node that was
+ * a plain shape's; no entry is written.
+ */
+extern void tide_tree_make_explicit(TideIngest *in, TideJoined *joined);
 
 /* tree_sql.c */
 
 /* texts of the node's statements */
 extern void tide_tree_make_sql(TideIngest *in, TideJoined *joined);
 
-/* columns of the node's own table (positions) that decide on membership */
-extern void tide_tree_mark_deciding(TideJoined *joined, TideIngest *in);
+/* tree_reach.c */
 
-/* tree_index.c */
+/* the node's reaches */
+struct TideShadowSql;
+extern void tide_tree_make_reaches(TideIngest *in, TideJoined *joined, struct TideShadowSql *sql);
+
+/* tree_columns.c */
+
+/* have versions of the tables noted, and mark columns of the node's own that decide on membership */
+extern void tide_tree_mark_columns(TideIngest *in, TideJoined *joined);
 
 /* indexes that the shape's statements and lookups ask for, unless they are there */
 extern void tide_tree_create_indexes(TideIngest *in, const TideShape *shape);
@@ -146,12 +164,6 @@ extern TupleTableSlot *tide_tree_fetch(TideJoined *joined, ItemPointer tid);
 /* versions in and out; slot as fetched, members as given */
 extern void tide_tree_put_version(TideIngest *in, TideVersions *versions, TideWatch *watch,
 								  int64 sign, const Datum *values, const bool *nulls);
-
-/*
- * Write into the rows' _members what so far only the entries of a build say of the shape's one node; no
- * entry is written.
- */
-extern void tide_tree_make_explicit(TideIngest *in, TideJoined *joined);
 
 /* tree_build.c */
 

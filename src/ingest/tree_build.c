@@ -289,8 +289,8 @@ tide_tree_build_step(TideIngest *in)
 	}
 	tide_shared_worker_state(TIDE_WORKER_COPYING);
 	tide_apply_begin();
-	in->last_at = in->checkpoint.at;
-	tide_node_eval_set_now(in->checkpoint.at);
+	in->last_now = in->checkpoint.now;
+	tide_node_eval_set_now(in->checkpoint.now);
 	if (in->build == NULL)
 		begin_build(in, shape);
 	nest_level = tide_tree_settings_push();

@@ -2,7 +2,7 @@
  * tree_write.c
  *	  Memberships of one row in a joined node's buckets.
  *
- * What apply.c does for the changes of a chunk, for a row that has not changed itself: its _members
+ * What chunk.c does for the changes of a chunk, for a row that has not changed itself: its _members
  * and the entries of the change log that follow from them. A change of a count alone has no entry.
  */
 #include "postgres.h"
@@ -234,7 +234,7 @@ set_counts(RowWrite *w, const TideTreeCounts *counts, bool absolute)
 	}
 	if (!absolute)
 		return;
-	if (w->joined->shape->redefined)
+	if (w->joined->shape->redefined && w->joined->shape->reshown)
 		rehash(w);
 	for (int i = w->n - 1; i >= 0; i--)
 	{

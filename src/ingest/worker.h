@@ -16,6 +16,12 @@ extern void tide_worker_init(void);
  */
 extern bool tide_worker_launch(Oid dboid, bool wait);
 
+/*
+ * The extension was dropped: slots of this database that tide.start() made would hold WAL
+ * for nobody, and go. Slots that others use with our plugin have other names.
+ */
+extern void tide_worker_drop_orphan_slots(void);
+
 extern PGDLLEXPORT void tide_launcher_main(Datum arg);
 extern PGDLLEXPORT void tide_worker_main(Datum arg);
 

@@ -231,7 +231,7 @@ lookup_sql(const TideLookupRun *run, const TideKeyLookup *lookup)
 }
 
 /*
- * Lock the shadows of a query's tables, so that none goes while the query is planned. One that is gone already
+ * Lock the shadows of a query's tables, so that none goes while the query is written and planned. One that is gone already
  * was rebuilt after the snapshot was taken: the error says to try again.
  */
 static bool
@@ -267,13 +267,15 @@ tide_lookup_run(const TideLookupRun *run, const TideShapeNode *node,
 	MemoryContext result = CurrentMemoryContext;
 	SPIPlanPtr	fresh = NULL;
 	SPIPlanPtr *plan = run->over_sources ? &fresh : cached_plan(run, node, lookup);
-	char	   *sql = *plan == NULL ? lookup_sql(run, lookup) : NULL;
+	char	   *sql;
 	MemoryContext old;
 	TideKeySet *set = NULL;
 	TideSpiFrame frame;
 
 	if (!run->over_sources)
 		(void) lock_shadows((Node *) lookup->query, (void *) run);
+	/* only now: writing it opens the shadows as well */
+	sql = *plan == NULL ? lookup_sql(run, lookup) : NULL;
 	tide_spi_begin_user(&frame, run->over_sources ? run->request->shape->owner :
 						tide_extension_owner());
 	(void) tide_spi_run(plan, sql, params->n, params->types, params->values, params->nulls,

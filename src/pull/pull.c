@@ -66,7 +66,7 @@ tide_pull(Jsonb *request)
 	tide_checkpoint_read(&pull.checkpoint);
 	tide_state_read(&pull.state);
 	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch);
-	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.checkpoint.at,
+	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.checkpoint.now,
 										  pull.snapshot);
 	initStringInfo(&pull.changes);
 

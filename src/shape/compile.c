@@ -231,6 +231,19 @@ compile_where(CompileContext *context, const TideShapeDefinition *definition,
 	return wheres;
 }
 
+static void
+check_names_parent(TideExpr *expr, const TideExprRow *row)
+{
+	if (tide_expr_columns(expr, 0) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("\"on\" does not name the parent's row"),
+				 errdetail("Each of the parent's rows would bring the same rows of \"%s\".",
+						   RelationGetRelationName(row->rel)),
+				 errhint("Compare a column of the include with one of the parent's row, which is known as \"parent\"; conditions on the include alone belong into its \"where\"."),
+				 parser_errposition(expr->pstate, exprLocation(expr->tree))));
+}
+
 static Node *
 compile_on(CompileContext *context, const TideShapeDefinition *definition,
 		   const Parent *parent, TideExprRow *row)
@@ -250,6 +263,7 @@ compile_on(CompileContext *context, const TideShapeDefinition *definition,
 
 		tide_expr_check(expr);
 		tide_expr_check_sql(expr, expr->tree, "\"on\"");
+		check_names_parent(expr, row);
 		for (int i = 0; i < lengthof(rows); i++)
 			columns[i] = tide_expr_columns(expr, i);
 		result = expr->tree;

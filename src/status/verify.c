@@ -341,7 +341,7 @@ begin_check(Check *check, TideShape *shape, TideShapeNode *node)
 	tide_checkpoint_read(&checkpoint);
 	check->shape = shape;
 	check->node = node;
-	check->now = checkpoint.at;
+	check->now = checkpoint.now;
 	check->sources = tide_catalog_sources();
 	check->source = tide_verify_source(node, check->sources);
 	if (check->source == NULL)
@@ -392,7 +392,7 @@ resolve_keys(const TideShapeRequest *request, bool over_sources)
 	List	   *result;
 
 	tide_checkpoint_read(&checkpoint);
-	resolver.now = checkpoint.at;
+	resolver.now = checkpoint.now;
 	resolver.over_sources = over_sources;
 	resolver.reader = tide_bucket_reader_open(GetActiveSnapshot());
 	result = tide_node_keys_resolve(&resolver, request);

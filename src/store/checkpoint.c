@@ -37,6 +37,7 @@ enum
 	CHECKPOINT_OP_ID = 1,
 	CHECKPOINT_LSN,
 	CHECKPOINT_AT,
+	CHECKPOINT_NOW,
 	CHECKPOINT_CHANGES,
 	CHECKPOINT_TRANSACTIONS,
 	CHECKPOINT_BATCHES,
@@ -72,6 +73,7 @@ tide_checkpoint_read(TideCheckpoint *checkpoint)
 	checkpoint->op_id = DatumGetInt64(values[CHECKPOINT_OP_ID]);
 	checkpoint->lsn = DatumGetLSN(values[CHECKPOINT_LSN]);
 	checkpoint->at = DatumGetTimestampTz(values[CHECKPOINT_AT]);
+	checkpoint->now = DatumGetTimestampTz(values[CHECKPOINT_NOW]);
 	checkpoint->changes = DatumGetInt64(values[CHECKPOINT_CHANGES]);
 	checkpoint->transactions = DatumGetInt64(values[CHECKPOINT_TRANSACTIONS]);
 	checkpoint->batches = DatumGetInt64(values[CHECKPOINT_BATCHES]);
@@ -108,6 +110,7 @@ tide_checkpoint_write(const TideCheckpoint *checkpoint)
 	values[CHECKPOINT_OP_ID] = Int64GetDatum(checkpoint->op_id);
 	values[CHECKPOINT_LSN] = LSNGetDatum(checkpoint->lsn);
 	values[CHECKPOINT_AT] = TimestampTzGetDatum(checkpoint->at);
+	values[CHECKPOINT_NOW] = TimestampTzGetDatum(checkpoint->now);
 	values[CHECKPOINT_CHANGES] = Int64GetDatum(checkpoint->changes);
 	values[CHECKPOINT_TRANSACTIONS] = Int64GetDatum(checkpoint->transactions);
 	values[CHECKPOINT_BATCHES] = Int64GetDatum(checkpoint->batches);

@@ -9,11 +9,12 @@
 #error "pg_tide needs PostgreSQL 15 or later"
 #endif
 
+/* 16 (bcc5b14ef "Convert a few datatype input functions to use "soft" errors"): DecodeDateTime() */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
-#endif
-
-#if PG_VERSION_NUM < 160000
+#define TIDE_DATETIME_EXTRA		, &(DateTimeErrorExtra) {0}
+#else
+#define TIDE_DATETIME_EXTRA
 /* before 16 core does not declare these */
 extern PGDLLEXPORT void _PG_init(void);
 struct OutputPluginCallbacks;

@@ -6,9 +6,12 @@
 
 #include <limits.h>
 
+#include "utils/datetime.h"
 #include "utils/guc.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "util/compat.h"
 #include "util/guc.h"
 
 typedef struct IntSetting
@@ -148,6 +151,32 @@ define_jwt_settings(void)
 							 &tide_jwt_require_exp, true, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* a point in time, or nothing; settings are read outside of transactions, so no input function */
+static bool
+check_clock(char **value, void **extra, GucSource source)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			nfields;
+	int			kind;
+	int			tz;
+	struct pg_tm tm;
+	fsec_t		fsec;
+	TimestampTz time;
+
+	if (**value == '\0')
+		return true;
+	if (ParseDateTime(*value, work, sizeof(work), fields, types, MAXDATEFIELDS, &nfields) != 0 ||
+		DecodeDateTime(fields, types, nfields, &kind, &tm, &fsec, &tz TIDE_DATETIME_EXTRA) != 0 ||
+		kind != DTK_DATE || tm2timestamp(&tm, fsec, &tz, &time) != 0)
+	{
+		GUC_check_errdetail("It is neither empty nor a date and time, as in \"2030-01-01 12:00:00+00\".");
+		return false;
+	}
+	return true;
+}
+
 void
 tide_guc_init(void)
 {
@@ -162,7 +191,7 @@ tide_guc_init(void)
 	DefineCustomStringVariable("tide.clock",
 							   "Sets the time that the ingest takes for now, for tests of time windows.",
 							   "Empty: the system's clock.", &tide_clock, "", PGC_SUSET,
-							   GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+							   GUC_NOT_IN_SAMPLE, check_clock, NULL, NULL);
 	DefineCustomBoolVariable("tide.compaction",
 							 "Removes superseded entries from the change log.", NULL,
 							 &tide_compaction, true, PGC_SIGHUP, 0, NULL, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -192,4 +193,20 @@ tide_spi_run(SPIPlanPtr *plan, const char *sql, int nargs,
 						SPI_result_code_string(code)),
 				 errdetail("The statement is: %s", sql)));
 	return code;
+}
+
+uint64
+tide_spi_run_for(const char *sql, int id)
+{
+	TideSpiFrame frame;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(id)};
+	uint64		n;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute_with_args(sql, 1, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	n = SPI_processed;
+	tide_spi_end(&frame);
+	return n;
 }

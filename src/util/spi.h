@@ -55,4 +55,7 @@ extern int	tide_spi_run(SPIPlanPtr *plan, const char *sql, int nargs,
 						 const Oid *types, const Datum *values, const char *nulls,
 						 bool read_only, long limit);
 
+/* run a statement about one integer as the extension's owner; rows concerned. No plan is kept. */
+extern uint64 tide_spi_run_for(const char *sql, int id);
+
 #endif							/* TIDE_SPI_H */

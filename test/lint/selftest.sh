@@ -54,7 +54,7 @@ fault errors "no unfinished work is marked" add src/catalog/b.c '/* TODO later *
 fault errors "messages do not end in a period or start with a capital" add src/catalog/b.c 'errmsg("could not do it."),'
 fault errors "no unbounded string functions" add src/catalog/b.c 'strcpy(a, b);'
 fault sizes "no function over 100 lines" long src/catalog/long.c 120
-fault sizes "no file over 900 lines" bash -c 'seq 901 >>src/catalog/b.c'
+fault sizes "no file over 600 lines" bash -c 'seq 601 >>src/catalog/b.c'
 fault sizes "no header over 200 lines" bash -c 'seq 201 >>src/util/a.h'
 fault versions "pg_tide.control has a semantic version" bash -c 'sed -i "s/1[.]2[.]3/1.2/" pg_tide.control CHANGELOG.md && sed -i "s/1[.]2[.]3/1.2/g" META.json'
 fault versions "META.json is JSON with this version, twice" sed -i 's/{"version": "1.2.3", "file"/{"version": "1.2.4", "file"/' META.json

@@ -15,13 +15,14 @@ my $s = TideSession->new($node);
 install_check($node);
 
 my %clients;    # shape => state of its client
-my %queries;    # shape => [ table name in changes, query ]
+my %queries;    # shape => [ table name in changes, query, the same of its other tables ]
 
 sub shape
 {
-	my ($name, $table, $query, $definition) = @_;
+	my ($name, @queries) = @_;
+	my $definition = pop @queries;
 	$s->query("SELECT tide.create_shape('$name', " . sql_text($definition) . ')');
-	$queries{$name} = [ $table, $query ];
+	$queries{$name} = \@queries;
 	$s->query('SELECT tide.sync()');
 	$clients{$name} = pull_all($node, request($name));
 	return;
@@ -52,13 +53,16 @@ sub step
 		store_ok($node, 'stored right');
 		for my $shape (sort keys %expected)
 		{
-			my ($table, $query) = @{ $queries{$shape} };
+			my @queries = @{ $queries{$shape} };
 
 			is(pull($shape), $expected{$shape}, "$shape: changes sent");
-			my @rows = sort split /\n/, $s->query("SELECT to_jsonb(q)::text FROM ($query) q");
 			my $new = pull_all($node, request($shape), session => $s);
-			is_deeply([ state_rows($clients{$shape}, $table) ], \@rows, "$shape: rows");
-			is_deeply([ state_rows($new, $table) ], \@rows, "$shape: rows of a new client");
+			while (my ($table, $query) = splice @queries, 0, 2)
+			{
+				my @rows = sort split /\n/, $s->query("SELECT to_jsonb(q)::text FROM ($query) q");
+				is_deeply([ state_rows($clients{$shape}, $table) ], \@rows, "$shape: rows");
+				is_deeply([ state_rows($new, $table) ], \@rows, "$shape: rows of a new client");
+			}
 			is($s->query("SELECT to_jsonb(v) FROM tide.verify('$shape') v LIMIT 5"), '', "$shape: verified");
 		}
 		is($s->query('SELECT last_error FROM tide.status'), '', 'no error of the worker');
@@ -313,6 +317,61 @@ SQL
 step('a column and its type dropped', 'BEGIN; ALTER TABLE beside.items DROP COLUMN level; DROP TYPE level; COMMIT', whole => '3 changes', some => '0 changes');
 is($s->query("SELECT count(*) FROM pg_attribute a WHERE attrelid::regclass::text LIKE 'tide_shadow.%' AND attnum > 0 AND NOT attisdropped"
 		. ' AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = a.atttypid)'), '0', 'no shadow has columns of types that are gone');
+
+# ---- trees keep their buckets
+$s->query(<<'SQL');
+CREATE TABLE teams (id int PRIMARY KEY, name text, rank int, extra int);
+CREATE TABLE members (id int PRIMARY KEY, team int REFERENCES teams, name text, active bool, score int);
+CREATE TABLE notes (id int PRIMARY KEY, member int REFERENCES members, body text);
+INSERT INTO teams SELECT i, 'team ' || i, i FROM generate_series(1, 4) i;
+INSERT INTO members SELECT i, 1 + i % 4, 'member ' || i, i % 3 > 0, i FROM generate_series(1, 12) i;
+INSERT INTO notes SELECT i, 1 + i % 12, 'note ' || i FROM generate_series(1, 24) i;
+SQL
+my $where = 'FROM teams t WHERE EXISTS (SELECT FROM members m WHERE m.team = t.id AND m.score > 5)';
+shape('tree', 'public.teams', "SELECT id, name, rank, extra $where", 'public.members', "SELECT * FROM members WHERE active AND team IN (SELECT id $where)",
+	'{"table": "teams", "where": "EXISTS (SELECT FROM members m WHERE m.team = teams.id AND m.score > 5)", "include": {"members": {"table": "members", "where": "active"}}}');
+shape('names', 'public.teams', 'SELECT id, name FROM teams WHERE rank < 4', 'public.members', 'SELECT m.id, m.name FROM members m JOIN teams t ON t.id = m.team AND rank < 4',
+	'public.notes', 'SELECT n.* FROM notes n JOIN members m ON m.id = member JOIN teams t ON t.id = m.team AND rank < 4',
+	'{"table": "teams", "columns": ["name"], "where": "rank < 4", "include": {"members": {"table": "members", "columns": ["name"], "include": {"notes": {"table": "notes"}}}}}');
+$queries{tree}[1] = "SELECT * $where";
+step('a column added to a table of trees', 'ALTER TABLE teams ADD COLUMN colour text', tree => '4 changes', names => '0 changes');
+step('with a default', q{ALTER TABLE members ADD COLUMN mail text DEFAULT 'none'}, tree => '8 changes', names => '0 changes');
+step('with writes around', <<'SQL', tree => '9 changes', names => '4 changes');
+BEGIN;
+UPDATE members SET name = 'one' WHERE id = 1;
+ALTER TABLE members ADD COLUMN age int DEFAULT 30;
+INSERT INTO members VALUES (13, 2, 'thirteen', true, 1);
+DELETE FROM notes WHERE id = 12;
+INSERT INTO notes VALUES (25, 13, 'new');
+COMMIT;
+SQL
+step('two tables altered in one transaction', <<'SQL', tree => '13 changes', names => '1 changes');
+BEGIN;
+ALTER TABLE members DROP COLUMN age;
+ALTER TABLE teams DROP COLUMN colour;
+UPDATE members SET name = 'uno' WHERE id = 1;
+COMMIT;
+SQL
+step('a wider number', 'ALTER TABLE members ALTER score TYPE bigint; ALTER TABLE teams ALTER extra TYPE bigint', tree => '0 changes', names => '0 changes');
+step('values computed anew that a subquery uses', 'ALTER TABLE members ALTER score TYPE bigint USING CASE WHEN team = 2 THEN 0 ELSE score END',
+	tree => '4 changes', names => '0 changes');
+
+# ---- so do definitions replaced by ones of other tables: nodes that stay keep theirs
+my $named = '"table": "teams", "columns": ["name"], "where": "rank < 4"';
+my $members = '"members": {"table": "members", "columns": ["name"]';
+my $replace = sub { return "SELECT tide.replace_shape('names', " . sql_text($_[0]) . '); SELECT tide.sync()'; };
+my @notes = splice @{ $queries{names} }, 4;
+step('an include removed', $replace->("{$named, \"include\": {$members}}}"), names => '0 changes');
+is_deeply([ state_rows($clients{names}, 'public.notes') ], [], 'its rows are gone');
+push @{ $queries{names} }, 'public.grades', 'SELECT DISTINCT g.* FROM grades g JOIN teams t ON t.rank = g.rank AND t.rank < 4';
+step('one added before another, of a new table', 'CREATE TABLE grades (rank int PRIMARY KEY, title text); INSERT INTO grades SELECT i, i FROM generate_series(1, 9) i; '
+	. $replace->("{$named, \"include\": {\"grade\": {\"table\": \"grades\", \"on\": \"grades.rank = teams.rank\"}, $members}}}"), names => '3 changes');
+push @{ $queries{names} }, @notes;
+step('one added below another', $replace->("{$named, \"include\": {\"grade\": {\"table\": \"grades\", \"on\": \"grades.rank = teams.rank\"}, $members, \"include\": {\"notes\": {\"table\": \"notes\"}}}}}"),
+	names => '18 changes');
+step('changes after it', "UPDATE teams SET rank = 9 WHERE id = 1; UPDATE notes SET body = 'x' WHERE id = 2", names => '11 changes');
+$queries{names} = [ 'public.teams', 'SELECT id, name, rank FROM teams WHERE rank < 4' ];
+step('all but the root removed, and a column shown in addition', $replace->('{"table": "teams", "columns": ["name", "rank"], "where": "rank < 4"}'), names => '2 changes');
 
 $node->stop;
 done_testing();
