@@ -54,9 +54,10 @@ static TIDE_JSON_ACTION_RESULT
 check_scalar(void *arg, char *text, JsonTokenType type)
 {
 	Counter    *counter = arg;
-	const char *exponent = type == JSON_TOKEN_NUMBER ? strpbrk(text, "eE") : NULL;
+	const char *mark = type == JSON_TOKEN_NUMBER ? strpbrk(text, "eE") : NULL;
+	long		exponent = mark ? strtol(mark + 1, NULL, 10) : 0;
 
-	if (exponent != NULL && labs(strtol(exponent + 1, NULL, 10)) > MAX_EXPONENT)
+	if (exponent > MAX_EXPONENT || exponent < -MAX_EXPONENT)
 		counter->refuse("The JSON has a number out of range.");
 	TIDE_JSON_ACTION_RETURN;
 }

@@ -10,11 +10,17 @@
 
 /*
  * Without characters to ignore and without a place to report the end, libsodium takes
- * all of the text or nothing, and refuses left-over bits that are not zero.
+ * all of the text or nothing, and refuses left-over bits that are not zero. But its tables are
+ * for signed chars below 128: any byte above is taken for '_' (1.0.18).
  */
 bool
 tide_base64url_decode(const char *text, Size len, uint8 *out, Size size, Size *outlen)
 {
+	for (Size i = 0; i < len; i++)
+	{
+		if (IS_HIGHBIT_SET(text[i]))
+			return false;
+	}
 	return sodium_base642bin(out, size, text, len, NULL, outlen, NULL,
 							 sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }

@@ -44,6 +44,7 @@ my @hostile = (
 	[ 'padding of the signature', "$h.$c.$s=", qr/signature is wrong/ ],
 	[ 'base64 in place of base64url', sign('eyJhbGciOiJIUzI1NiIsImtpZCI6Im9uZSIsInAiOiI+Pz8/In0.' . $c), qr/header is not base64url/ ],
 	[ 'left-over bits in the signature', "$h.$c." . left_over($s), qr/signature is wrong/ ],
+	[ 'a letter that libsodium takes for _', underscored(), qr/signature is wrong/ ],
 	[ 'no signature', "$h.$c.", qr/signature is wrong/ ],
 	[ 'half a signature', "$h.$c." . substr($s, 0, 22), qr/signature is wrong/ ],
 	[ 'two signatures', "$h.$c.$s$s", qr/signature is wrong/ ],
@@ -99,6 +100,7 @@ my @hostile = (
 	[ 'two subs, one escaped', raw_token(claims('"\u0073ub":"bob"')), qr/two members/ ],
 	[ 'two members deep in it', raw_token(claims('"x":[{"a":1,"a":1}]')), qr/two members/ ],
 	[ 'a number like a bomb', raw_token(claims('"x":1e999999999')), qr/number out of range/ ],
+	[ 'a number like a small bomb', raw_token(claims('"x":1e-' . '7' x 30)), qr/number out of range/ ],
 	[ 'NaN', raw_token(qq({"sub":"ada","exp":NaN})), qr/malformed/ ],
 	[ 'no exp', raw_token('{"sub":"ada"}'), qr/no "exp"/ ],
 	[ 'exp null', raw_token('{"sub":"ada","exp":null}'), qr/"exp" is not a number/ ],
@@ -123,6 +125,17 @@ my @hostile = (
 	[ 'iss a number', raw_token(claims('"iss":1')), qr/"iss" is not a string/ ],
 	[ 'sub an object', raw_token(qq({"sub":{"id":"ada"},"exp":$long})), qr/"sub" is neither/ ],
 	[ 'sub true', raw_token(qq({"sub":true,"exp":$long})), qr/"sub" is neither/ ]);
+
+# a signature with two _, replaced by one letter beyond ASCII, which is two bytes
+sub underscored
+{
+	for my $n (1 .. 100_000)
+	{
+		my ($head, $body, $signature) = split /\./, raw_token(claims(qq("n":$n)));
+		return "$head.$body.$1\x{c3}\x{bf}$2" if $signature =~ /^(.*?)__(.*)/;
+	}
+	die 'no _';
+}
 
 # the last letter of 32 bytes in base64url has two bits to spare
 sub left_over
