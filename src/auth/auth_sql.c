@@ -23,7 +23,7 @@ PG_FUNCTION_INFO_V1(tide_sql_verify_signature);
 static TideJwsBytes
 bytes_of(bytea *value)
 {
-	return (TideJwsBytes) {(const uint8 *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
+	return tide_jws_bytes((const uint8 *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 Datum
@@ -88,7 +88,7 @@ tide_sql_verify_signature(PG_FUNCTION_ARGS)
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("unrecognized algorithm \"%s\"", name)));
 	key = tide_jwt_key_read(NULL, algorithm, bytes_of(PG_GETARG_BYTEA_PP(1)));
-	PG_RETURN_BOOL(tide_jws_verify(algorithm, (TideJwsBytes) {key.data, key.len},
+	PG_RETURN_BOOL(tide_jws_verify(algorithm, tide_jws_bytes(key.data, key.len),
 								   bytes_of(PG_GETARG_BYTEA_PP(2)),
 								   bytes_of(PG_GETARG_BYTEA_PP(3))));
 }

@@ -157,7 +157,7 @@ insert_key(const char *kid, TideJwsAlgorithm algorithm, const TideJwsKey *key,
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[NCOLUMNS] = {TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	char	   *thumbprint = NULL;
-	char	   *jwk = tide_jws_key_jwk(algorithm, (TideJwsBytes) {key->data, key->len}, &thumbprint);
+	char	   *jwk = tide_jws_key_jwk(algorithm, tide_jws_bytes(key->data, key->len), &thumbprint);
 	bytea	   *bytes = palloc(VARHDRSZ + key->len);
 	Datum		values[NCOLUMNS] = {
 		CStringGetTextDatum(kid),

@@ -73,7 +73,7 @@ member_bytes(Jsonb *jwk, const char *name, Size len)
 		!tide_base64url_decode(text, strlen(text), bytes, MAX_KEY_BYTES, &n) ||
 		(len > 0 && n != len))
 		bad_key(psprintf("Member \"%s\" of the JWK is not what it should be.", name));
-	return (TideJwsBytes) {bytes, n};
+	return tide_jws_bytes(bytes, n);
 }
 
 static TideJwsKey
@@ -83,7 +83,7 @@ key_of_point(Jsonb *jwk)
 
 	memcpy(point + 1, member_bytes(jwk, "x", 32).data, 32);
 	memcpy(point + 33, member_bytes(jwk, "y", 32).data, 32);
-	return tide_jws_key_raw(TIDE_JWS_ES256, (TideJwsBytes) {point, sizeof(point)});
+	return tide_jws_key_raw(TIDE_JWS_ES256, tide_jws_bytes(point, sizeof(point)));
 }
 
 static TideJwsKey

@@ -43,7 +43,7 @@ static void
 check_times(Jsonb *claims, TimestampTz now)
 {
 	double		at = (double) now / USECS_PER_SEC +
-		(double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	(double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
 	double		claim;
 
 	if (numeric_date(claims, "exp", &claim))

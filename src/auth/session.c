@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "auth/claims.h"
 #include "auth/session.h"
@@ -32,11 +33,10 @@
 #define CLAIMS_SETTING		"request.jwt.claims"
 #define OWN_CLAIMS_SETTING	"tide.request_claims"
 
-/* the setting and, made by its check hook, the same as jsonb; NULL outside of a push */
+/* the setting, empty outside of a push; the same as jsonb, once it was asked for */
 static char *request_claims = NULL;
 static Jsonb *current_claims = NULL;
 
-static bool check_request_claims(char **value, void **extra, GucSource source);
 static void assign_request_claims(const char *value, void *extra);
 static void set_claims(const char *name, const char *value, GucContext context);
 static Oid	token_role(Jsonb *claims);
@@ -51,28 +51,15 @@ tide_session_init(void)
 							   "Shows the claims of the request that is being pushed.", NULL,
 							   &request_claims, "", PGC_INTERNAL,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   check_request_claims, assign_request_claims, NULL);
-}
-
-static bool
-check_request_claims(char **value, void **extra, GucSource source)
-{
-	Jsonb	   *claims;
-
-	if ((*value)[0] == '\0')
-		return true;
-	claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(*value)));
-	*extra = tide_guc_malloc_compat(VARSIZE(claims));
-	if (*extra == NULL)
-		return false;
-	memcpy(*extra, claims, VARSIZE(claims));
-	return true;
+							   NULL, assign_request_claims, NULL);
 }
 
 static void
 assign_request_claims(const char *value, void *extra)
 {
-	current_claims = extra;
+	if (current_claims != NULL)
+		pfree(current_claims);
+	current_claims = NULL;
 }
 
 void
@@ -178,8 +165,16 @@ tide_session_claim(const text *name)
 {
 	JsonbValue *value;
 
-	if (current_claims == NULL)
+	if (request_claims == NULL || request_claims[0] == '\0')
 		return NULL;
+	if (current_claims == NULL)
+	{
+		Jsonb	   *claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																CStringGetDatum(request_claims)));
+
+		current_claims = MemoryContextAlloc(TopMemoryContext, VARSIZE(claims));
+		memcpy(current_claims, claims, VARSIZE(claims));
+	}
 	value = getKeyJsonValueFromContainer(&current_claims->root, VARDATA_ANY(name),
 										 VARSIZE_ANY_EXHDR(name), NULL);
 	if (value == NULL || value->type == jbvNull)

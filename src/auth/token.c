@@ -68,10 +68,10 @@ split(const char *token, Size len, TokenParts *parts)
 
 	if (dot2 == NULL || memchr(dot2 + 1, '.', end - dot2 - 1) != NULL)
 		tide_auth_refuse("The token does not have three parts.");
-	parts->header = (TideJwsBytes) {text, dot1 - text};
-	parts->claims = (TideJwsBytes) {dot1 + 1, dot2 - dot1 - 1};
-	parts->signature = (TideJwsBytes) {dot2 + 1, end - dot2 - 1};
-	parts->signed_text = (TideJwsBytes) {text, dot2 - text};
+	parts->header = tide_jws_bytes(text, dot1 - text);
+	parts->claims = tide_jws_bytes(dot1 + 1, dot2 - dot1 - 1);
+	parts->signature = tide_jws_bytes(dot2 + 1, end - dot2 - 1);
+	parts->signed_text = tide_jws_bytes(text, dot2 - text);
 }
 
 static Jsonb *
@@ -137,8 +137,8 @@ check_signature(const TokenParts *parts, TideJwtKey *key)
 
 	good = tide_base64url_decode((const char *) parts->signature.data, parts->signature.len,
 								 signature, sizeof(signature), &len) &&
-		tide_jws_verify(key->algorithm, (TideJwsBytes) {key->data, key->len},
-						parts->signed_text, (TideJwsBytes) {signature, len});
+		tide_jws_verify(key->algorithm, tide_jws_bytes(key->data, key->len),
+						parts->signed_text, tide_jws_bytes(signature, len));
 	tide_jwt_key_wipe(key);
 	if (!good)
 		tide_auth_refuse("The token's signature is wrong.");

@@ -72,7 +72,11 @@ tide_jws_verify(TideJwsAlgorithm algorithm, TideJwsBytes key, TideJwsBytes messa
 			good = verify_es256(key, message, signature);
 			break;
 	}
-	/* a bad signature leaves errors in the queue, which the server's TLS looks at */
+
+	/*
+	 * a bad signature leaves errors in the queue, which the server's TLS
+	 * looks at
+	 */
 	ERR_clear_error();
 	return good;
 }
@@ -147,7 +151,7 @@ verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 	}
 	if (pkey != NULL && derlen > 0)
 		good = EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC &&
-			verify_digest(pkey, message, (TideJwsBytes) {der, derlen});
+			verify_digest(pkey, message, tide_jws_bytes(der, derlen));
 	OPENSSL_free(der);
 	ECDSA_SIG_free(sig);
 	EVP_PKEY_free(pkey);

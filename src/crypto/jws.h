@@ -27,6 +27,14 @@ typedef struct TideJwsBytes
 	Size		len;
 } TideJwsBytes;
 
+static inline TideJwsBytes
+tide_jws_bytes(const void *data, Size len)
+{
+	TideJwsBytes bytes = {data, len};
+
+	return bytes;
+}
+
 /* palloc'd; data = NULL: refused, problem says why ("the key ..."), hint what to do or NULL */
 typedef struct TideJwsKey
 {

@@ -24,8 +24,9 @@
 #define HS256_MIN_BYTES		32	/* RFC 7518, 3.2 */
 #define HS256_MAX_BYTES		1024
 #define RSA_MIN_BITS		2048	/* RFC 7518, 3.3 */
-#define RSA_MAX_BITS		8192	/* a check takes longer, the longer the key */
-#define RSA_MAX_EXPONENT	64		/* bits, for the same reason */
+#define RSA_MAX_BITS		8192	/* a check takes longer, the longer the
+									 * key */
+#define RSA_MAX_EXPONENT	64	/* bits, for the same reason */
 #define PUBLIC_HINT			"Give the public key: a SubjectPublicKeyInfo in DER or PEM, or a JWK."
 
 /* SubjectPublicKeyInfo of a point on P-256, but for the point */
@@ -39,8 +40,10 @@ static const uint8 p256_prefix[] = {
 static TideJwsKey
 refused(const char *problem, const char *hint)
 {
+	TideJwsKey	key = {.problem = problem, .hint = hint};
+
 	ERR_clear_error();
-	return (TideJwsKey) {.problem = problem, .hint = hint};
+	return key;
 }
 
 static TideJwsKey
@@ -174,7 +177,7 @@ key_point(TideJwsBytes point)
 
 	memcpy(der, p256_prefix, sizeof(p256_prefix));
 	memcpy(der + sizeof(p256_prefix), point.data, P256_POINT_BYTES);
-	return key_der(TIDE_JWS_ES256, (TideJwsBytes) {der, sizeof(der)});
+	return key_der(TIDE_JWS_ES256, tide_jws_bytes(der, sizeof(der)));
 }
 
 static TideJwsKey
