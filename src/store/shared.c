@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "crdt/hlc.h"
 #include "store/checkpoint.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -49,6 +50,7 @@ typedef struct TideSharedDb
 typedef struct TideShared
 {
 	LWLock	   *lock;			/* guards adding an entry */
+	pg_atomic_uint64 hlc;		/* the server's clock, see crdt/hlc.h */
 	pg_atomic_uint32 ndbs;
 	TideSharedDb dbs[TIDE_MAX_DATABASES];
 } TideShared;
@@ -110,6 +112,7 @@ shared_startup(void)
 	{
 		memset(shared, 0, sizeof(TideShared));
 		shared->lock = &(GetNamedLWLockTranche("pg_tide"))->lock;
+		pg_atomic_init_u64(&shared->hlc, 0);
 		pg_atomic_init_u32(&shared->ndbs, 0);
 		for (int i = 0; i < TIDE_MAX_DATABASES; i++)
 		{
@@ -129,6 +132,7 @@ shared_startup(void)
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
+	tide_hlc_attach(&shared->hlc);
 }
 
 /* entry of this database, or NULL; a new entry is looked for only when one was added */

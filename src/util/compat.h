@@ -137,13 +137,15 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_NORETURN	pg_attribute_noreturn()
 #endif
 
-/* 16 (c60c9bada "Convert json_in and jsonb_in to report errors softly"): actions have a result */
+/* 16 (c60c9bada, d9f7f5d32 on soft errors): actions have a result, input functions a context */
 #if PG_VERSION_NUM >= 160000
 #define TIDE_JSON_ACTION_RESULT	JsonParseErrorType
 #define TIDE_JSON_ACTION_RETURN	return JSON_SUCCESS
+#define tide_input_error_compat(fcinfo, ...) ereturn((fcinfo)->context, (Datum) 0, __VA_ARGS__)
 #else
 #define TIDE_JSON_ACTION_RESULT	void
 #define TIDE_JSON_ACTION_RETURN	return
+#define tide_input_error_compat(fcinfo, ...) ereport(ERROR, __VA_ARGS__)
 #endif
 
 /* 17 (1c99cde2f "Improve JsonLexContext's freeability"); names and strings are wanted */

@@ -16,4 +16,7 @@
 /* authentication: one code and one message for every cause */
 #define TIDE_ERRCODE_AUTH				ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
 
+/* a hybrid logical clock is too far ahead of the server's time */
+#define TIDE_ERRCODE_CLOCK_AHEAD		ERRCODE_DATETIME_VALUE_OUT_OF_RANGE
+
 #endif							/* TIDE_ERRORS_H */

@@ -41,6 +41,7 @@ int			tide_removed_retention = 7 * 24 * 3600;
 int			tide_max_removed_rows = 10000;
 int			tide_mutation_retention = 30 * 24 * 3600;
 int			tide_client_retention = -1;
+int			tide_max_clock_drift = 60 * 1000;
 int			tide_max_bucket_rows = 0;
 int			tide_max_shape_rows = 0;
 char	   *tide_jwt_audience = NULL;
@@ -102,6 +103,10 @@ static const IntSetting int_settings[] = {
 		"Sets how long after its last push a client is known; -1 is for ever.",
 		&tide_client_retention, -1, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_clock_drift",
+		"Sets how far a client's clock may be ahead of the server's.",
+		&tide_max_clock_drift, 60 * 1000, 0, INT_MAX,
+	PGC_SUSET, GUC_UNIT_MS},
 	{"tide.max_bucket_rows",
 		"Sets the number of rows in a bucket beyond which its shape fails; 0 is any number.",
 		&tide_max_bucket_rows, 0, 0, INT_MAX,

@@ -20,6 +20,7 @@ extern int	tide_removed_retention; /* s that leave entries are kept; -1: for eve
 extern int	tide_max_removed_rows;	/* leave entries of a bucket beyond its rows; -1: any */
 extern int	tide_mutation_retention;	/* s that mutations are logged; -1: for ever */
 extern int	tide_client_retention;	/* s after its last push that a client is known */
+extern int	tide_max_clock_drift;	/* ms that a client's clock may be ahead */
 extern int	tide_max_bucket_rows;	/* 0: any */
 extern int	tide_max_shape_rows;	/* 0: any */
 extern char *tide_jwt_audience;	/* comma lists; "": none */
