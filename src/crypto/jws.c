@@ -14,9 +14,24 @@
 #include <openssl/x509.h>
 #include <sodium.h>
 
+#include "utils/memutils.h"
+
 #include "crypto/jws.h"
 
 #define ES256_COORDINATE	32
+#define MAX_CACHED_KEYS		8
+
+/* a public key as libcrypto has it, which takes longer to make than to use */
+typedef struct CachedKey
+{
+	uint8	   *der;			/* in TopMemoryContext; NULL: no entry */
+	Size		len;
+	EVP_PKEY   *pkey;
+} CachedKey;
+
+/* process cache of the keys used last, found by what they are; nobody's trust depends on it */
+static CachedKey cached_keys[MAX_CACHED_KEYS];
+static int	next_cached_key = 0;
 
 static const char *const algorithm_names[] = {
 	[TIDE_JWS_HS256] = "HS256",
@@ -31,6 +46,7 @@ static bool verify_hs256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes si
 static bool verify_eddsa(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
 static bool verify_rs256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
 static bool verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
+static EVP_PKEY *find_key(TideJwsBytes der);
 static bool verify_digest(EVP_PKEY *pkey, TideJwsBytes message, TideJwsBytes signature);
 
 bool
@@ -111,23 +127,18 @@ verify_eddsa(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 static bool
 verify_rs256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 {
-	const unsigned char *p = key.data;
-	EVP_PKEY   *pkey = d2i_PUBKEY(NULL, &p, key.len);
-	bool		good;
+	EVP_PKEY   *pkey = find_key(key);
 
 	/* PKCS #1 v1.5 is what EVP does with a key of plain RSA */
-	good = pkey != NULL && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA &&
+	return pkey != NULL && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA &&
 		signature.len == (Size) EVP_PKEY_get_size(pkey) &&
 		verify_digest(pkey, message, signature);
-	EVP_PKEY_free(pkey);
-	return good;
 }
 
 /* JWS has r and s of 32 bytes each one after the other, libcrypto wants them in DER */
 static bool
 verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 {
-	const unsigned char *p = key.data;
 	EVP_PKEY   *pkey;
 	ECDSA_SIG  *sig;
 	BIGNUM	   *r;
@@ -138,7 +149,7 @@ verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 
 	if (signature.len != 2 * ES256_COORDINATE)
 		return false;
-	pkey = d2i_PUBKEY(NULL, &p, key.len);
+	pkey = find_key(key);
 	sig = ECDSA_SIG_new();
 	r = BN_bin2bn(signature.data, ES256_COORDINATE, NULL);
 	s = BN_bin2bn(signature.data + ES256_COORDINATE, ES256_COORDINATE, NULL);
@@ -154,8 +165,34 @@ verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature)
 			verify_digest(pkey, message, tide_jws_bytes(der, derlen));
 	OPENSSL_free(der);
 	ECDSA_SIG_free(sig);
-	EVP_PKEY_free(pkey);
 	return good;
+}
+
+/* the key of a SubjectPublicKeyInfo, until the next call; NULL if it is none */
+static EVP_PKEY *
+find_key(TideJwsBytes der)
+{
+	CachedKey  *entry = &cached_keys[next_cached_key];
+	const unsigned char *p = der.data;
+
+	for (int i = 0; i < MAX_CACHED_KEYS; i++)
+	{
+		if (cached_keys[i].der != NULL && cached_keys[i].len == der.len &&
+			memcmp(cached_keys[i].der, der.data, der.len) == 0)
+			return cached_keys[i].pkey;
+	}
+	if (entry->der != NULL)
+	{
+		EVP_PKEY_free(entry->pkey);
+		pfree(entry->der);
+		entry->der = NULL;
+	}
+	entry->der = MemoryContextAlloc(TopMemoryContext, der.len);
+	entry->len = der.len;
+	memcpy(entry->der, der.data, der.len);
+	entry->pkey = d2i_PUBKEY(NULL, &p, der.len);
+	next_cached_key = (next_cached_key + 1) % MAX_CACHED_KEYS;
+	return entry->pkey;
 }
 
 static bool

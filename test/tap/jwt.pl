@@ -228,6 +228,18 @@ like(slurp_file($node->logfile), qr/tide_internal|28000/, 'the log is there');
 unlike(slurp_file($node->logfile), qr/\Q$SECRET\E|\Q$second\E/, 'and has no secret');
 $node->safe_psql('postgres', "SELECT tide.add_jwt_key('one', 'HS256', '$SECRET')");
 
+# ---- databases of other encodings
+for my $encoding (qw(LATIN1 SQL_ASCII))
+{
+	$node->safe_psql('postgres', "CREATE DATABASE \L$encoding\E_tokens ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+	$node->safe_psql(lc($encoding) . "_tokens", "CREATE EXTENSION pg_tide; SELECT tide.add_jwt_key('one', 'HS256', '$SECRET')");
+	my $in = sub { my ($out, $err) = ('', ''); $node->psql(lc($encoding) . "_tokens", check($_[0]) . $_[1], stdout => \$out, stderr => \$err); return $out . $err; };
+	is($in->(raw_token(claims(qq("name":"\x{c3}\x{85}da"))), q{->>'name' = convert_from(decode('} . ($encoding eq 'LATIN1' ? 'c5' : 'c385') . q{6461', 'hex'), getdatabaseencoding())}),
+		't', "$encoding: letters it has");
+	like($in->(raw_token(claims(qq("name":"\x{e2}\x{82}\x{ac}"))), q{->>'sub'}), $encoding eq 'LATIN1' ? qr/could not authenticate the request/ : qr/^ada$/, "$encoding: one it has not");
+	like($in->(raw_token(claims(qq("name":"\xff"))), ''), qr/could not authenticate the request/, "$encoding: not UTF-8");
+}
+
 # ---- pulls: by whom and from where
 $node->safe_psql('postgres', q{
 	CREATE TABLE notes (id int PRIMARY KEY, owner text, body text);
