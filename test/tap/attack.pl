@@ -341,4 +341,17 @@ for my $case (@cases)
 	like(lent(), qr/"row":/, "$name: and back");
 }
 ok(index(slurp_file($node->logfile), base64url($HEADER)) < 0, 'the log has not seen a token, whatever went wrong');
+
+# ---- a server without preload, where a session may make up settings before the library knows better
+my $late = tide_new('late', preload => 0, start => 0);
+$late->safe_psql('postgres', 'CREATE ROLE ann LOGIN; GRANT EXECUTE ON FUNCTION tide.claim TO ann');
+for my $how ([ q{ options='-c tide.request_claims={\"sub\":\"forged\"} -c tide.jwt_leeway=600 -c tide.jwt_require_exp=off'}, '' ],
+	[ '', q{SET tide.request_claims = '{"sub": "forged"}'; SET tide.jwt_leeway = 600; SET tide.jwt_require_exp = off;} ],
+	[ '', q{SELECT set_config('tide.request_claims', '{"sub": "forged"}', false);} ])
+{
+	my ($out, $err) = ('', '');
+	$late->psql('postgres', "$how->[1] SELECT concat_ws('|', coalesce(tide.claim('sub'), 'none'), current_setting('tide.jwt_leeway'), current_setting('tide.jwt_require_exp'))",
+		stdout => \$out, stderr => \$err, connstr => $late->connstr('postgres') . " user=ann$how->[0]");
+	is((split /\n/, $out)[-1], 'none|30s|on', 'settings made before the library is loaded do not count') or diag($err);
+}
 done_testing();
