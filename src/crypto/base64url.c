@@ -10,15 +10,15 @@
 
 /*
  * Without characters to ignore and without a place to report the end, libsodium takes
- * all of the text or nothing, and refuses left-over bits that are not zero. But its tables are
- * for signed chars below 128: any byte above is taken for '_' (1.0.18).
+ * all of the text or nothing, and refuses left-over bits that are not zero. But 1.0.18 takes
+ * some bytes beyond ASCII for characters of the alphabet: \xC0 for "_", \x80 for "A".
  */
 bool
 tide_base64url_decode(const char *text, Size len, uint8 *out, Size size, Size *outlen)
 {
 	for (Size i = 0; i < len; i++)
 	{
-		if (IS_HIGHBIT_SET(text[i]))
+		if ((unsigned char) text[i] >= 0x80)
 			return false;
 	}
 	return sodium_base642bin(out, size, text, len, NULL, outlen, NULL,
