@@ -45,6 +45,7 @@
 #include "ingest/limits.h"
 #include "ingest/membership.h"
 #include "ingest/source_scan.h"
+#include "ingest/type_labels.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
 #include "util/spi.h"
@@ -169,7 +170,9 @@ compare_views(CarryNode *node)
 		node->resends = was->node->columns[i] != attnum ||
 			strcmp(name_of(was->shadow->source, attnum),
 				   name_of(is->shadow->source, attnum)) != 0 ||
-			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type));
+			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type)) ||
+			tide_labels_compare(was->shadow->source->labels,
+								tide_type_labels(NIL, new_type)) == TIDE_LABELS_RENAMED;
 		node->is_same_view &= old_type == new_type;
 	}
 }
