@@ -132,18 +132,23 @@ CREATE TABLE tide_internal.marks (
 );
 COMMENT ON TABLE tide_internal.marks IS 'how old the change log''s op_ids are';
 
--- written by tide.push
+-- written by tide.push; expired by the worker
 CREATE TABLE tide_internal.clients (
 	client_id     uuid PRIMARY KEY,
 	last_mutation_id bigint NOT NULL DEFAULT 0,
 	role          name NOT NULL,         -- session user who first pushed
 	subject       text,                  -- claims.sub of that push
 	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	last_push_at  timestamptz
+	last_push_at  timestamptz,
+	last_tx       bigint NOT NULL DEFAULT 0,       -- group of the last mutation
+	rejected_seen bigint NOT NULL DEFAULT 0,       -- the client knows of rejections up to here
+	expired_at    timestamptz,           -- set by the worker: only this row is kept from then on
+	is_trimmed    boolean NOT NULL DEFAULT false   -- its log is gone
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.clients IS 'clients that have pushed, with their last mutation id';
+CREATE INDEX clients_untrimmed ON tide_internal.clients (client_id) WHERE expired_at IS NOT NULL AND NOT is_trimmed;
 
--- written by tide.push
+-- written by tide.push; trimmed by the worker
 CREATE TABLE tide_internal.mutations (
 	client_id     uuid NOT NULL,
 	mutation_id   bigint NOT NULL,
@@ -160,6 +165,7 @@ CREATE TABLE tide_internal.mutations (
 	PRIMARY KEY (client_id, mutation_id)
 );
 COMMENT ON TABLE tide_internal.mutations IS 'mutation log: what became of each client write';
+CREATE INDEX mutations_at ON tide_internal.mutations USING brin (at) WITH (autosummarize = on);
 CREATE INDEX mutations_rejected ON tide_internal.mutations (client_id, mutation_id) WHERE status = 'rejected';
 
 -- written by the ingest only, with the batch that contains the mutation's effects
@@ -181,3 +187,10 @@ CREATE TABLE tide_internal.trusted_roles (
 	role          oid PRIMARY KEY
 );
 COMMENT ON TABLE tide_internal.trusted_roles IS 'roles whose sessions may send claims instead of a token';
+
+-- written by tide.create_mutator
+CREATE TABLE tide_internal.mutators (
+	name          text PRIMARY KEY,
+	function      oid NOT NULL
+);
+COMMENT ON TABLE tide_internal.mutators IS 'functions clients may call by name in a push';

@@ -37,6 +37,7 @@
 #include "ingest/build.h"
 #include "ingest/compaction.h"
 #include "ingest/membership.h"
+#include "ingest/prune.h"
 #include "store/log_reader.h"
 #include "store/log_remove.h"
 #include "util/guc.h"
@@ -45,7 +46,6 @@
 #define QUEUE_SIZE		1024
 #define MARKS_KEPT		64		/* in a retention: that exact is it */
 #define LOOK_MAX_S		600
-#define PRUNE_ROWS		1000	/* of the mutation log, a step */
 
 typedef struct TideCompaction
 {
@@ -74,7 +74,6 @@ static void check_bucket(TideIngest *in, TideBucket *bucket);
 static void look(TideIngest *in, TimestampTz now);
 static void sweep_step(TideIngest *in);
 static void forget_step(TideIngest *in);
-static void prune_step(TideIngest *in);
 
 static TideCompaction *
 compaction_of(TideIngest *in)
@@ -212,7 +211,7 @@ tide_compact_step(TideIngest *in)
 	else if (c->bucket_id != 0 || c->nqueued > 0)
 		sweep_step(in);
 	else if (c->pruning)
-		prune_step(in);
+		c->pruning = tide_prune_step();
 	tide_buckets_flush(in->buckets);
 	tide_apply_end();
 	c->next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), tide_compaction_delay);
@@ -507,38 +506,4 @@ forget_step(TideIngest *in)
 		note_forgotten(in, &left[i]);
 	watch->forgotten_upto = n < tide_compaction_batch ? c->floor : left[n - 1].op_id;
 	pfree(left);
-}
-
-/* mutations that nobody sends again after so long, and clients that push no more */
-static void
-prune_step(TideIngest *in)
-{
-	static SPIPlanPtr mutations_plan = NULL;
-	static SPIPlanPtr clients_plan = NULL;
-	TideCompaction *c = in->compaction;
-	TideSpiFrame frame;
-
-	c->pruning = false;
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (tide_mutation_retention >= 0)
-		c->pruning |=
-			run_with(&mutations_plan, "DELETE FROM tide_internal.mutations WHERE ctid = ANY (ARRAY("
-					 "SELECT m.ctid FROM tide_internal.mutations m WHERE m.at <"
-					 " pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1) LIMIT $2))",
-					 tide_mutation_retention, PRUNE_ROWS) == PRUNE_ROWS;
-
-	/* not one that is pushing just now; its acknowledgement goes with it */
-	if (tide_client_retention >= 0)
-		c->pruning |=
-			run_with(&clients_plan, "WITH gone AS (DELETE FROM tide_internal.clients WHERE client_id"
-					 " = ANY (ARRAY(SELECT c.client_id FROM tide_internal.clients c"
-					 " WHERE coalesce(c.last_push_at, c.created_at) <"
-					 " pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)"
-					 " LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING client_id),"
-					 " logged AS (DELETE FROM tide_internal.mutations m USING gone"
-					 " WHERE m.client_id = gone.client_id),"
-					 " acked AS (DELETE FROM tide_internal.acks a USING gone"
-					 " WHERE a.client_id = gone.client_id) SELECT FROM gone",
-					 tide_client_retention, PRUNE_ROWS) == PRUNE_ROWS;
-	tide_spi_end(&frame);
 }

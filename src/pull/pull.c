@@ -35,6 +35,7 @@ typedef struct Pull
 	Snapshot	snapshot;
 	TideCheckpoint checkpoint;
 	TideState	state;
+	TideClientState client;
 	TideCookie *cookie;
 	TideEntitled *entitled;
 	bool		lagging;		/* the client has been at a newer checkpoint */
@@ -62,10 +63,11 @@ tide_pull(Jsonb *request)
 	pull.snapshot = GetActiveSnapshot();
 	claims = tide_request_claims(request);
 	if (pull.request->has_client)
-		tide_client_check(&pull.request->client, claims, pull.snapshot);
+		tide_client_check(&pull.request->client, claims, pull.snapshot, &pull.client);
 	tide_checkpoint_read(&pull.checkpoint);
 	tide_state_read(&pull.state);
-	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch);
+	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch,
+									pull.request->has_client ? &pull.request->client : NULL);
 	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.checkpoint.now,
 										  pull.snapshot);
 	initStringInfo(&pull.changes);
@@ -77,7 +79,9 @@ tide_pull(Jsonb *request)
 		serve_buckets(&pull);
 	}
 	pull.acked = pull.cookie->last_mutation_id;
-	if (pull.at_checkpoint && pull.request->has_client)
+	if (pull.client.expired)
+		pull.acked = pull.client.last_mutation_id;
+	else if (pull.at_checkpoint && pull.request->has_client)
 		pull.acked = tide_client_acked(&pull.request->client, pull.snapshot);
 
 	answer = write_answer(&pull);
@@ -368,7 +372,9 @@ write_cookie(StringInfo out, Pull *pull)
 		if (bucket->has_position)
 			positions[n++] = &bucket->position;
 	}
-	tide_cookie_write(out, &pull->state.epoch, positions, n, pull->acked, reported);
+	tide_cookie_write(out, &pull->state.epoch,
+					  pull->request->has_client ? &pull->request->client : NULL,
+					  positions, n, pull->acked, reported);
 }
 
 static void
@@ -446,9 +452,15 @@ write_mutations(StringInfo out, Pull *pull)
 	appendStringInfo(out, ",\"last_mutation_id\":" INT64_FORMAT ",\"rejected\":[",
 					 pull->acked);
 	if (pull->at_checkpoint)
-		tide_client_write_rejected(out, &pull->request->client, pull->cookie->reported,
+		tide_client_write_rejected(out, &pull->request->client,
+								   Max(pull->cookie->reported, pull->client.rejected_seen),
 								   pull->acked, pull->snapshot);
 	appendStringInfoChar(out, ']');
+	if (!pull->client.expired)
+		return;
+	/* it names whom it means: an answer may come when the client has begun anew */
+	appendStringInfoString(out, ",\"expired\":true,\"client\":");
+	tide_json_uuid(out, pull->request->client.data);
 }
 
 /* the whole answer, as a text that is built in place */

@@ -39,8 +39,10 @@ int			tide_compaction_batch = 1000;
 int			tide_compaction_delay = 20;
 int			tide_removed_retention = 7 * 24 * 3600;
 int			tide_max_removed_rows = 10000;
-int			tide_mutation_retention = 30 * 24 * 3600;
-int			tide_client_retention = -1;
+int			tide_mutation_retention = 7 * 24 * 3600;
+int			tide_client_retention = 90 * 24 * 3600;
+int			tide_max_push_mutations = 10000;
+int			tide_max_push_size = 32768;
 int			tide_max_clock_drift = 60 * 1000;
 int			tide_max_bucket_rows = 0;
 int			tide_max_shape_rows = 0;
@@ -96,13 +98,21 @@ static const IntSetting int_settings[] = {
 		&tide_max_removed_rows, 10000, -1, INT_MAX,
 	PGC_SIGHUP, 0},
 	{"tide.mutation_retention",
-		"Sets how long the mutation log is kept; -1 is for ever.",
-		&tide_mutation_retention, 30 * 24 * 3600, -1, INT_MAX,
+		"Sets how long the mutation log is kept at least; -1 is for ever.",
+		&tide_mutation_retention, 7 * 24 * 3600, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
 	{"tide.client_retention",
-		"Sets how long after its last push a client is known; -1 is for ever.",
-		&tide_client_retention, -1, -1, INT_MAX,
+		"Sets how long after its last push a client expires; -1 is never.",
+		&tide_client_retention, 90 * 24 * 3600, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_push_mutations",
+		"Sets the number of mutations one call of tide.push may have.",
+		&tide_max_push_mutations, 10000, 1, INT_MAX,
+	PGC_SUSET, 0},
+	{"tide.max_push_size",
+		"Sets the size of a request that tide.push takes.",
+		&tide_max_push_size, 32768, 1, 1024 * 1024 - 1,
+	PGC_SUSET, GUC_UNIT_KB},
 	{"tide.max_clock_drift",
 		"Sets how far a client's clock may be ahead of the server's.",
 		&tide_max_clock_drift, 60 * 1000, 0, INT_MAX,
