@@ -1,6 +1,6 @@
 -- Claims and role of a token while it pushes, and that nothing of them is left. Through a pooler: test/tap/pooler.pl
 BEGIN;
-SELECT plan(33);
+SELECT plan(35);
 
 CREATE ROLE tide_test_web LOGIN NOINHERIT;
 CREATE ROLE tide_test_user;
@@ -103,6 +103,22 @@ SELECT results_eq('SELECT id, owner, seen FROM ct.docs ORDER BY id', $$VALUES (1
 SELECT results_eq('SELECT who, claim, setting FROM ct.later', $$VALUES ('tide_test_user'::text, 'ada'::text, 'ada'::text)$$, 'a deferred trigger ran once, as the role of the token');
 SET CONSTRAINTS ALL IMMEDIATE;
 SELECT is((SELECT count(*)::int FROM ct.later), 1, 'and not again');
+-- a mutator
+CREATE FUNCTION ct.mutator(args jsonb, claims jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('who', current_user, 'claims', claims ->> 'sub', 'claim', tide.claim('sub'), 'args', args)
+$$;
+SELECT tide.create_mutator('ct_mutator', 'ct.mutator(jsonb, jsonb)');
+SET LOCAL SESSION AUTHORIZATION tide_test_web;
+SELECT is(tide.push(jsonb_build_object('client', 'c1a1ac00-0000-4000-8000-000000000997', 'token', ct.token('{"sub": "ada", "role": "tide_test_user"}'),
+	'mutations', '[{"id": 1, "call": "ct_mutator", "args": {"sub": "eve"}}]'::jsonb))::jsonb -> 'results' -> 0 -> 'result',
+	'{"who": "tide_test_user", "claims": "ada", "claim": "ada", "args": {"sub": "eve"}}', 'a mutator has the role and the claims of the token');
+RESET SESSION AUTHORIZATION;
+REVOKE EXECUTE ON FUNCTION ct.mutator FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ct.mutator TO tide_test_web;
+SET LOCAL SESSION AUTHORIZATION tide_test_web;
+SELECT is(tide.push(jsonb_build_object('client', 'c1a1ac00-0000-4000-8000-000000000996', 'token', ct.token('{"sub": "ada", "role": "tide_test_user"}'),
+	'mutations', '[{"id": 1, "call": "ct_mutator", "args": {}}]'::jsonb))::jsonb -> 'results' -> 0 ->> 'code', '42501', 'and needs that role''s right to be called');
+RESET SESSION AUTHORIZATION;
 -- another name of the claim
 SET LOCAL tide.jwt_role_claim = 'https://example.com/role';
 SET LOCAL SESSION AUTHORIZATION tide_test_web;
