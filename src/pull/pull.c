@@ -265,6 +265,31 @@ bucket_writer(Pull *pull, TideServedBucket *bucket)
 	return node->writer;
 }
 
+/* a bucket that lags behind its log has something up to the checkpoint, we do not know what */
+static void
+look_for_news(Pull *pull, TideServedBucket *bucket)
+{
+	bucket->info.may_lag = bucket->info.may_lag && pull->checkpoint.lagging &&
+		tide_change_writer_lags(bucket_writer(pull, bucket), &bucket->info);
+	if (bucket->info.may_lag)
+		bucket->info.last_op_id = pull->checkpoint.op_id;
+}
+
+/* the client is at the checkpoint: what its rows must come to */
+static void
+settle_buckets(Pull *pull)
+{
+	ListCell   *lc;
+
+	foreach(lc, pull->entitled->buckets)
+	{
+		TideServedBucket *bucket = lfirst(lc);
+
+		if (bucket->info.may_lag && bucket->shape->live)
+			tide_change_writer_settle(bucket_writer(pull, bucket), &bucket->info);
+	}
+}
+
 /* changes of one bucket until its end, or until the page is full */
 static void
 serve_bucket(Pull *pull, TideServedBucket *bucket)
@@ -328,6 +353,7 @@ serve_buckets(Pull *pull)
 			pull->remaining += bucket->shape->held;
 			continue;
 		}
+		look_for_news(pull, bucket);
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);
 		if (is_pending(bucket))
@@ -340,6 +366,8 @@ serve_buckets(Pull *pull)
 		bucket->position.first_sync = false;
 		bucket->has_position = true;
 	}
+	if (pull->at_checkpoint)
+		settle_buckets(pull);
 	foreach(lc, pull->entitled->shapes)
 	{
 		TideServedShape *shape = lfirst(lc);
