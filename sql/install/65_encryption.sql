@@ -105,7 +105,7 @@ COMMENT ON FUNCTION @extschema@.sign(bytea, bytea) IS 'Ed25519 signature by the 
 REVOKE ALL ON FUNCTION @extschema@.sign(bytea, bytea) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.verify(message bytea, signature bytea, sign_key bytea) RETURNS boolean
-	AS 'MODULE_PATHNAME', 'tide_sql_verify_signature'
+	AS 'MODULE_PATHNAME', 'tide_sql_verify_message'
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.verify(bytea, bytea, bytea) IS 'whether a signature is of this message and key';
 REVOKE ALL ON FUNCTION @extschema@.verify(bytea, bytea, bytea) FROM PUBLIC;

@@ -32,7 +32,7 @@ PG_FUNCTION_INFO_V1(tide_sql_device_keys);
 PG_FUNCTION_INFO_V1(tide_sql_seal);
 PG_FUNCTION_INFO_V1(tide_sql_unseal);
 PG_FUNCTION_INFO_V1(tide_sql_sign);
-PG_FUNCTION_INFO_V1(tide_sql_verify_signature);
+PG_FUNCTION_INFO_V1(tide_sql_verify_message);
 PG_FUNCTION_INFO_V1(tide_sql_make_backup);
 PG_FUNCTION_INFO_V1(tide_sql_open_backup);
 
@@ -294,7 +294,7 @@ tide_sql_sign(PG_FUNCTION_ARGS)
 
 /* a signature or a key of another length is just not valid: CHECK constraints call this */
 Datum
-tide_sql_verify_signature(PG_FUNCTION_ARGS)
+tide_sql_verify_message(PG_FUNCTION_ARGS)
 {
 	Bytes		message = bytes_arg(fcinfo, 0);
 	Bytes		signature = bytes_arg(fcinfo, 1);
