@@ -30,6 +30,7 @@ typedef struct TideServedShape
 	TideShape  *shape;
 	bool		live;
 	bool		held;			/* its tables are being compared: later */
+	bool		unresolved;		/* what its lookups read is not there yet */
 	TideServedNode *nodes;		/* as in shape->nodes */
 } TideServedShape;
 

@@ -145,6 +145,34 @@ can_go_on(const TidePosition *position, const TideBucketInfo *info)
 	return position->cursor >= info->first_op_id && reached >= info->forgotten_op_id;
 }
 
+/* the client keeps its buckets of a shape of which nobody can tell now which ones it may have */
+static void
+keep_unresolved(Pull *pull, TideServedShape *shape)
+{
+	TideBucketReader *reader = tide_bucket_reader_open(pull->snapshot);
+	HASH_SEQ_STATUS status;
+	TidePosition *position;
+	TideBucketInfo info;
+
+	hash_seq_init(&status, pull->cookie->positions);
+	while ((position = hash_seq_search(&status)) != NULL)
+	{
+		TideServedBucket *bucket;
+
+		if (position->keep || !tide_bucket_reader_by_id(reader, position->bucket_id, &info) ||
+			info.shape_id != shape->shape->shape_id || !can_go_on(position, &info))
+			continue;
+		position->keep = true;
+		bucket = palloc0(sizeof(TideServedBucket));
+		bucket->info = info;
+		bucket->shape = shape;
+		bucket->position = *position;
+		bucket->has_position = true;
+		pull->entitled->buckets = lappend(pull->entitled->buckets, bucket);
+	}
+	tide_bucket_reader_close(reader);
+}
+
 /* where the client is in each bucket it asks for */
 static void
 match_positions(Pull *pull)
@@ -152,6 +180,13 @@ match_positions(Pull *pull)
 	ListCell   *lc;
 
 	note_resync(pull);
+	foreach(lc, pull->cookie->valid ? pull->entitled->shapes : NIL)
+	{
+		TideServedShape *shape = lfirst(lc);
+
+		if (shape->unresolved)
+			keep_unresolved(pull, shape);
+	}
 	foreach(lc, pull->entitled->buckets)
 	{
 		TideServedBucket *bucket = lfirst(lc);

@@ -9,28 +9,24 @@
 
 #include "access/sysattr.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "parser/parsetree.h"
 #include "utils/acl.h"
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
+#include "shape/columns.h"
 #include "shape/owner_rights.h"
 
 typedef struct ColumnCheck
 {
 	Oid			owner;
-	Oid			row_relids[2];	/* of varno 1 and 2, outside of queries */
-	List	   *queries;		/* of Query: those around, innermost first */
+	bool		lacks;			/* a column that the owner may not read */
 } ColumnCheck;
 
 static bool may_read_table(Oid relid, Oid owner);
 static bool may_read_columns(const TideShape *shape, const TideShapeNode *node);
-static bool lacks_rights(Node *node, void *context);
-static bool lacks_column(const ColumnCheck *check, Oid relid, AttrNumber attnum);
-static Oid	parent_relid(const TideShape *shape, const TideShapeNode *node);
+static void check_column(void *arg, Oid relid, AttrNumber attnum, TideColumnOf of);
 
 bool
 tide_shape_owner_may_read(const TideShape *shape)
@@ -73,90 +69,30 @@ may_read_table(Oid relid, Oid owner)
 static bool
 may_read_columns(const TideShape *shape, const TideShapeNode *node)
 {
-	ColumnCheck check = {.owner = shape->owner};
+	ColumnCheck check = {shape->owner, false};
 	ListCell   *lc;
 
-	check.row_relids[0] = node->relid;
 	for (int i = 0; i < node->ncolumns; i++)
-	{
-		if (lacks_column(&check, node->relid, node->columns[i]))
-			return false;
-	}
-	foreach(lc, node->key_parts)
-	{
-		if (lacks_rights(((TideKeyPart *) lfirst(lc))->expr, &check))
-			return false;
-	}
+		check_column(&check, node->relid, node->columns[i], TIDE_COLUMN_OF_ROW);
 	foreach(lc, node->lookups)
-	{
-		if (lacks_rights((Node *) ((TideKeyLookup *) lfirst(lc))->query, &check))
-			return false;
-	}
-	foreach(lc, node->order_by)
-	{
-		if (lacks_rights(((TideSortKey *) lfirst(lc))->expr, &check))
-			return false;
-	}
-	if (lacks_rights(node->filter, &check) || lacks_rights(node->subfilter, &check))
-		return false;
-	check.row_relids[0] = parent_relid(shape, node);
-	check.row_relids[1] = node->relid;
-	return !lacks_rights(node->join_on, &check);
-}
-
-/* walker: whether a column is used that the owner may not read */
-static bool
-lacks_rights(Node *node, void *context)
-{
-	ColumnCheck *check = context;
-	bool		result;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, Var))
-	{
-		Var		   *var = (Var *) node;
-		Query	   *query;
-		RangeTblEntry *rte;
-
-		if (var->varlevelsup >= list_length(check->queries))
-			return lacks_column(check, check->row_relids[var->varno == 2], var->varattno);
-		query = list_nth(check->queries, var->varlevelsup);
-		rte = rt_fetch(var->varno, query->rtable);
-		return rte->rtekind == RTE_RELATION && lacks_column(check, rte->relid, var->varattno);
-	}
-	if (!IsA(node, Query))
-		return expression_tree_walker(node, lacks_rights, context);
-	check->queries = lcons(node, check->queries);
-	result = query_tree_walker((Query *) node, lacks_rights, context, 0);
-	check->queries = list_delete_first(check->queries);
-	return result;
+		tide_columns_walk(((TideKeyLookup *) lfirst(lc))->query, NIL, check_column, &check);
+	tide_columns_walk_node(shape, node, check_column, &check);
+	return !check.lacks;
 }
 
 /* attnum 0 is all columns */
-static bool
-lacks_column(const ColumnCheck *check, Oid relid, AttrNumber attnum)
+static void
+check_column(void *arg, Oid relid, AttrNumber attnum, TideColumnOf of)
 {
-	if (TIDE_ATTNUM_IS_OWN(attnum) || attnum < 0 || !OidIsValid(relid) ||
+	ColumnCheck *check = arg;
+
+	if (TIDE_ATTNUM_IS_OWN(attnum) || attnum < 0 ||
 		pg_class_aclcheck(relid, check->owner, ACL_SELECT) == ACLCHECK_OK)
-		return false;
+		return;
 	if (attnum == 0)
-		return pg_attribute_aclcheck_all(relid, check->owner, ACL_SELECT,
-										 ACLMASK_ALL) != ACLCHECK_OK;
-	return pg_attribute_aclcheck(relid, attnum, check->owner, ACL_SELECT) != ACLCHECK_OK;
-}
-
-static Oid
-parent_relid(const TideShape *shape, const TideShapeNode *node)
-{
-	ListCell   *lc;
-
-	foreach(lc, shape->nodes)
-	{
-		const TideShapeNode *other = lfirst(lc);
-
-		if (other->node_id == node->parent_id)
-			return other->relid;
-	}
-	return InvalidOid;
+		check->lacks |= pg_attribute_aclcheck_all(relid, check->owner, ACL_SELECT,
+												  ACLMASK_ALL) != ACLCHECK_OK;
+	else
+		check->lacks |= pg_attribute_aclcheck(relid, attnum, check->owner,
+											  ACL_SELECT) != ACLCHECK_OK;
 }
