@@ -47,7 +47,7 @@ CREATE TABLE tide_internal.sources (
 	snapshot      text,                  -- xmin:xmax:xip,... of the copy
 	snapshot_lsn  pg_lsn,                -- commits after it are not in the copy
 	leaves        oid[],                 -- of a partitioned table: what holds its rows
-	table_name    text,                  -- as SQL writes it, as of the copy
+	table_name    text,                  -- as SQL writes it, as of the copy; while new, as the shapes were compiled
 	labels        text[]                 -- names within the columns' types: src/ingest/type_labels.h
 );
 COMMENT ON TABLE tide_internal.sources IS 'replicated tables; shadow is tide_shadow.t<source_id>, change log tide_shadow.log<source_id>';
