@@ -222,6 +222,8 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 	if (!in->saw_ddl)
 		return;
 	in->saw_ddl = false;
+	if (in->server_clocks != NULL)
+		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped tables */
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{

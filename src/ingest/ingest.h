@@ -76,6 +76,7 @@ typedef struct TideIngest
 	Oid			writable_relid; /* these two say which tables have clocks */
 	Oid			policies_relid;
 	struct TideServerClocks *server_clocks; /* NULL: no table has any */
+	bool		clocks_are_read;
 	bool		forget_clocks;	/* some columns may have none any more */
 	TideBuckets *buckets;
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */

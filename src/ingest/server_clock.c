@@ -80,8 +80,13 @@ static void put(TideIngest *in, const ReorderBufferTXN *txn, const TideServerClo
 void
 tide_server_clocks_reload(TideIngest *in)
 {
-	TideServerClocks *clocks = create(in);
+	TideServerClocks *clocks;
 
+	/* shapes are reloaded more often than policies change */
+	if (in->clocks_are_read && !in->forget_clocks)
+		return;
+	in->clocks_are_read = true;
+	clocks = create(in);
 	if (in->server_clocks != NULL)
 		MemoryContextDelete(in->server_clocks->context);
 	in->server_clocks = NULL;

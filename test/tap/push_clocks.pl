@@ -116,6 +116,21 @@ is(push_one(1, 'update', 'Parts', '{"Id": 1.00}', '{"a": "older"}', hlc($before)
 is(push_one(1, 'update', 'Parts', '{"Id": 1.0}', '{"a": "newer"}', hlc(now())), 'applied', 'and by a push');
 is(push_one(1, 'delete', 'Parts', '{"Id": 1}', undef, hlc($before)), 'conflict {"a": "kept", "b": "kept"}', 'which wins over an older deletion');
 
+# a column that comes later has the table's policy, too
+$node->safe_psql('postgres', q(ALTER TABLE t ADD COLUMN later text; UPDATE t SET later = 'server' WHERE id = 2));
+tide_sync($node);
+$node->safe_psql('postgres', q(UPDATE t SET later = 'server' WHERE id = 4));
+tide_sync($node) for 1 .. 2;
+is(put(1, 't', 4, '{"later": "older"}', $before), 'conflict {"later": "kept"}', 'a column added since');
+$node->safe_psql('postgres', q(CREATE TABLE gone (LIKE t INCLUDING ALL); SELECT tide.allow_writes('gone', 'hlc')));
+tide_sync($node);
+$node->safe_psql('postgres', q(INSERT INTO gone (id) VALUES (1)));
+tide_sync($node);
+my $of_gone = q(SELECT count(*) FROM tide_internal.server_clocks WHERE relid NOT IN (SELECT oid FROM pg_class));
+$node->safe_psql('postgres', 'DROP TABLE gone');
+tide_sync($node) for 1 .. 2;
+is($node->safe_psql('postgres', $of_gone), '0', 'clocks of a dropped table are removed');
+
 # triggers and whatever else writes within a push
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION too() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE t SET a = 'trigger' WHERE id = 6; RETURN NEW; END $$;
