@@ -29,7 +29,8 @@ CREATE TABLE tide_internal.checkpoints (
 	"now"         timestamptz NOT NULL DEFAULT 'epoch',
 	changes       bigint NOT NULL DEFAULT 0,
 	transactions  bigint NOT NULL DEFAULT 0,
-	batches       bigint NOT NULL DEFAULT 0
+	batches       bigint NOT NULL DEFAULT 0,
+	lagging       boolean NOT NULL DEFAULT false -- some bucket may lag: buckets.may_lag
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time; what now() means in conditions';
 INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
@@ -46,7 +47,7 @@ CREATE TABLE tide_internal.sources (
 	snapshot      text,                  -- xmin:xmax:xip,... of the copy
 	snapshot_lsn  pg_lsn,                -- commits after it are not in the copy
 	leaves        oid[],                 -- of a partitioned table: what holds its rows
-	table_name    text,                  -- as SQL writes it, as of the copy
+	table_name    text,                  -- as SQL writes it, as of the copy; while new, as the shapes were compiled
 	labels        text[]                 -- names within the columns' types: src/ingest/type_labels.h
 );
 COMMENT ON TABLE tide_internal.sources IS 'replicated tables; shadow is tide_shadow.t<source_id>, change log tide_shadow.log<source_id>';
@@ -114,12 +115,13 @@ CREATE TABLE tide_internal.buckets (
 	key           text[] NOT NULL,       -- canonical text of each key value
 	key_hash      bigint NOT NULL,       -- of key: store/bucket_hash.h
 	row_count     bigint NOT NULL DEFAULT 0,
-	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32
+	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32; see may_lag
 	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
-	last_op_id    bigint NOT NULL,       -- of the newest entry
+	last_op_id    bigint NOT NULL,       -- of the newest entry; see may_lag
 	removed_count bigint NOT NULL DEFAULT 0,   -- entries 'l' in the log
 	stale_count   bigint NOT NULL DEFAULT 0,   -- about how many superseded entries are in the log
-	forgotten_op_id bigint NOT NULL DEFAULT 0  -- entries 'l' up to here may be missing
+	forgotten_op_id bigint NOT NULL DEFAULT 0, -- entries 'l' up to here may be missing
+	may_lag       boolean NOT NULL DEFAULT false -- small: entries 'c' after last_op_id are not in it and checksum
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.buckets IS 'rows of one node of a shape, for one set of key values';
 -- by hash, since a key may be longer than an index entry; the sole writer keeps keys unique

@@ -125,8 +125,11 @@ tide_catalog_try_lock(void)
 static int
 obtain_source(Oid relid)
 {
-	Oid			types[] = {OIDOID, INT2ARRAYOID};
-	Datum		values[] = {ObjectIdGetDatum(relid), table_key_datum(relid)};
+	Oid			types[] = {OIDOID, INT2ARRAYOID, TEXTOID};
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												  get_rel_name(relid));
+	Datum		values[] = {ObjectIdGetDatum(relid), table_key_datum(relid),
+	CStringGetTextDatum(name)};
 
 	for (;;)
 	{
@@ -137,9 +140,9 @@ obtain_source(Oid relid)
 		if (SPI_processed > 0)
 			break;
 		tide_spi_run(&insert_source_plan,
-					 "INSERT INTO tide_internal.sources (relid, key_attnums)"
-					 " VALUES ($1, $2)",
-					 2, types, values, NULL, false, 0);
+					 "INSERT INTO tide_internal.sources (relid, key_attnums, table_name)"
+					 " VALUES ($1, $2, $3)",
+					 3, types, values, NULL, false, 0);
 	}
 
 	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2),

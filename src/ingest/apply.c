@@ -32,6 +32,7 @@
 #include "ingest/rebuild.h"
 #include "ingest/server_clock.h"
 #include "ingest/recompile.h"
+#include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "util/compat.h"
 #include "util/guc.h"
@@ -143,6 +144,7 @@ tide_checkpoint_store(TideIngest *in)
 {
 	char		payload[32];
 
+	in->checkpoint.lagging = tide_settle_is_lagging(in);
 	tide_checkpoint_write(&in->checkpoint);
 	if (in->checkpoint.op_id == in->notified_op_id)
 		return;

@@ -38,6 +38,7 @@
 #include "ingest/compaction.h"
 #include "ingest/membership.h"
 #include "ingest/prune.h"
+#include "ingest/settle.h"
 #include "store/log_reader.h"
 #include "store/log_remove.h"
 #include "util/guc.h"
@@ -118,7 +119,10 @@ tide_compact_superseded(TideIngest *in, TideShadow *shadow, const TideLogEntry *
 				bucket->removed_count--;
 		}
 		else if (!tide_compaction || entry->old_op_id == 0)
+		{
 			bucket->stale_count++;
+			tide_bucket_touch(in->buckets, bucket);
+		}
 		else
 			(void) tide_log_remove(shadow, c->places, entry->bucket_id, entry->old_op_id);
 		check_bucket(in, bucket);
@@ -137,6 +141,7 @@ tide_compact_count(TideIngest *in, const TideLogEntry *entries, int n)
 			continue;
 		bucket->removed_count += entries[i].kind == TIDE_LOG_LEAVE;
 		bucket->stale_count += entries[i].kind != TIDE_LOG_ENTER;
+		tide_bucket_touch(in->buckets, bucket);
 		check_bucket(in, bucket);
 	}
 }
@@ -194,6 +199,7 @@ tide_compact_due(TideIngest *in)
 	at = c->nqueued > 0 || c->bucket_id != 0 || c->forgetting || c->pruning ?
 		c->next_step : c->next_look;
 	now = GetCurrentTimestamp();
+	at = Min(at, tide_settle_due(in, now));
 	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
 }
 
@@ -212,7 +218,10 @@ tide_compact_step(TideIngest *in)
 		sweep_step(in);
 	else if (c->pruning)
 		c->pruning = tide_prune_step();
+	tide_settle_step(in, now);
 	tide_buckets_flush(in->buckets);
+	if (in->checkpoint.lagging && !tide_settle_is_lagging(in))
+		tide_checkpoint_store(in);
 	tide_apply_end();
 	c->next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), tide_compaction_delay);
 	return c->forgetting || c->bucket_id != 0 || c->nqueued > 0 || c->pruning;

@@ -41,6 +41,7 @@
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
@@ -340,6 +341,7 @@ round_steps(TideIngest *in, int64 max_changes)
 			CHECK_FOR_INTERRUPTS();
 		is_done = is_done && !in->needs_reload;
 	}
+	tide_settle_all(in);
 	for (int i = 0; i < COMPACT_STEPS && tide_compaction && tide_compact_step(in); i++)
 		CHECK_FOR_INTERRUPTS();
 	return in->checkpoint.changes - before;

@@ -194,7 +194,7 @@ tide_definition_follow(const TideShape *shape, const TideSource *source)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (!source->live || source->table_name == NULL ||
+	if (source->table_name == NULL ||
 		tide_altered_table_name(source->relid) == NULL)
 		return;
 	parts = read_parts(shape->shape_id, &search_path);
@@ -236,7 +236,7 @@ tide_definition_follow_early(const TideShape *shape, const TideSource *source)
 {
 	TideRenames renames;
 
-	if (!source->live || source->table_name == NULL ||
+	if (source->table_name == NULL ||
 		tide_altered_table_name(source->relid) == NULL)
 		return;
 	tide_renames_find(source, &renames);

@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "auth/claims.h"
 #include "push/conflict_policy.h"
 #include "push/mutator.h"
 #include "push/push.h"
@@ -27,8 +28,16 @@ static void check_argument(FunctionCallInfo fcinfo, int n, const char *name);
 Datum
 tide_sql_push(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *request;
+	ErrorContextCallback hide;
+	text	   *answer;
+
 	check_argument(fcinfo, 0, "request");
-	PG_RETURN_TEXT_P(tide_push(PG_GETARG_JSONB_P(0)));
+	request = PG_GETARG_JSONB_P(0);
+	tide_hide_token_begin(&hide, request);
+	answer = tide_push(request);
+	tide_hide_token_end(&hide);
+	PG_RETURN_TEXT_P(answer);
 }
 
 Datum
