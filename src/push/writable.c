@@ -48,6 +48,7 @@ struct TideWritableSet
 static void check_table(Oid relid);
 static void read_policies(TideWritableSet *set);
 static TideTablePolicies *add_policies(TideWritableSet *set, Oid relid);
+static void add_table(TideWritableSet *set, Oid relid);
 static void add_name(TideWritableSet *set, const char *name, Oid relid);
 static bool table_exists(const char *name);
 
@@ -116,12 +117,11 @@ tide_writable_read(MemoryContext context)
 	set->names = hash_create("tide writable tables", 64, &ctl,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
+	/* names by the system caches: a join would read all of pg_class for each push */
 	tide_spi_run(&plan,
-				 "SELECT w.relid, n.nspname::text, c.relname::text, w.conflict <> 'overwrite'"
+				 "SELECT w.relid, w.conflict <> 'overwrite'"
 				 " OR EXISTS (SELECT FROM tide_internal.conflict_policies)"
-				 " FROM tide_internal.writable_tables w"
-				 " JOIN pg_catalog.pg_class c ON c.oid = w.relid"
-				 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+				 " FROM tide_internal.writable_tables w",
 				 0, NULL, NULL, NULL, false, 0);
 
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -129,15 +129,9 @@ tide_writable_read(MemoryContext context)
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		char	   *schema = SPI_getvalue(row, desc, 2);
-		char	   *table = SPI_getvalue(row, desc, 3);
 
-		has_policies |= DatumGetBool(SPI_getbinval(row, desc, 4, &isnull));
-		add_name(set, table, relid);
-		add_name(set, quote_identifier(table), relid);
-		add_name(set, psprintf("%s.%s", schema, table), relid);
-		add_name(set, quote_qualified_identifier(schema, table), relid);
+		has_policies |= DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
+		add_table(set, DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull)));
 	}
 	if (has_policies)
 		read_policies(set);
@@ -294,6 +288,21 @@ tide_is_key_column(Relation rel, AttrNumber attnum)
 		found |= index->indkey.values[i] == attnum;
 	ReleaseSysCache(tuple);
 	return found;
+}
+
+/* nothing if it has been dropped */
+static void
+add_table(TideWritableSet *set, Oid relid)
+{
+	char	   *table = get_rel_name(relid);
+	char	   *schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	if (schema == NULL)
+		return;
+	add_name(set, table, relid);
+	add_name(set, quote_identifier(table), relid);
+	add_name(set, psprintf("%s.%s", schema, table), relid);
+	add_name(set, quote_qualified_identifier(schema, table), relid);
 }
 
 static void
