@@ -9,6 +9,7 @@
 #include "pull/entitled.h"
 #include "pull/node_keys.h"
 #include "shape/columns.h"
+#include "shape/owner_rights.h"
 #include "util/errors.h"
 #include "util/guc.h"
 
@@ -69,6 +70,12 @@ find_shape(const char *name)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("shape \"%s\" is not available", name),
 				 errhint("Its owner finds the reason in view tide.shapes.")));
+	if (!tide_shape_owner_may_read(served->shape))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("shape \"%s\" is not available", name),
+				 errdetail_log("The shape's owner may no longer read all of its tables and columns."),
+				 errhint("Its owner needs SELECT on all that it shows, and row-level security not applied.")));
 	served->live = served->shape->state == TIDE_SHAPE_LIVE && served->shape->nodes != NIL;
 	served->nodes = palloc0(sizeof(TideServedNode) * (list_length(served->shape->nodes) + 1));
 	foreach(lc, served->shape->nodes)

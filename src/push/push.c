@@ -22,20 +22,19 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
 #include "auth/claims.h"
+#include "auth/session.h"
 #include "push/apply.h"
+#include "push/deferrable.h"
 #include "push/push.h"
 #include "util/errors.h"
 #include "util/guc.h"
 #include "util/json_text.h"
 #include "util/spi.h"
 #include "util/subxact.h"
-
-#define CLAIMS_SETTING	"request.jwt.claims"
 
 /* how soon, and how often, a push that other sessions hindered is tried again */
 static const long retry_delays_ms[] = {5, 20, 80};
@@ -77,8 +76,6 @@ static void check_size(Jsonb *request);
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push);
 static void refuse_gap(const Push *push, int64 id);
-static void read_deferrable_constraints(Push *push);
-static int	claims_push(Jsonb *request, Jsonb *claims);
 static void apply_fresh(Push *push);
 static void apply_or_retry(Push *push);
 static bool note_failure(Push *push);
@@ -101,7 +98,7 @@ tide_push(Jsonb *request)
 {
 	Push		push = {0};
 	Jsonb	   *claims = tide_request_claims(request);
-	int			nest_level;
+	TideSession session;
 
 	if (current_client != NULL)
 		ereport(ERROR,
@@ -120,10 +117,10 @@ tide_push(Jsonb *request)
 	if (push.client.expired)
 		return answer_expired(&push);
 
-	nest_level = claims_push(request, claims);
+	tide_session_begin(&session, request, claims);
 	if (push.nfresh > 0)
 		apply_fresh(&push);
-	AtEOXact_GUC(true, nest_level);
+	tide_session_end(&session, push.has_deferrable);
 
 	finish_push(&push);
 	return answer(&push);
@@ -156,6 +153,7 @@ begin_push(Push *push, const char *subject)
 {
 	TidePushRequest *request = push->request;
 	TideSpiFrame frame;
+	TideDeferrable deferrable;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_client_lock(&request->client, subject, request->nmutations > 0, &push->client);
@@ -173,7 +171,10 @@ begin_push(Push *push, const char *subject)
 	if (push->nfresh > 0)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
-		read_deferrable_constraints(push);
+		push->apply.guards = tide_guard_read(push->apply.context);
+		deferrable = tide_deferrable_read();
+		push->has_deferrable = deferrable.any;
+		push->apply.fire_deferred = deferrable.all_deferred;
 	}
 	tide_spi_end(&frame);
 }
@@ -211,40 +212,6 @@ refuse_gap(const Push *push, int64 id)
 			 errmsg("mutation ids have a gap before " INT64_FORMAT, id),
 			 errdetail("The next id expected of this client is " INT64_FORMAT ".",
 					   push->last_id + 1)));
-}
-
-/* if there are none, nothing can be deferred and nobody needs to look */
-static void
-read_deferrable_constraints(Push *push)
-{
-	static SPIPlanPtr plan = NULL;
-	bool		isnull;
-
-	tide_spi_run(&plan,
-				 "SELECT pg_catalog.bool_and(condeferred) FROM pg_catalog.pg_constraint"
-				 " WHERE condeferrable",
-				 0, NULL, NULL, NULL, false, 1);
-	push->apply.fire_deferred = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-														   SPI_tuptable->tupdesc, 1, &isnull));
-	push->has_deferrable = !isnull;
-}
-
-/*
- * Show the claims to policies and triggers while mutations run. A request
- * that has none leaves the setting alone: then the session may have set it
- * itself, as API gateways do. Returns the GUC nest level to end.
- */
-static int
-claims_push(Jsonb *request, Jsonb *claims)
-{
-	int			nest_level = NewGUCNestLevel();
-
-	if (tide_request_has_claims(request))
-		(void) set_config_option(CLAIMS_SETTING,
-								 JsonbToCString(NULL, &claims->root, VARSIZE(claims)),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
-	return nest_level;
 }
 
 static void

@@ -25,6 +25,11 @@ extern int	tide_max_push_size;		/* kB of a push request */
 extern int	tide_max_clock_drift;	/* ms that a client's clock may be ahead */
 extern int	tide_max_bucket_rows;	/* 0: any */
 extern int	tide_max_shape_rows;	/* 0: any */
+extern char *tide_jwt_audience;	/* comma lists; "": none */
+extern char *tide_jwt_issuer;
+extern char *tide_jwt_role_claim;	/* "": no role is assumed */
+extern int	tide_jwt_leeway;	/* s that clocks may differ */
+extern bool tide_jwt_require_exp;
 
 /* define the settings; called once, by _PG_init */
 extern void tide_guc_init(void);
