@@ -18,6 +18,10 @@ SELECT tide.create_shape('notes', '{"table": "notes"}');
 CREATE ROLE app LOGIN;
 GRANT SELECT, INSERT, UPDATE, DELETE ON items, notes TO app;
 SELECT tide.allow_writes('items'), tide.allow_writes('notes');
+-- every policy that a client need not be written for
+SELECT tide.set_conflict_policy('items', 'title', 'keep'), tide.set_conflict_policy('items', 'n', 'counter'),
+	tide.set_conflict_policy('items', 'price', 'reject'), tide.set_conflict_policy('items', 'flag', 'hlc'),
+	tide.set_conflict_policy('notes', 'body', 'vclock');
 SQL
 wait_for_sql($node, q{SELECT count(*) = 0 FROM tide.shapes WHERE state <> 'live'});
 
