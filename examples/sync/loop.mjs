@@ -99,9 +99,13 @@ export function startSync(db, server, { signal, token, encryption = plain, onSta
 
   // what goes over the wire: ends at once when the line goes, whether the driver can cancel or not
   function send(kind, body) {
-    const { signal: cut } = line;
-    const aborted = new Promise((_, reject) => { cut.addEventListener('abort', () => reject(new Error('cancelled')), { once: true }); });
-    return Promise.race([server[kind](body, cut), aborted]);
+    const cut = line.signal;
+    return new Promise((resolve, reject) => {
+      const onCut = () => reject(new Error('cancelled'));
+      if (cut.aborted) onCut();
+      cut.addEventListener('abort', onCut, { once: true });
+      server[kind](body, cut).then(resolve, reject).finally(() => cut.removeEventListener('abort', onCut));
+    });
   }
   async function authenticated(request) {
     return token === undefined ? request : `{"token": ${JSON.stringify(await token())}, ${request.slice(1)}`;
