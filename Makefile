@@ -83,6 +83,11 @@ demo: setup
 	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
 	@PG_CONFIG='$(PG_CONFIG)' examples/demo/run.sh
 
+## example: an issue tracker in the browser, against a throw-away cluster, until Ctrl-C
+example: setup
+	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
+	@PG_CONFIG='$(PG_CONFIG)' examples/tracker/run.sh
+
 ## setup: install what build and tests need (Debian, as root), else say what is missing
 setup:
 	@PG_CONFIG='$(PG_CONFIG)' test/setup.sh

@@ -1,5 +1,5 @@
-// Opens the browser's database and keeps it in sync. All tabs share one database; one of
-// them, whichever holds the lock, runs the sync loop.
+// Opens the browser's database and keeps it in sync. All tabs share one database, kept in the
+// origin private file system; one of them, whichever holds the lock, runs the sync loop.
 import { PGliteWorker } from '@electric-sql/pglite/worker';
 import { live } from '@electric-sql/pglite/live';
 import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
@@ -8,8 +8,9 @@ const OFFLINE = 'tracker.offline';
 
 // databases of servers that are no more
 async function removeOthers(name) {
-  for (const { name: found } of await indexedDB.databases?.() ?? []) {
-    if (found.startsWith('/pglite/tracker-') && found !== `/pglite/${name}`) indexedDB.deleteDatabase(found);
+  const folder = await navigator.storage.getDirectory();
+  for await (const found of folder.keys()) {
+    if (found.startsWith('tracker-') && found !== name) await folder.removeEntry(found, { recursive: true }).catch(() => {});
   }
 }
 
@@ -17,7 +18,7 @@ async function open() {
   const { name, schema } = await (await fetch('/client.json')).json();
   await removeOthers(name);
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  const db = await PGliteWorker.create(worker, { dataDir: `idb://${name}`, extensions: { live } });
+  const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}`, extensions: { live } });
   await navigator.locks.request(`${name}-schema`, async () => {
     const { rows: [{ found }] } = await db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`);
     if (found) return;
