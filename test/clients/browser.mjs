@@ -80,7 +80,7 @@ async function comment(page, text) {
 }
 const everything = `SELECT json_agg(json_build_array(i.id, i.title, i.body, i.status, i.created AT TIME ZONE 'UTC',
     (SELECT json_agg(json_build_array(c.id, c.author, c.body, c.created AT TIME ZONE 'UTC') ORDER BY c.id) FROM comments AS c WHERE c.issue_id = i.id)) ORDER BY i.id)::text AS all FROM issues AS i`;
-const held = (page) => page.evaluate(async (query) => (await globalThis.tracker.db.query(query)).rows[0].all, everything);
+const held = (page) => page.evaluate(async (query) => (await globalThis.tracker.query(query)).rows[0].all, everything);
 
 async function inSync(name, pages) {
   const quiet = async () => Promise.all(pages.map(async (page) => `${await badge(page)}${await pending(page)}`));

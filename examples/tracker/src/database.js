@@ -1,7 +1,6 @@
 // Opens the browser's database and keeps it in sync. All tabs share one database, kept in the
 // origin private file system; one of them, whichever holds the lock, runs the sync loop.
-import { PGliteWorker } from '@electric-sql/pglite/worker';
-import { live } from '@electric-sql/pglite/live';
+import { LeaderChangedError, PGliteWorker } from '@electric-sql/pglite/worker';
 import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
 
 const OFFLINE = 'tracker.offline';
@@ -14,13 +13,26 @@ async function removeOthers(name) {
   }
 }
 
+// The tab whose worker holds the database may close at any moment: the next one takes over, and
+// what was under way may or may not have happened. So what is done here may be done twice.
+async function again(call) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call();
+    } catch (error) {
+      if (tries > 1 && error.code === '23505') return undefined; // inserted the time before
+      if (!(error instanceof LeaderChangedError) || tries === 5) throw error;
+    }
+  }
+}
+
 async function open() {
   const { name, schema } = await (await fetch('/client.json')).json();
   await removeOthers(name);
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-  const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}`, extensions: { live } });
+  const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
   await navigator.locks.request(`${name}-schema`, async () => {
-    const { rows: [{ found }] } = await db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`);
+    const { rows: [{ found }] } = await again(() => db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`));
     if (found) return;
     await db.exec(schema);
     await db.query(`INSERT INTO tide_subscription (shape) VALUES ('board')`);
@@ -28,41 +40,86 @@ async function open() {
   return { db, name };
 }
 
-// Gives { db, write(text, values), isOffline(), setOffline(boolean), onLine(call) }.
+// Queries that are asked again whenever something has changed, one at a time each.
+function makeWatches(db) {
+  const watches = new Set();
+  async function refresh(watch) {
+    watch.isStale = true;
+    if (watch.isBusy) return;
+    watch.isBusy = true;
+    try {
+      while (watch.isStale) {
+        watch.isStale = false;
+        const { rows } = await again(() => db.query(watch.text, watch.values));
+        if (watches.has(watch)) watch.call(rows);
+      }
+    } finally {
+      watch.isBusy = false;
+    }
+  }
+  return {
+    refreshAll: () => watches.forEach(refresh),
+    async watch(text, values, call) {
+      const watch = { text, values, call, isBusy: false, isStale: false };
+      watches.add(watch);
+      await refresh(watch);
+      return () => watches.delete(watch);
+    },
+  };
+}
+
+// Gives { query(text, values), watch(text, values, call), write(text, values), transaction(work),
+// isOffline(), setOffline(boolean), onLine(call) }.
 export async function openDatabase({ encryption, token } = {}) {
   const { db, name } = await open();
+  const { watch, refreshAll } = makeWatches(db);
   const tabs = new BroadcastChannel(name);
   const listeners = [];
   let sync = null;
+
+  const changed = (what) => {
+    refreshAll();
+    tabs.postMessage(what);
+  };
+  tabs.onmessage = ({ data }) => {
+    refreshAll();
+    if (data === 'written') sync?.wake();
+  };
+  const written = () => {
+    sync?.wake();
+    changed('written');
+  };
 
   const isOffline = () => localStorage.getItem(OFFLINE) !== null;
   const lineChanged = () => {
     sync?.setOnline(!isOffline());
     for (const call of listeners) call();
   };
-  const wake = () => {
-    sync?.wake();
-    tabs.postMessage('wake');
-  };
-  tabs.onmessage = () => sync?.wake();
   addEventListener('storage', ({ key }) => { if (key === OFFLINE) lineChanged(); });
   for (const event of ['online', 'offline']) addEventListener(event, lineChanged);
 
+  const client = pglite(db);
+  async function run(text, ...values) {
+    const value = await again(() => client.run(text, ...values));
+    if (text === client.apply || text === client.fail) changed('synced');
+    return value;
+  }
   navigator.locks.request(`${name}-sync`, () => {
-    sync = startSync(pglite(db), overHttp('/tide'), { encryption, token });
+    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token });
     sync.setOnline(!isOffline());
     return sync.ended;
   });
 
   return {
-    db,
+    query: (text, values) => again(() => db.query(text, values)),
+    watch,
     async write(text, values) {
-      await db.query(text, values);
-      wake();
+      await again(() => db.query(text, values));
+      written();
     },
     async transaction(work) {
-      await db.transaction(work);
-      wake();
+      await again(() => db.transaction(work));
+      written();
     },
     isOffline: () => isOffline() || !navigator.onLine,
     setOffline(value) {

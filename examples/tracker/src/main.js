@@ -1,4 +1,4 @@
-// The page: every list and field is a live query of the local database, every change a statement.
+// The page: every list and field is a query that is asked again on changes of the local database, every change a statement.
 import { openDatabase } from './database.js';
 import { make } from './dom.js';
 import { showRejections } from './rejections.js';
@@ -22,7 +22,7 @@ const guard = (call) => async (event) => {
 const show = (element, value) => { if (document.activeElement !== element && element.value !== value) element.value = value; };
 
 const database = await openDatabase();
-const { db, write } = database;
+const { watch, write } = database;
 
 // ---- how sync stands ----
 
@@ -37,7 +37,7 @@ function showStatus() {
   $('#pending').hidden = Number(status.pending) === 0;
   $('#pending').textContent = `${status.pending} to send`;
 }
-await db.live.query('SELECT state, pending, remaining, last_error, last_sync FROM tide_status', [], ({ rows: [row] }) => {
+await watch('SELECT state, pending, remaining, last_error, last_sync FROM tide_status', [], ([row]) => {
   status = row;
   showStatus();
 });
@@ -67,21 +67,21 @@ function showIssue() {
   for (const column of ['title', 'body', 'status']) show($(`#${column}`), issue[column] ?? '');
 }
 async function select(id) {
+  document.activeElement?.blur?.(); // what is being edited is of the issue before
   current = id;
-  if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   showList();
   showIssue();
   const former = stopComments;
-  stopComments = db.live.query('SELECT id, author, body, created FROM comments WHERE issue_id = $1 ORDER BY created, id', [id], ({ rows }) => {
+  stopComments = watch('SELECT id, author, body, created FROM comments WHERE issue_id = $1 ORDER BY created, id', [id], (rows) => {
     if (id !== current) return;
     $('#comments').replaceChildren(...rows.map(({ author, body, created }) => make('li', {},
       make('small', {}, `${author}${author ? ', ' : ''}${created === null ? 'just now' : new Date(created).toLocaleString()}`), body ?? '')));
   });
-  await (await former)?.unsubscribe();
+  await (await former)?.();
 }
-await db.live.query(
+await watch(
   `SELECT i.id, i.title, i.body, i.status, (SELECT count(*) FROM comments AS c WHERE c.issue_id = i.id)::int AS comments
-  FROM issues AS i ORDER BY i.created DESC NULLS FIRST, i.id`, [], ({ rows }) => {
+  FROM issues AS i ORDER BY i.created DESC NULLS FIRST, i.id`, [], (rows) => {
     issues = rows;
     showList();
     showIssue();

@@ -4,7 +4,7 @@ import { make } from './dom.js';
 const quote = (name) => `"${name.replaceAll('"', '""')}"`;
 
 // makes the write again, as a new one
-async function retry({ write, transaction }, id) {
+async function retry({ transaction }, id) {
   await transaction(async (tx) => {
     const { rows: [row] } = await tx.query(
       `DELETE FROM tide_rejected WHERE id = $1 RETURNING op, table_name, (key || coalesce(changed, '{}'))::text AS values,
@@ -30,8 +30,8 @@ export async function showRejections(database, guard) {
   const button = document.querySelector('#refused');
   const dialog = document.querySelector('#dialog');
   button.addEventListener('click', () => dialog.showModal());
-  await database.db.live.query(
-    `SELECT id, op, table_name, message, coalesce(changed, key)::text AS what FROM tide_rejected ORDER BY id`, [], ({ rows }) => {
+  await database.watch(
+    `SELECT id, op, table_name, message, coalesce(changed, key)::text AS what FROM tide_rejected ORDER BY id`, [], (rows) => {
       button.hidden = rows.length === 0;
       button.textContent = `${rows.length} refused`;
       if (rows.length === 0) dialog.close();
