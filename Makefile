@@ -29,7 +29,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers 
 ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
-SHLIB_LINK = -lsodium
+SHLIB_LINK = -lsodium -lcrypto
 EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
 
 PG_CONFIG ?= pg_config
@@ -104,9 +104,9 @@ pgtap:
 sanitize:
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
-## fuzz: fuzz the output plugin's options under ASan and UBSan, TIDE_FUZZ_SECONDS (120)
+## fuzz: fuzz the output plugin's options and tokens under ASan and UBSan, TIDE_FUZZ_SECONDS (120) each
 fuzz:
-	@TIDE_SANITIZE_STAGES=fuzz TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
+	@TIDE_SANITIZE_STAGES='fuzz token' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
 ## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
 bench:

@@ -9,13 +9,24 @@
 #   median < numbers; percentile P < numbers
 #   ratio A B                        A / B, 2 decimals
 #   row NAME VALUE UNIT [NOTE]       one line of the report
+#   hold PID                         stop the ingest's worker while it sleeps, until let_go PID or the end
+#   cpu PID                          CPU seconds of a process since it started
 set -euo pipefail
 bench_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=test/cluster.sh
 . "$bench_root/test/cluster.sh"
 
+bench_stop() {
+  # a stopped worker would keep the server from stopping
+  if [ -n "$TIDE_CLUSTER" ] && [ -s "$TIDE_CLUSTER/held" ]; then
+    kill -CONT "$(cat "$TIDE_CLUSTER/held")" 2>/dev/null || true
+  fi
+  tide_cluster_stop
+}
+
 bench_start() {
   tide_cluster_trap
+  trap bench_stop EXIT
   tide_cluster_start fsync=on shared_buffers=512MB max_wal_size=4GB checkpoint_timeout=30min \
     log_min_messages=warning "$@"
   psql -Xqd postgres -c 'CREATE DATABASE bench'
@@ -23,6 +34,29 @@ bench_start() {
   sql 'CREATE EXTENSION pg_tide' >/dev/null
   printf '# %s, %s CPUs\n' "$(sql 'SHOW server_version')" "$(nproc)"
 }
+
+# not while it is at work: it may hold a lock that others wait for
+hold() {
+  local i
+  echo "$1" >"$TIDE_CLUSTER/held"
+  for ((i = 0; i < 200; i++)); do
+    kill -STOP "$1"
+    if [ "$(timeout 5 psql -XqAt -c "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1")" = Extension ]; then
+      return 0
+    fi
+    kill -CONT "$1"
+    sleep 0.02
+  done
+  echo "worker $1 does not come to rest" >&2
+  return 1
+}
+
+let_go() {
+  kill -CONT "$1"
+  rm -f "$TIDE_CLUSTER/held"
+}
+
+cpu() { awk '{ print $1 / 1e9 }' "/proc/$1/schedstat"; }
 
 sql() { psql -XqAt -v ON_ERROR_STOP=1 -c "$1"; }
 

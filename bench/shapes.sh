@@ -3,7 +3,8 @@
 # from a backlog of transactions of 1,000 rows, each row in one bucket of one shape, with
 #  - 1 to 10,000 shapes that differ in a constant,
 #  - 1 to 100 shapes whose plans have nothing in common,
-#  - one shape with 1 to as many buckets as there are rows,
+#  - one shape with 1 to as many buckets as there are rows; at last with changes of rows, and in
+#    buckets, that the ones before have not touched: none of them is in the worker's cache,
 # and how long 10,000 shapes take to create, one transaction each, with the ingest running,
 # and to be read when it starts.
 #
@@ -14,10 +15,12 @@ set -euo pipefail
 rows=${1:-1000000}
 changes=${2:-100000}
 rounds=${3:-3}
+other_rows=
 
 setup() {
   sql "CREATE TABLE items (id int PRIMARY KEY, v int, m1 int, m10 int, m100 int, m1000 int, m10000 int)
          WITH (fillfactor = 80);
+       CREATE SEQUENCE rounds;
        INSERT INTO items SELECT i, 0, i % 1, i % 10, i % 100, i % 1000, i % 10000 FROM generate_series(1, $rows) i;
        SELECT tide.create_shape('base', '{\"table\": \"items\", \"where\": \"false\"}'); SELECT tide.start()" >/dev/null
   sql "SELECT tide.sync('300s')" >/dev/null
@@ -31,28 +34,28 @@ shapes() {
   sql "SELECT tide.sync('600s')" >/dev/null
 }
 
-# the rows that change are spread over all buckets
+# the rows that change are spread over all buckets, or are the rows' buckets; the same in each round, or the next ones
 load() {
+  local from=0
+  if [ -n "$other_rows" ]; then
+    from="$(sql "SELECT nextval('rounds') % ($rows / $changes) * $changes")"
+  fi
   sql "DO \$\$ BEGIN FOR i IN 1 .. $changes / 1000 LOOP
-         UPDATE items SET v = v + 1 WHERE id > (i - 1) * 1000 AND id <= i * 1000;
+         UPDATE items SET v = v + 1 WHERE id > $from + (i - 1) * 1000 AND id <= $from + i * 1000;
          COMMIT; END LOOP; END \$\$" >/dev/null
 }
 
 drain() {
-  kill -CONT "$1"
+  let_go "$1"
   sql "SELECT tide.sync('600s')" >/dev/null
 }
-
-# cpu seconds of a process since it started
-cpu() { awk -v hz="$(getconf CLK_TCK)" '{ print ($14 + $15) / hz }' "/proc/$1/stat"; }
 
 # prints "wall cpu" seconds; the worker, idle, is held while the backlog grows: a start would read the shapes anew
 round() {
   local pid before wall
   sql "SELECT tide.sync('600s')" >/dev/null
   pid=$(sql "SELECT pid FROM tide.status")
-  sleep 0.2
-  kill -STOP "$pid"
+  hold "$pid"
   load
   sql "CHECKPOINT" >/dev/null
   before=$(cpu "$pid")
@@ -69,7 +72,7 @@ restart() {
 first=
 report() {
   local out wall spent
-  round >/dev/null              # what only the first change of a row costs is not meant
+  round >/dev/null # what only the first change of a row costs is not meant
   out=$(repeat "$rounds" round)
   wall=$(awk '{ print $1 }' <<<"$out" | median)
   spent=$(awk '{ print $2 }' <<<"$out" | median)
@@ -101,6 +104,9 @@ for column in m1 m100 m10000 id; do
   shapes 1 "$column = params.x"
   report "one shape with $(sql "SELECT buckets FROM tide.shapes WHERE name = 's0'") buckets"
 done
+other_rows=yes
+sql "UPDATE items SET v = v + 1" >/dev/null
+report "the same, none used lately"
 sql "SELECT tide.drop_shape('s0')" >/dev/null
 row "10,000 shapes, one after the other" "$(seconds create_many)" s
 row "restart with them" "$(repeat "$rounds" seconds restart | median)" s

@@ -76,11 +76,8 @@ write_live() {
     pgbench -n -c 1 -t "$2" -D n=0 -f - bench >/dev/null 2>&1
 }
 
-# cpu seconds of a process since it started
-cpu() { awk '{ print $1 / 1e9 }' "/proc/$1/schedstat"; }
-
 drain() {
-  kill -CONT "$1"
+  let_go "$1"
   sql "SELECT tide.sync('600s')" >/dev/null
 }
 
@@ -101,7 +98,7 @@ one() {
     n=$live
     wall=$(seconds write_live "$2" "$n")
   else
-    kill -STOP "$pid"
+    hold "$pid"
     write "$2" "$3" "$n"
     wall=$(seconds drain "$pid")
   fi

@@ -37,5 +37,18 @@ SELECT tide.reset();
 SELECT tide.drop_shape('amounts');
 SELECT tide.drop_shape('more');
 SELECT tide.drop_shape('items');
+
+-- a slot that a dropped extension left is not gone on with
+SELECT tide.ingest() IS NOT NULL AS slot_made;
+SET client_min_messages = warning;
+DROP EXTENSION pg_tide;
+RESET client_min_messages;
+INSERT INTO items VALUES (-1, 'between');
+CREATE EXTENSION pg_tide;
+SELECT tide.create_shape('items', '{"table": "items", "where": "id < 3"}');
+SELECT tide.ingest();
+SELECT name, state, rows FROM tide.shapes ORDER BY name;
+SELECT tide.reset();
+SELECT tide.drop_shape('items');
 SET client_min_messages = warning;
 DROP SCHEMA ingest_round CASCADE;

@@ -61,6 +61,19 @@ SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "v
 SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "args": {}}');
 SELECT try_one('{"id": 1, "call": "f", "table": "items"}');
 SELECT try_one('{"id": 1, "call": "f", "op": "insert"}');
+SELECT try_one('{"id": 1, "call": "f", "hlc": "x"}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "base": []}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "hlc": 5}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "vclock": "x"}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "vclock": {"a": 0.5}}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "vclock": {"a": {"b": 1}}}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "seen": 5}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "seen": "0-5"}');
+SELECT try_one('{"id": 1, "op": "delete", "table": "items", "key": {"id": 1}, "tx": 0}');
+SELECT try_one('{"id": 1, "call": "f", "tx": "1"}');
+SELECT try('{"client": "bad00000-0000-4000-8000-000000000001", "mutations": [], "rejected_seen": -1}');
+SELECT try('{"client": "bad00000-0000-4000-8000-000000000001", "mutations": [
+	{"id": 1, "call": "f", "tx": 7}, {"id": 2, "call": "f"}, {"id": 3, "call": "f", "tx": 7}]}');
 
 -- gaps: nothing of the push is taken
 SELECT try_one('{"id": 2, "op": "insert", "table": "items", "key": {"id": 1}}');

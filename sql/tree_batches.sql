@@ -70,6 +70,22 @@ DROP TYPE mood;
 SELECT tide.ingest() IS NOT NULL;
 SELECT name, state, error FROM tide.shapes ORDER BY name COLLATE "C";
 
+-- one table is compared when the next has been altered as well, which is not read yet
+DELETE FROM c; DELETE FROM p;
+INSERT INTO p VALUES (1, 1);
+INSERT INTO c VALUES (1, 1, 1);
+SELECT tide.replace_shape('tree', '{"table": "p", "include": {"c": {"table": "c", "on": "c.p = p.id"}}}');
+SELECT tide.ingest() IS NOT NULL;
+ALTER TABLE c ADD COLUMN extra int DEFAULT 1;
+UPDATE c SET n = 2;
+ALTER TABLE p ADD COLUMN extra int DEFAULT 2;
+UPDATE p SET n = 2;
+SELECT tide.ingest(1) IS NOT NULL;
+SELECT tide.ingest() IS NOT NULL;
+SELECT state, error FROM tide.shapes;
+SELECT rows_of('tree');
+SELECT count(*) FROM tide.verify('tree');
+
 SELECT tide.drop_shape(name) FROM tide.shapes ORDER BY name COLLATE "C";
 SELECT tide.ingest() IS NOT NULL;
 SET client_min_messages = warning;

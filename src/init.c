@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "auth/session.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -17,6 +18,7 @@ void
 _PG_init(void)
 {
 	tide_guc_init();
+	tide_session_init();
 	tide_shared_init();
 	tide_worker_init();
 }

@@ -6,8 +6,9 @@
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
 # into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
 #   PG_CONFIG              the PostgreSQL to copy
-#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz
+#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token
 #   TIDE_FUZZ_SECONDS      how long to fuzz (8)
+#   TIDE_FUZZ_COUNT        how many tokens to make at least (0)
 #   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
 #   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
 set -u
@@ -44,7 +45,7 @@ stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, 
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
     echo "$name: passed (${SECONDS}s)"
-    [ "$name" != fuzz ] || cat "$work/$name.out"
+    case "$name" in fuzz | token) cat "$work/$name.out" ;; esac
   else
     failed=$((failed + 1))
     tail -n 40 "$work/$name.out"
@@ -124,6 +125,7 @@ stage isolation "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-isolation
 stage pgtap test/pgtap.sh $(cd "$work/tree" && "$make" -s --no-print-directory PG_CONFIG="$PG_CONFIG" list-PGTAP_FILES)
 stage workload test/sanitize_workload.sh
 stage fuzz env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/decode_options.pl
+stage token env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" TIDE_FUZZ_COUNT="${TIDE_FUZZ_COUNT:-0}" test/fuzz/token.pl
 
 sleep 1                         # for reports still on their way to the log
 pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal'

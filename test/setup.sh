@@ -40,6 +40,8 @@ pgxs_there() { test -f "$("$PG_CONFIG" --pgxs)"; }
 # from 16 on PostgreSQL brings it
 indent_there() { command -v pg_bsd_indent || pg_file --bindir pg_bsd_indent; }
 sodium_there() { printf '#include <sodium.h>\n' | ${CC:-gcc} -E -x c - ; }
+openssl_there() { printf '#include <openssl/core_names.h>\n' | ${CC:-gcc} -E -x c - ; }
+pgbouncer_there() { command -v pgbouncer || test -x /usr/sbin/pgbouncer; }
 # client, server and headers of one minor version
 same_minor() {
   local v s
@@ -67,6 +69,7 @@ check() {
   need "gcc" gcc command -v "${CC:-gcc}"
   need "GNU make" make command -v make
   need "libsodium headers" libsodium-dev sodium_there
+  need "headers of OpenSSL 3" libssl-dev openssl_there
   need "PostgreSQL $major server" "postgresql-$major" pg_file --bindir postgres
   need "PostgreSQL $major headers and PGXS" "postgresql-server-dev-$major" pgxs_there
   need "PostgreSQL $major test programs" "postgresql-client-$major" pg_file --pkglibdir pgxs/src/test/regress/pg_regress
@@ -79,6 +82,7 @@ check() {
   need "prove" perl command -v prove
   need "Perl's IPC::Run" libipc-run-perl perl -MIPC::Run -e1
   need "pg_prove" libtap-parser-sourcehandler-pgtap-perl command -v pg_prove
+  need "pgbouncer" pgbouncer pgbouncer_there
   need "sqlite3" sqlite3 command -v sqlite3
   need "node" nodejs command -v node
   npm_there || need "npm" npm command -v npm
@@ -95,6 +99,7 @@ report() {
 
 install_packages() {
   local all=("${packages[@]}") dropin=/etc/postgresql-common/createcluster.d/pg_tide_setup.conf made_dir=false
+  local policy=/usr/sbin/policy-rc.d made_policy=false
   if printf '%s\n' "${packages[@]}" | grep -q '^postgresql-'; then
     all+=("postgresql-$major" "postgresql-client-$major" "postgresql-server-dev-$major" libpq5 libpq-dev)
   fi
@@ -103,8 +108,10 @@ install_packages() {
   mkdir -p /etc/postgresql-common
   mkdir /etc/postgresql-common/createcluster.d 2>/dev/null && made_dir=true
   echo 'create_main_cluster = false' > "$dropin"
+  # nor may a service be started (pgbouncer)
+  [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy" && made_policy=true; }
   # shellcheck disable=SC2064
-  trap "rm -f '$dropin'; $made_dir && rmdir /etc/postgresql-common/createcluster.d 2>/dev/null; true" EXIT
+  trap "rm -f '$dropin'; $made_policy && rm -f '$policy'; $made_dir && rmdir /etc/postgresql-common/createcluster.d 2>/dev/null; true" EXIT
   export DEBIAN_FRONTEND=noninteractive
   # shellcheck disable=SC2046
   apt-get -qq -o DPkg::Lock::Timeout=600 update </dev/null >&2 &&

@@ -12,6 +12,7 @@ CREATE TABLE public.tide_client (
 	checkpoint bigint NOT NULL DEFAULT 0,
 	next_mutation_id bigint NOT NULL DEFAULT 1,
 	last_mutation_id bigint NOT NULL DEFAULT 0,
+	rejected_seen bigint NOT NULL DEFAULT 0,
 	page_limit integer,
 	is_complete boolean NOT NULL DEFAULT false,
 	remaining bigint,
@@ -283,6 +284,32 @@ BEGIN
 END
 $tide_body$;
 
+-- internal: the server knows this client no more, but for its last mutation. What it has not
+-- taken is pending under a new client id, numbered from 1; what it has is numbered up to 0
+CREATE FUNCTION public.tide_renew(response jsonb)
+RETURNS void LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	last_id bigint := (tide_renew.response ->> 'last_mutation_id')::bigint;
+	apart CONSTANT bigint := 4611686018427387904;
+BEGIN
+	IF tide_renew.response -> 'expired' IS DISTINCT FROM 'true' OR NOT EXISTS (SELECT 1 FROM public.tide_client
+			WHERE client = (tide_renew.response ->> 'client')::uuid) THEN
+		RETURN;
+	END IF;
+	PERFORM public.tide_settle(tide.last_id, '[]');
+	-- by way of ids that nobody has: no two may be the same in between
+	UPDATE public.tide_outbox SET id = id - tide.last_id - tide.apart;
+	UPDATE public.tide_outbox SET id = id + tide.apart;
+	UPDATE public.tide_rejected SET id = id - tide.last_id - tide.apart;
+	UPDATE public.tide_rejected SET id = id + tide.apart;
+	UPDATE public.tide_client SET client = gen_random_uuid(), next_mutation_id = next_mutation_id - tide.last_id,
+		last_mutation_id = 0, rejected_seen = 0;
+END
+$tide_body$;
+
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
 CREATE FUNCTION public.tide_pull_request()
 RETURNS text LANGUAGE sql STABLE
@@ -300,8 +327,10 @@ $tide_body$;
 CREATE FUNCTION public.tide_push_request()
 RETURNS text LANGUAGE sql STABLE
 AS $tide_body$
-	SELECT jsonb_build_object('client', (SELECT client FROM public.tide_client),
-			'mutations', jsonb_agg(m.mutation ORDER BY m.id))::text
+	SELECT (jsonb_build_object('client', (SELECT client FROM public.tide_client),
+			'mutations', jsonb_agg(m.mutation ORDER BY m.id))
+		|| coalesce((SELECT jsonb_build_object('rejected_seen', c.rejected_seen)
+			FROM public.tide_client AS c WHERE c.rejected_seen > 0), '{}'))::text
 	FROM (SELECT o.id,
 			jsonb_build_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', o.key)
 			|| CASE
@@ -463,10 +492,15 @@ DECLARE
 	gone public.tide_row[];
 	touched public.tide_row[];
 	newest bigint;
+	own boolean;
 BEGIN
 	SELECT checkpoint INTO tide.newest FROM public.tide_client FOR UPDATE;
 	IF jsonb_typeof(response -> 'results') = 'array' THEN
-		PERFORM public.tide_rebase(public.tide_settle(tide.last_id, response -> 'results'));
+		IF response -> 'expired' = 'true' THEN
+			PERFORM public.tide_renew(response);
+		ELSE
+			PERFORM public.tide_rebase(public.tide_settle(tide.last_id, response -> 'results'));
+		END IF;
 		UPDATE public.tide_client SET last_error = NULL;
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
@@ -474,8 +508,15 @@ BEGIN
 		-- an answer from before the last one applied, that drops nothing, is old news
 		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0
 			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
-			tide.touched := public.tide_settle(tide.last_id, coalesce(response -> 'rejected', '[]'));
-			IF tide.complete THEN
+			PERFORM public.tide_renew(response);
+			-- mutations, if they are those of the client as it is now
+			tide.own := EXISTS (SELECT 1 FROM public.tide_client
+				WHERE client = coalesce((response -> 'cookie' ->> 'client')::uuid, client));
+			IF tide.own THEN
+				tide.touched := public.tide_settle(tide.last_id, coalesce(response -> 'rejected', '[]'));
+				UPDATE public.tide_client SET rejected_seen = greatest(rejected_seen, tide.last_id);
+			END IF;
+			IF tide.own AND tide.complete THEN
 				WITH o AS (DELETE FROM public.tide_outbox WHERE id <= tide.last_id RETURNING table_name, key)
 				SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
 				FROM o JOIN public.tide_table AS t ON t.name = o.table_name;

@@ -9,6 +9,7 @@ CREATE TABLE tide_client (
 	cookie TEXT,
 	checkpoint INTEGER NOT NULL DEFAULT 0,
 	last_mutation_id INTEGER NOT NULL DEFAULT 0,
+	rejected_seen INTEGER NOT NULL DEFAULT 0,
 	page_limit INTEGER,
 	is_complete INTEGER NOT NULL DEFAULT 0,
 	remaining INTEGER,
@@ -253,6 +254,24 @@ BEGIN
 	UPDATE tide_client SET last_mutation_id = max(last_mutation_id, NEW.last_mutation_id);
 END;
 
+-- internal: the server knows this client no more, but for its last mutation. What it has not
+-- taken is pending under a new client id, numbered from 1; what it has is numbered up to 0
+CREATE VIEW tide_renew AS SELECT NULL AS response WHERE 0;
+CREATE TRIGGER tide_renew_insert INSTEAD OF INSERT ON tide_renew
+WHEN NEW.response -> '$.expired' = 'true' AND NEW.response ->> '$.client' = (SELECT client FROM tide_client)
+BEGIN
+	INSERT INTO tide_settle (last_mutation_id, results) VALUES (NEW.response ->> '$.last_mutation_id', '[]');
+	-- by way of ids that nobody has: no two may be the same in between
+	UPDATE tide_outbox SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
+	UPDATE tide_outbox SET id = id + 4611686018427387904;
+	UPDATE tide_rejected SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
+	UPDATE tide_rejected SET id = id + 4611686018427387904;
+	UPDATE sqlite_sequence SET seq = seq - (NEW.response ->> '$.last_mutation_id') WHERE name = 'tide_outbox';
+	UPDATE tide_client SET last_mutation_id = 0, rejected_seen = 0,
+		client = lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
+			|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)));
+END;
+
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
 CREATE VIEW tide_pull_request AS
 SELECT json_insert(json_insert(json_object('client', c.client,
@@ -265,7 +284,8 @@ SELECT json_insert(json_insert(json_object('client', c.client,
 	json((SELECT json_group_array(b.bucket) FROM tide_bucket AS b WHERE b.resync))) AS request
 FROM tide_client AS c;
 CREATE VIEW tide_push_request AS
-SELECT (SELECT json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]')))
+SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]'))),
+		CASE WHEN c.rejected_seen = 0 THEN '$' ELSE '$.rejected_seen' END, c.rejected_seen)
 	FROM (SELECT CASE
 			WHEN o.state = 'cancelled' THEN json_object('id', o.id, 'op', 'update', 'table', o.table_name, 'key', json(o.key), 'values', json('{}'))
 			WHEN o.op = 'insert' THEN json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'values', json(o.changed))
@@ -303,8 +323,10 @@ END;
 CREATE TRIGGER tide_inbox_push INSTEAD OF INSERT ON tide_inbox
 WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.results') = 'array' END
 BEGIN
+	INSERT INTO tide_renew (response) VALUES (NEW.response);
 	INSERT INTO tide_settle (last_mutation_id, results)
-	VALUES (NEW.response ->> '$.last_mutation_id', NEW.response -> '$.results');
+	SELECT NEW.response ->> '$.last_mutation_id', NEW.response -> '$.results'
+	WHERE NEW.response -> '$.expired' IS NOT 'true';
 	INSERT INTO tide_rebase (go) VALUES (1);
 	UPDATE tide_client SET last_error = NULL;
 END;
@@ -315,15 +337,19 @@ WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.changes'
 		OR json_array_length(NEW.response, '$.drop') > 0
 		OR NOT EXISTS (SELECT 1 FROM tide_bucket)) END
 BEGIN
-	-- mutations
+	-- mutations, if they are those of the client as it is now
+	INSERT INTO tide_renew (response) VALUES (NEW.response);
 	INSERT INTO tide_settle (last_mutation_id, results)
-	VALUES (coalesce(NEW.response ->> '$.last_mutation_id', 0), coalesce(NEW.response -> '$.rejected', '[]'));
+	SELECT coalesce(NEW.response ->> '$.last_mutation_id', 0), coalesce(NEW.response -> '$.rejected', '[]')
+	FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client);
+	UPDATE tide_client SET rejected_seen = max(rejected_seen, coalesce(NEW.response ->> '$.last_mutation_id', 0))
+	WHERE client = coalesce(NEW.response ->> '$.cookie.client', client);
 	INSERT INTO tide_touched (table_name, key)
 	SELECT o.table_name, o.key FROM tide_outbox AS o
-	WHERE NEW.response -> '$.complete' = 'true' AND o.id <= NEW.response ->> '$.last_mutation_id'
+	WHERE NEW.response -> '$.complete' = 'true' AND o.id <= (SELECT NEW.response ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client))
 	ON CONFLICT DO NOTHING;
 	DELETE FROM tide_outbox
-	WHERE NEW.response -> '$.complete' = 'true' AND id <= NEW.response ->> '$.last_mutation_id';
+	WHERE NEW.response -> '$.complete' = 'true' AND id <= (SELECT NEW.response ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client));
 
 	-- buckets dropped
 	INSERT INTO tide_gone (tbl, key)

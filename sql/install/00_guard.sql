@@ -8,3 +8,4 @@ CREATE SCHEMA tide_shadow;
 COMMENT ON SCHEMA tide_shadow IS 'pg_tide shadow tables and change logs, not for direct use';
 REVOKE ALL ON SCHEMA tide_shadow FROM PUBLIC;
 GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
+COMMENT ON SCHEMA @extschema@ IS 'pg_tide: the sync engine''s functions and views';

@@ -29,7 +29,8 @@ CREATE TABLE tide_internal.checkpoints (
 	"now"         timestamptz NOT NULL DEFAULT 'epoch',
 	changes       bigint NOT NULL DEFAULT 0,
 	transactions  bigint NOT NULL DEFAULT 0,
-	batches       bigint NOT NULL DEFAULT 0
+	batches       bigint NOT NULL DEFAULT 0,
+	lagging       boolean NOT NULL DEFAULT false -- some bucket may lag: buckets.may_lag
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE tide_internal.checkpoints IS 'how far the change log is complete: op_id, commit LSN, commit time; what now() means in conditions';
 INSERT INTO tide_internal.checkpoints DEFAULT VALUES;
@@ -46,7 +47,8 @@ CREATE TABLE tide_internal.sources (
 	snapshot      text,                  -- xmin:xmax:xip,... of the copy
 	snapshot_lsn  pg_lsn,                -- commits after it are not in the copy
 	leaves        oid[],                 -- of a partitioned table: what holds its rows
-	table_name    text                   -- as SQL writes it, as of the copy
+	table_name    text,                  -- as SQL writes it, as of the copy
+	labels        text[]                 -- names within the columns' types: src/ingest/type_labels.h
 );
 COMMENT ON TABLE tide_internal.sources IS 'replicated tables; shadow is tide_shadow.t<source_id>, change log tide_shadow.log<source_id>';
 
@@ -113,12 +115,13 @@ CREATE TABLE tide_internal.buckets (
 	key           text[] NOT NULL,       -- canonical text of each key value
 	key_hash      bigint NOT NULL,       -- of key: store/bucket_hash.h
 	row_count     bigint NOT NULL DEFAULT 0,
-	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32
+	checksum      bigint NOT NULL DEFAULT 0,   -- sum of the rows' hashes, mod 2^32; see may_lag
 	first_op_id   bigint NOT NULL,       -- op_id before the bucket's first entry
-	last_op_id    bigint NOT NULL,       -- of the newest entry
+	last_op_id    bigint NOT NULL,       -- of the newest entry; see may_lag
 	removed_count bigint NOT NULL DEFAULT 0,   -- entries 'l' in the log
 	stale_count   bigint NOT NULL DEFAULT 0,   -- about how many superseded entries are in the log
-	forgotten_op_id bigint NOT NULL DEFAULT 0  -- entries 'l' up to here may be missing
+	forgotten_op_id bigint NOT NULL DEFAULT 0, -- entries 'l' up to here may be missing
+	may_lag       boolean NOT NULL DEFAULT false -- small: entries 'c' after last_op_id are not in it and checksum
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.buckets IS 'rows of one node of a shape, for one set of key values';
 -- by hash, since a key may be longer than an index entry; the sole writer keeps keys unique
@@ -131,18 +134,23 @@ CREATE TABLE tide_internal.marks (
 );
 COMMENT ON TABLE tide_internal.marks IS 'how old the change log''s op_ids are';
 
--- written by tide.push
+-- written by tide.push; expired by the worker
 CREATE TABLE tide_internal.clients (
 	client_id     uuid PRIMARY KEY,
 	last_mutation_id bigint NOT NULL DEFAULT 0,
 	role          name NOT NULL,         -- session user who first pushed
 	subject       text,                  -- claims.sub of that push
 	created_at    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	last_push_at  timestamptz
+	last_push_at  timestamptz,
+	last_tx       bigint NOT NULL DEFAULT 0,       -- group of the last mutation
+	rejected_seen bigint NOT NULL DEFAULT 0,       -- the client knows of rejections up to here
+	expired_at    timestamptz,           -- set by the worker: only this row is kept from then on
+	is_trimmed    boolean NOT NULL DEFAULT false   -- its log is gone
 ) WITH (fillfactor = 60);
 COMMENT ON TABLE tide_internal.clients IS 'clients that have pushed, with their last mutation id';
+CREATE INDEX clients_untrimmed ON tide_internal.clients (client_id) WHERE expired_at IS NOT NULL AND NOT is_trimmed;
 
--- written by tide.push
+-- written by tide.push; trimmed by the worker
 CREATE TABLE tide_internal.mutations (
 	client_id     uuid NOT NULL,
 	mutation_id   bigint NOT NULL,
@@ -159,6 +167,7 @@ CREATE TABLE tide_internal.mutations (
 	PRIMARY KEY (client_id, mutation_id)
 );
 COMMENT ON TABLE tide_internal.mutations IS 'mutation log: what became of each client write';
+CREATE INDEX mutations_at ON tide_internal.mutations USING brin (at) WITH (autosummarize = on);
 CREATE INDEX mutations_rejected ON tide_internal.mutations (client_id, mutation_id) WHERE status = 'rejected';
 
 -- written by the ingest only, with the batch that contains the mutation's effects
@@ -180,3 +189,10 @@ CREATE TABLE tide_internal.trusted_roles (
 	role          oid PRIMARY KEY
 );
 COMMENT ON TABLE tide_internal.trusted_roles IS 'roles whose sessions may send claims instead of a token';
+
+-- written by tide.create_mutator
+CREATE TABLE tide_internal.mutators (
+	name          text PRIMARY KEY,
+	function      oid NOT NULL
+);
+COMMENT ON TABLE tide_internal.mutators IS 'functions clients may call by name in a push';

@@ -36,7 +36,8 @@ CREATE FUNCTION tide_internal.worker_info(OUT pid int, OUT state text, OUT proce
 	OUT at_end timestamptz, OUT source_id int, OUT source_load float8, OUT shape_id int, OUT shape_load float8)
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_worker_info';
 COMMENT ON FUNCTION tide_internal.worker_info() IS 'this database''s worker as shared memory shows it';
-REVOKE ALL ON FUNCTION tide_internal.worker_info() FROM PUBLIC;
+-- executable by PUBLIC, for whom tide.status is granted to: a view's functions run with its reader's rights.
+-- By itself it is out of reach, as the schema is.
 
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
 	SELECT s.slot_name AS slot,

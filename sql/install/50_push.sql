@@ -23,11 +23,11 @@ REVOKE ALL ON FUNCTION @extschema@.disallow_writes(regclass) FROM PUBLIC;
 CREATE VIEW @extschema@.clients WITH (security_barrier) AS
 SELECT c.client_id, c.role, c.subject, c.last_mutation_id,
 	coalesce(a.last_mutation_id, 0) AS acknowledged_mutation_id,
-	c.created_at, c.last_push_at
+	c.created_at, c.last_push_at, c.rejected_seen, c.expired_at
 FROM tide_internal.clients c
 LEFT JOIN tide_internal.acks a USING (client_id);
 COMMENT ON VIEW @extschema@.clients IS
-	'clients that have pushed: whose they are, their last mutation and the last one a checkpoint contains';
+	'clients that have pushed: whose they are, their last mutation, the last one a checkpoint contains, and whether they have expired';
 
 CREATE VIEW @extschema@.mutation_log WITH (security_barrier) AS
 SELECT m.client_id, m.mutation_id, m.at, m.role, c.subject, m.op,

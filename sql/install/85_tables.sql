@@ -17,8 +17,11 @@ CREATE VIEW @extschema@.tables WITH (security_barrier) AS
 		pg_catalog.pg_stat_get_tuples_inserted(s.log) AS entries_written,
 		pg_catalog.pg_stat_get_tuples_deleted(s.log) AS entries_removed
 	FROM tide_internal.sources o
-	CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass('tide_shadow.t' || o.source_id)::oid AS shadow,
-		pg_catalog.to_regclass('tide_shadow.log' || o.source_id)::oid AS log) s
+	-- not to_regclass(), which asks for rights on the schema
+	LEFT JOIN pg_catalog.pg_namespace sn ON sn.nspname = 'tide_shadow'
+	CROSS JOIN LATERAL (SELECT
+		(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = sn.oid AND c.relname = 't' || o.source_id) AS shadow,
+		(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = sn.oid AND c.relname = 'log' || o.source_id) AS log) s
 	LEFT JOIN pg_catalog.pg_class t ON t.oid = o.relid
 	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace;
 COMMENT ON VIEW @extschema@.tables IS 'replicated tables: size of shadow table and change log, what was written to them';

@@ -2,8 +2,8 @@
  * claims.c
  *	  Whose claims a request carries.
  *
- * Claims are what somebody has proved about the user behind a request. Today
- * the only proof is the session itself: a backend that has authenticated its
+ * Claims are what somebody has proved about the user behind a request: the issuer of
+ * its token (token.c), or the session itself: a backend that has authenticated its
  * users sends their claims with each request, and its role is listed in
  * tide_internal.trusted_roles.
  *
@@ -28,12 +28,15 @@
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "auth/claims.h"
+#include "auth/token.h"
 #include "util/errors.h"
 #include "util/meta_table.h"
 
 static bool request_member(Jsonb *request, const char *name, JsonbValue *value);
+static Jsonb *token_claims(const JsonbValue *token);
 static Jsonb *empty_object(void);
 static bool session_is_trusted(Oid session);
 static Oid	database_owner(void);
@@ -54,8 +57,13 @@ tide_request_claims(Jsonb *request)
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("request must be a JSON object")));
 
+	if (tide_request_has_token(request) && tide_request_has_claims(request))
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("fields \"token\" and \"claims\" of the request exclude each other"),
+				 errhidestmt(true)));
 	if (request_member(request, "token", &value))
-		tide_auth_refuse("Tokens are not accepted by this version.");
+		return token_claims(&value);
 
 	if (!request_member(request, "claims", &value))
 		return empty_object();
@@ -82,14 +90,54 @@ tide_request_has_claims(Jsonb *request)
 	return request_member(request, "claims", &value);
 }
 
-/* refuse a request; cause, a sentence, goes to the server log and never to the client */
+bool
+tide_request_has_token(Jsonb *request)
+{
+	JsonbValue	value;
+
+	return request_member(request, "token", &value);
+}
+
+/*
+ * Refuse a request; cause, a sentence, goes to the server log and never to the client. The log
+ * gets neither statement nor context, which may hold the token.
+ */
 void
 tide_auth_refuse(const char *cause)
 {
 	ereport(ERROR,
 			(errcode(TIDE_ERRCODE_AUTH),
 			 errmsg("could not authenticate the request"),
-			 errdetail_log("%s", cause)));
+			 errdetail_log("%s", cause),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+static void
+hide_statement(void *arg)
+{
+	errhidestmt(true);
+}
+
+static void
+hide_nothing(void *arg)
+{
+}
+
+void
+tide_hide_token_begin(ErrorContextCallback *callback, Jsonb *request)
+{
+	callback->callback = JB_ROOT_IS_OBJECT(request) && tide_request_has_token(request) ?
+		hide_statement : hide_nothing;
+	callback->arg = NULL;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
+void
+tide_hide_token_end(ErrorContextCallback *callback)
+{
+	error_context_stack = callback->previous;
 }
 
 /*
@@ -119,6 +167,18 @@ request_member(Jsonb *request, const char *name, JsonbValue *value)
 									 value) == NULL)
 		return false;
 	return value->type != jbvNull;
+}
+
+static Jsonb *
+token_claims(const JsonbValue *token)
+{
+	if (token->type != jbvString)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" of the request must be a string", "token"),
+				 errhidestmt(true)));
+	return tide_token_claims(token->val.string.val, token->val.string.len,
+							 GetCurrentTimestamp());
 }
 
 static Jsonb *

@@ -45,7 +45,8 @@ enum
 	Anum_sources_snapshot,
 	Anum_sources_snapshot_lsn,
 	Anum_sources_leaves,
-	Anum_sources_table_name
+	Anum_sources_table_name,
+	Anum_sources_labels
 };
 
 enum
@@ -199,6 +200,23 @@ scan_names(MetaScan *scan, int attnum)
 	return result;
 }
 
+/* a text[] as List of char *; NIL where null */
+static List *
+scan_texts(MetaScan *scan, int attnum)
+{
+	List	   *result = NIL;
+	Datum	   *texts;
+	int			n;
+
+	if (scan->nulls[attnum - 1])
+		return NIL;
+	deconstruct_array(DatumGetArrayTypeP(scan->values[attnum - 1]), TEXTOID, -1, false,
+					  TYPALIGN_INT, &texts, NULL, &n);
+	for (int i = 0; i < n; i++)
+		result = lappend(result, TextDatumGetCString(texts[i]));
+	return result;
+}
+
 static TideSource *
 source_of_scan(MetaScan *scan)
 {
@@ -220,6 +238,7 @@ source_of_scan(MetaScan *scan)
 	source->leaves = scan_array(scan, Anum_sources_leaves, sizeof(Oid), &source->nleaves);
 	source->snapshot = scan_text(scan, Anum_sources_snapshot);
 	source->table_name = scan_text(scan, Anum_sources_table_name);
+	source->labels = scan_texts(scan, Anum_sources_labels);
 	if (!scan->nulls[Anum_sources_snapshot_lsn - 1])
 		source->snapshot_lsn =
 			DatumGetLSN(scan->values[Anum_sources_snapshot_lsn - 1]);

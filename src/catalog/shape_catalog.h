@@ -27,6 +27,7 @@ typedef struct TideSource
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
 	char	   *table_name;		/* as SQL writes it, as of the copy; NULL while new */
+	List	   *labels;			/* of char *: names within types, as of the copy */
 } TideSource;
 
 /*

@@ -68,6 +68,19 @@ oids_datum(const Oid *oids, int count)
 										   TYPALIGN_INT));
 }
 
+/* list of char * as text[] */
+static Datum
+texts_datum(List *texts)
+{
+	Datum	   *elements = palloc(Max(list_length(texts), 1) * sizeof(Datum));
+	ListCell   *lc;
+
+	foreach(lc, texts)
+		elements[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
+	return PointerGetDatum(construct_array(elements, list_length(texts), TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
 /* key columns of a table as smallint[] */
 static Datum
 table_key_datum(Oid relid)
@@ -238,8 +251,8 @@ void
 tide_catalog_set_source_live(const TideSource *source)
 {
 	Oid			types[] = {INT4OID, INT2ARRAYOID, NAMEARRAYOID, OIDARRAYOID, TEXTOID, PG_LSNOID, OIDARRAYOID,
-	TEXTOID};
-	char		nulls[lengthof(types) + 1] = "        ";
+	TEXTOID, TEXTARRAYOID};
+	char		nulls[lengthof(types) + 1] = "         ";
 	Datum	   *names = palloc(sizeof(Datum) * source->ncolumns);
 	Datum		values[lengthof(types)];
 	TideSpiFrame frame;
@@ -262,11 +275,12 @@ tide_catalog_set_source_live(const TideSource *source)
 	values[4] = CStringGetTextDatum(source->snapshot);
 	values[5] = LSNGetDatum(source->snapshot_lsn);
 	values[7] = CStringGetTextDatum(source->table_name);
+	values[8] = texts_datum(source->labels);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&set_source_plan,
 				 "UPDATE tide_internal.sources SET state = 'live', attnums = $2,"
 				 " column_names = $3, column_types = $4, snapshot = $5, snapshot_lsn = $6,"
-				 " leaves = $7, table_name = $8 WHERE source_id = $1",
+				 " leaves = $7, table_name = $8, labels = $9 WHERE source_id = $1",
 				 lengthof(types), types, values, nulls, false, 0);
 	tide_spi_end(&frame);
 }

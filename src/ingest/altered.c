@@ -24,6 +24,7 @@
 #include "ingest/membership.h"
 #include "ingest/route.h"
 #include "ingest/tree.h"
+#include "ingest/type_labels.h"
 #include "util/compat.h"
 
 static void note_node(TideWatch *watch, const TideShapeNode *node);
@@ -240,6 +241,25 @@ tide_altered_is_open(const TideWatch *watch)
 			RLS_ENABLED)
 			return false;
 	return true;
+}
+
+TideLabelsDiffer
+tide_altered_labels(const TideWatch *watch, List **labels)
+{
+	const TideSource *source = watch->shadow->source;
+	List	   *used = NIL;
+
+	*labels = NIL;
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		*labels = tide_type_labels(*labels, source->column_types[i]);
+		if (watch->used[i])
+			used = tide_type_labels(used, source->column_types[i]);
+	}
+	if (tide_labels_compare(source->labels, used) == TIDE_LABELS_RENAMED)
+		return TIDE_LABELS_RENAMED;
+	return tide_labels_compare(source->labels, *labels) == TIDE_LABELS_SAME ?
+		TIDE_LABELS_SAME : TIDE_LABELS_ADDED;
 }
 
 bool

@@ -8,6 +8,7 @@
 #include "utils/relcache.h"
 
 #include "ingest/ingest.h"
+#include "ingest/type_labels.h"
 
 /* which of the source's columns its shapes show or use; all evals must be there */
 extern void tide_altered_note_use(TideWatch *watch);
@@ -27,6 +28,12 @@ extern bool tide_altered_is_lost(const TideWatch *watch, Relation rel, int colum
  */
 extern void tide_altered_note_rewrite(TideWatch *watch, Oid relid);
 extern bool tide_altered_still_serves(const TideWatch *watch);
+
+/*
+ * The names within the columns' types, and how they differ from those of the copy: renamed only if in a type that
+ * shapes show or use.
+ */
+extern TideLabelsDiffer tide_altered_labels(const TideWatch *watch, List **labels);
 
 /* whether row-level security does not concern the owner of a shape on it: he sees all rows */
 extern bool tide_altered_is_open(const TideWatch *watch);

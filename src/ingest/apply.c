@@ -31,6 +31,7 @@
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/recompile.h"
+#include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "util/compat.h"
 #include "util/guc.h"
@@ -141,6 +142,7 @@ tide_checkpoint_store(TideIngest *in)
 {
 	char		payload[32];
 
+	in->checkpoint.lagging = tide_settle_is_lagging(in);
 	tide_checkpoint_write(&in->checkpoint);
 	if (in->checkpoint.op_id == in->notified_op_id)
 		return;

@@ -44,6 +44,7 @@
 #include "ingest/shape_cache.h"
 #include "ingest/source_scan.h"
 #include "ingest/tree.h"
+#include "ingest/type_labels.h"
 #include "store/shared.h"
 
 /* rows of a new source are seen by nobody before the copy commits */
@@ -302,6 +303,7 @@ tide_build_describe(TideSource *source, Relation rel)
 	int			max = desc->natts + 3;
 
 	source->table_name = tide_altered_table_name(source->relid);
+	source->labels = NIL;
 	source->ncolumns = 0;
 	source->columns = palloc(sizeof(AttrNumber) * max);
 	source->column_names = palloc(sizeof(char *) * max);
@@ -315,6 +317,7 @@ tide_build_describe(TideSource *source, Relation rel)
 		source->columns[source->ncolumns] = att->attnum;
 		source->column_names[source->ncolumns] = pstrdup(NameStr(att->attname));
 		source->column_types[source->ncolumns++] = att->atttypid;
+		source->labels = tide_type_labels(source->labels, att->atttypid);
 	}
 	if (source->leaves != NULL)
 		add_own_column(source, TIDE_ATTNUM_LEAF);

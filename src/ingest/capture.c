@@ -180,6 +180,33 @@ tide_capture_truncate(TideIngest *in, TideWatch *watch, Oid leaf)
 	tide_batch_put(in->batch, watch, TIDE_CHANGE_TRUNCATE, values, nulls);
 }
 
+/* names within types: where one that shapes show was renamed, its rows look different */
+static void
+check_labels(TideIngest *in, ReorderBufferTXN *txn, TideWatch *watch)
+{
+	MemoryContext old = MemoryContextSwitchTo(in->scratch);
+	List	   *labels;
+	ListCell   *lc;
+
+	switch (tide_altered_labels(watch, &labels))
+	{
+		case TIDE_LABELS_RENAMED:
+			tide_capture_break(in, watch);
+			break;
+		case TIDE_LABELS_ADDED:
+			MemoryContextSwitchTo(in->watch_context);
+			labels = list_copy(labels);
+			foreach(lc, labels)
+				lfirst(lc) = pstrdup(lfirst(lc));
+			watch->shadow->source->labels = labels;
+			tide_recheck_store(in, txn, watch->shadow->source);
+			break;
+		case TIDE_LABELS_SAME:
+			break;
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * After DDL, at the next change or the end of the transaction: sources that cannot go on
  * break here, and failed shapes may have what they lack.
@@ -198,8 +225,13 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{
 		if (!watch->is_broken && watch->relid == watch->shadow->source->relid &&
-			!tide_capture_has_seen(watch, txn) && !tide_altered_still_serves(watch))
-			tide_capture_break(in, watch);
+			!tide_capture_has_seen(watch, txn))
+		{
+			if (!tide_altered_still_serves(watch))
+				tide_capture_break(in, watch);
+			else
+				check_labels(in, txn, watch);
+		}
 		watch->rewrite_from = InvalidOid;
 	}
 	foreach(lc, in->shapes)

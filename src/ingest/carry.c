@@ -44,7 +44,9 @@
 #include "ingest/compaction.h"
 #include "ingest/limits.h"
 #include "ingest/membership.h"
+#include "ingest/settle.h"
 #include "ingest/source_scan.h"
+#include "ingest/type_labels.h"
 #include "store/shadow.h"
 #include "util/json_writer.h"
 #include "util/spi.h"
@@ -53,6 +55,7 @@
 #define COPY_OPTIONS	(TABLE_INSERT_SKIP_FSM | TABLE_INSERT_FROZEN)
 
 static void carry_nodes(Carry *carry, List *shapes);
+static void settle(Carry *carry);
 static void copy_log(Carry *carry);
 static void carry_rows(Carry *carry, Snapshot snapshot);
 static void carry_gone(Carry *carry);
@@ -106,6 +109,7 @@ tide_carry_source(TideIngest *in, TideSource *source, int new_id, Snapshot snaps
 										 ALLOCSET_DEFAULT_SIZES);
 	carry->base_op_id = ++in->checkpoint.op_id;
 	carry_nodes(carry, shapes);
+	settle(carry);
 	copy_log(carry);
 	tide_shadow_open(carry->old, true);
 	tide_shadow_open(carry->new, false);
@@ -169,7 +173,9 @@ compare_views(CarryNode *node)
 		node->resends = was->node->columns[i] != attnum ||
 			strcmp(name_of(was->shadow->source, attnum),
 				   name_of(is->shadow->source, attnum)) != 0 ||
-			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type));
+			!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(old_type)) ||
+			tide_labels_compare(was->shadow->source->labels,
+								tide_type_labels(NIL, new_type)) == TIDE_LABELS_RENAMED;
 		node->is_same_view &= old_type == new_type;
 	}
 }
@@ -212,6 +218,18 @@ carry_nodes(Carry *carry, List *shapes)
 			if (((TideShapeNode *) lfirst(is))->source_id == carry->new->source->source_id)
 				carry_node(carry, carried, lfirst(was), lfirst(is));
 	}
+}
+
+/* buckets' rows must not depend on a log that goes */
+static void
+settle(Carry *carry)
+{
+	List	   *shapes = NIL;
+	ListCell   *lc;
+
+	foreach(lc, carry->nodes)
+		shapes = list_append_unique_ptr(shapes, ((CarryNode *) lfirst(lc))->is->shape);
+	tide_settle_source(carry->in, carry->old->source, shapes);
 }
 
 /*

@@ -37,6 +37,8 @@
 #include "ingest/build.h"
 #include "ingest/compaction.h"
 #include "ingest/membership.h"
+#include "ingest/prune.h"
+#include "ingest/settle.h"
 #include "store/log_reader.h"
 #include "store/log_remove.h"
 #include "util/guc.h"
@@ -45,7 +47,6 @@
 #define QUEUE_SIZE		1024
 #define MARKS_KEPT		64		/* in a retention: that exact is it */
 #define LOOK_MAX_S		600
-#define PRUNE_ROWS		1000	/* of the mutation log, a step */
 
 typedef struct TideCompaction
 {
@@ -74,7 +75,6 @@ static void check_bucket(TideIngest *in, TideBucket *bucket);
 static void look(TideIngest *in, TimestampTz now);
 static void sweep_step(TideIngest *in);
 static void forget_step(TideIngest *in);
-static void prune_step(TideIngest *in);
 
 static TideCompaction *
 compaction_of(TideIngest *in)
@@ -119,7 +119,10 @@ tide_compact_superseded(TideIngest *in, TideShadow *shadow, const TideLogEntry *
 				bucket->removed_count--;
 		}
 		else if (!tide_compaction || entry->old_op_id == 0)
+		{
 			bucket->stale_count++;
+			tide_bucket_touch(in->buckets, bucket);
+		}
 		else
 			(void) tide_log_remove(shadow, c->places, entry->bucket_id, entry->old_op_id);
 		check_bucket(in, bucket);
@@ -138,6 +141,7 @@ tide_compact_count(TideIngest *in, const TideLogEntry *entries, int n)
 			continue;
 		bucket->removed_count += entries[i].kind == TIDE_LOG_LEAVE;
 		bucket->stale_count += entries[i].kind != TIDE_LOG_ENTER;
+		tide_bucket_touch(in->buckets, bucket);
 		check_bucket(in, bucket);
 	}
 }
@@ -195,6 +199,7 @@ tide_compact_due(TideIngest *in)
 	at = c->nqueued > 0 || c->bucket_id != 0 || c->forgetting || c->pruning ?
 		c->next_step : c->next_look;
 	now = GetCurrentTimestamp();
+	at = Min(at, tide_settle_due(in, now));
 	return at <= now ? 0 : TimestampDifferenceMilliseconds(now, at);
 }
 
@@ -212,8 +217,11 @@ tide_compact_step(TideIngest *in)
 	else if (c->bucket_id != 0 || c->nqueued > 0)
 		sweep_step(in);
 	else if (c->pruning)
-		prune_step(in);
+		c->pruning = tide_prune_step();
+	tide_settle_step(in, now);
 	tide_buckets_flush(in->buckets);
+	if (in->checkpoint.lagging && !tide_settle_is_lagging(in))
+		tide_checkpoint_store(in);
 	tide_apply_end();
 	c->next_step = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), tide_compaction_delay);
 	return c->forgetting || c->bucket_id != 0 || c->nqueued > 0 || c->pruning;
@@ -507,38 +515,4 @@ forget_step(TideIngest *in)
 		note_forgotten(in, &left[i]);
 	watch->forgotten_upto = n < tide_compaction_batch ? c->floor : left[n - 1].op_id;
 	pfree(left);
-}
-
-/* mutations that nobody sends again after so long, and clients that push no more */
-static void
-prune_step(TideIngest *in)
-{
-	static SPIPlanPtr mutations_plan = NULL;
-	static SPIPlanPtr clients_plan = NULL;
-	TideCompaction *c = in->compaction;
-	TideSpiFrame frame;
-
-	c->pruning = false;
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (tide_mutation_retention >= 0)
-		c->pruning |=
-			run_with(&mutations_plan, "DELETE FROM tide_internal.mutations WHERE ctid = ANY (ARRAY("
-					 "SELECT m.ctid FROM tide_internal.mutations m WHERE m.at <"
-					 " pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1) LIMIT $2))",
-					 tide_mutation_retention, PRUNE_ROWS) == PRUNE_ROWS;
-
-	/* not one that is pushing just now; its acknowledgement goes with it */
-	if (tide_client_retention >= 0)
-		c->pruning |=
-			run_with(&clients_plan, "WITH gone AS (DELETE FROM tide_internal.clients WHERE client_id"
-					 " = ANY (ARRAY(SELECT c.client_id FROM tide_internal.clients c"
-					 " WHERE coalesce(c.last_push_at, c.created_at) <"
-					 " pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)"
-					 " LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING client_id),"
-					 " logged AS (DELETE FROM tide_internal.mutations m USING gone"
-					 " WHERE m.client_id = gone.client_id),"
-					 " acked AS (DELETE FROM tide_internal.acks a USING gone"
-					 " WHERE a.client_id = gone.client_id) SELECT FROM gone",
-					 tide_client_retention, PRUNE_ROWS) == PRUNE_ROWS;
-	tide_spi_end(&frame);
 }

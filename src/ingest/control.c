@@ -41,6 +41,7 @@
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
@@ -186,6 +187,19 @@ require_our_slot(const char *slot_name)
 						slot_name, "pg_tide")));
 }
 
+/*
+ * A slot that was there before the extension first used one is left by an extension dropped before, with no
+ * worker to remove it. What it would read speaks of tables that no longer exist.
+ */
+static void
+drop_leftover_slot(const TideState *state, const char *slot_name)
+{
+	if (state->slot_name[0] != '\0' || slot_holder(slot_name) != 0)
+		return;
+	require_our_slot(slot_name);
+	ReplicationSlotDrop(slot_name, true);
+}
+
 char *
 tide_ingest_start(void)
 {
@@ -196,6 +210,7 @@ tide_ingest_start(void)
 	require_settings();
 	lock_state(&state);
 	slot_name = usable_slot_name(&state);
+	drop_leftover_slot(&state, slot_name);
 
 	/*
 	 * In a transaction that has written core makes no slot: then the worker makes it, once
@@ -326,6 +341,7 @@ round_steps(TideIngest *in, int64 max_changes)
 			CHECK_FOR_INTERRUPTS();
 		is_done = is_done && !in->needs_reload;
 	}
+	tide_settle_all(in);
 	for (int i = 0; i < COMPACT_STEPS && tide_compaction && tide_compact_step(in); i++)
 		CHECK_FOR_INTERRUPTS();
 	return in->checkpoint.changes - before;
@@ -335,9 +351,11 @@ round_steps(TideIngest *in, int64 max_changes)
 static void
 obtain_slot(TideState *state)
 {
+	char	   *slot_name = usable_slot_name(state);
 	ReplicationSlot *slot;
 
-	strlcpy(state->slot_name, usable_slot_name(state), NAMEDATALEN);
+	drop_leftover_slot(state, slot_name);
+	strlcpy(state->slot_name, slot_name, NAMEDATALEN);
 	slot = SearchNamedReplicationSlot(state->slot_name, true);
 	if (slot != NULL)
 		require_our_slot(state->slot_name);

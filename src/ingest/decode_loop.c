@@ -32,6 +32,7 @@
 #include "ingest/ingest.h"
 #include "ingest/resync.h"
 #include "ingest/route.h"
+#include "ingest/settle.h"
 #include "util/compat.h"
 #include "util/guc.h"
 #include "util/meta_table.h"
@@ -59,7 +60,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	in->owner = ResourceOwnerCreate(NULL, "tide ingest");
 	in->tree_context = AllocSetContextCreate(context, "tide trees", ALLOCSET_DEFAULT_SIZES);
 	in->batch = tide_batch_create(context, in->owner);
-	in->buckets = tide_buckets_create(context);
+	in->buckets = tide_buckets_create(context, tide_settle_buckets, in);
 	in->clients_relid = tide_meta_relid("clients");
 	in->shapes_relid = tide_meta_relid("shapes");
 	tide_checkpoint_read(&in->checkpoint);

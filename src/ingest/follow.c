@@ -4,81 +4,52 @@
  *
  * A definition is the author's text and names things. A name that still means a
  * table means that table, whichever it is by now. One that means nothing any more
- * because the source was renamed or moved becomes the source's new name; so do
- * names of renamed columns in "columns" and "where" of the root. Where a name stands in
- * "where" is told by PostgreSQL's own parser; text with subqueries is left alone,
- * since a name in it may be another table's.
+ * because the source was renamed or moved becomes the source's new name, and so do names of renamed
+ * columns: in "columns", and in the texts of all tables of the definition (follow_text.c).
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "nodes/nodeFuncs.h"
-#include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "ingest/altered.h"
 #include "ingest/follow.h"
+#include "ingest/follow_text.h"
+#include "shape/expr.h"
 #include "util/spi.h"
 
-/* old and new name of each renamed column */
-typedef struct Renames
+/* a table of a definition */
+typedef struct Part
 {
-	int			n;
-	const char **was;
-	const char **is;
-	const char *table_was;		/* without schema */
-	const char *table_is;
-} Renames;
-
-/* a name in the text of "where" */
-typedef struct Place
-{
-	int			start;
-	int			end;
-	const char *name;			/* to be put there */
-} Place;
-
-typedef struct Places
-{
-	const char *text;
-	const Renames *renames;
-	List	   *places;			/* of Place */
-	bool		is_unsafe;		/* subqueries, or names written in an unusual way */
-} Places;
-
-typedef struct Stored
-{
+	char	   *path;			/* in the definition, as text[] */
+	char	   *parent_path;	/* NULL: the root */
+	char	   *name;			/* of an include, or NULL */
 	char	   *table;
-	char	   *where;			/* or NULL */
-	char	   *search_path;
-} Stored;
-
-static void read_stored(int shape_id, Stored *stored);
-static Oid	resolve_table(const TideShape *shape, const Stored *stored);
-static void find_renames(const TideSource *source, Renames *renames);
-static char *follow_where(const char *where, const Renames *renames);
-static bool note_places(Node *node, void *context);
+	char	   *where;			/* the rest may be NULL */
+	char	   *on;
+	char	   *order_by;
+	Oid			relid;
+} Part;
 
 /* set one string of a shape's definition */
 static void
-store_string(int shape_id, const char *field, const char *value)
+store_string(int shape_id, const char *path, const char *field, const char *value)
 {
 	TideSpiFrame frame;
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID};
-	Datum		values[] = {Int32GetDatum(shape_id), CStringGetTextDatum(field),
-	CStringGetTextDatum(value)};
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(shape_id), CStringGetTextDatum(path),
+	CStringGetTextDatum(field), 0};
 
+	if (value == NULL)
+		return;
+	values[3] = CStringGetTextDatum(value);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.shapes SET definition ="
-							  " pg_catalog.jsonb_set(definition, ARRAY[$2], pg_catalog.to_jsonb($3))"
+							  " pg_catalog.jsonb_set(definition, $2::text[] || $3, pg_catalog.to_jsonb($4))"
 							  " WHERE shape_id = $1",
 							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store the definition of shape %d", shape_id);
@@ -96,224 +67,182 @@ names_datum(const char **names, int n)
 }
 
 static void
-store_columns(int shape_id, const Renames *renames)
+store_columns(int shape_id, const char *path, const TideRenames *renames)
 {
 	TideSpiFrame frame;
-	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID};
+	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(shape_id), names_datum(renames->was, renames->n),
-	names_datum(renames->is, renames->n)};
+	names_datum(renames->is, renames->n), CStringGetTextDatum(path)};
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.shapes SET definition ="
-							  " pg_catalog.jsonb_set(definition, '{columns}', (SELECT"
+							  " pg_catalog.jsonb_set(definition, $4::text[] || 'columns'::text, (SELECT"
 							  " pg_catalog.jsonb_agg(coalesce(pg_catalog.to_jsonb(r.name), e.c) ORDER BY e.n)"
-							  " FROM pg_catalog.jsonb_array_elements(definition -> 'columns') WITH ORDINALITY e(c, n)"
+							  " FROM pg_catalog.jsonb_array_elements(definition #> ($4::text[] || 'columns'::text)) WITH ORDINALITY e(c, n)"
 							  " LEFT JOIN ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) r(was, name)"
 							  " ON e.c = pg_catalog.to_jsonb(r.was)))"
-							  " WHERE shape_id = $1 AND pg_catalog.jsonb_typeof(definition -> 'columns') = 'array'"
-							  " AND definition -> 'columns' <> '[]'",
+							  " WHERE shape_id = $1"
+							  " AND pg_catalog.jsonb_typeof(definition #> ($4::text[] || 'columns'::text)) = 'array'"
+							  " AND definition #> ($4::text[] || 'columns'::text) <> '[]'",
 							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store the definition of shape %d", shape_id);
 	tide_spi_end(&frame);
 }
 
-void
-tide_definition_follow(const TideShape *shape, const TideSource *source)
-{
-	char	   *name = tide_altered_table_name(source->relid);
-	Renames		renames = {0};
-	Stored		stored;
-	char	   *where;
-	Oid			named;
-
-	if (name == NULL || !source->live || source->table_name == NULL)
-		return;
-	read_stored(shape->shape_id, &stored);
-	find_renames(source, &renames);
-	named = resolve_table(shape, &stored);
-	if (OidIsValid(named) && named != source->relid)
-		return;					/* another table has the name: it is the shape's now */
-	if (!OidIsValid(named))
-		store_string(shape->shape_id, "table", name);
-	if (renames.n > 0)
-		store_columns(shape->shape_id, &renames);
-	where = stored.where ? follow_where(stored.where, &renames) : NULL;
-	if (where != NULL)
-		store_string(shape->shape_id, "where", where);
-}
-
-static void
-read_stored(int shape_id, Stored *stored)
+/* tables of a definition, parents before children; and its search_path */
+static List *
+read_parts(int shape_id, char **search_path)
 {
 	MemoryContext result = CurrentMemoryContext;
+	List	   *parts = NIL;
 	TideSpiFrame frame;
 	Oid			types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(shape_id)};
-	char	  **fields[] = {&stored->table, &stored->where, &stored->search_path};
 
+	*search_path = NULL;
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute_with_args("SELECT definition ->> 'table', definition ->> 'where', search_path"
-							  " FROM tide_internal.shapes WHERE shape_id = $1",
-							  1, types, values, NULL, false, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	if (SPI_execute_with_args("WITH RECURSIVE p (path, d) AS ("
+							  "SELECT '{}'::text[], definition FROM tide_internal.shapes WHERE shape_id = $1"
+							  " UNION ALL SELECT p.path || ARRAY['include', e.key], e.value"
+							  " FROM p CROSS JOIN LATERAL pg_catalog.jsonb_each(CASE pg_catalog.jsonb_typeof(d -> 'include')"
+							  " WHEN 'object' THEN d -> 'include' ELSE '{}' END) e)"
+							  " SELECT path::text, CASE WHEN path <> '{}' THEN path[:pg_catalog.cardinality(path) - 2]::text END,"
+							  " path[pg_catalog.cardinality(path)], d ->> 'table', d ->> 'where', d ->> 'on', d ->> 'order_by',"
+							  " (SELECT search_path FROM tide_internal.shapes WHERE shape_id = $1)"
+							  " FROM p ORDER BY pg_catalog.cardinality(path)",
+							  1, types, values, NULL, false, 0) != SPI_OK_SELECT ||
+		SPI_processed == 0)
 		elog(ERROR, "could not read shape %d", shape_id);
-	for (int i = 0; i < lengthof(fields); i++)
+	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
+		Part	   *part = MemoryContextAllocZero(result, sizeof(Part));
+		char	  **fields[] = {&part->path, &part->parent_path, &part->name, &part->table,
+		&part->where, &part->on, &part->order_by, search_path};
+		MemoryContext old;
 
-		*fields[i] = value ? MemoryContextStrdup(result, value) : NULL;
+		for (int i = 0; i < lengthof(fields); i++)
+		{
+			char	   *value = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, i + 1);
+
+			*fields[i] = value ? MemoryContextStrdup(result, value) : NULL;
+		}
+		old = MemoryContextSwitchTo(result);
+		parts = lappend(parts, part);
+		MemoryContextSwitchTo(old);
 	}
 	tide_spi_end(&frame);
+	return parts;
 }
 
-/* the table that the definition names, looked up as its author would; or InvalidOid */
-static Oid
-resolve_table(const TideShape *shape, const Stored *stored)
+static Part *
+find_part(List *parts, const char *path)
 {
-	TideSpiFrame frame;
-	List	   *names;
-	Oid			result;
-
-	tide_user_push(&frame, shape->owner);
-	(void) set_config_option("search_path", stored->search_path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	names = textToQualifiedNameList(cstring_to_text(stored->table));
-	result = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
-	tide_user_pop(&frame);
-	return result;
-}
-
-static void
-find_renames(const TideSource *source, Renames *renames)
-{
-	List	   *names = textToQualifiedNameList(cstring_to_text(source->table_name));
-
-	renames->table_was = strVal(llast(names));
-	renames->table_is = get_rel_name(source->relid);
-	renames->was = palloc(sizeof(char *) * Max(source->ncolumns, 1));
-	renames->is = palloc(sizeof(char *) * Max(source->ncolumns, 1));
-	for (int i = 0; i < source->ncolumns; i++)
-	{
-		HeapTuple	tuple = SearchSysCacheAttNum(source->relid, source->columns[i]);
-		Form_pg_attribute att;
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		att = (Form_pg_attribute) GETSTRUCT(tuple);
-		if (strcmp(source->column_names[i], NameStr(att->attname)) != 0)
-		{
-			renames->was[renames->n] = source->column_names[i];
-			renames->is[renames->n++] = pstrdup(NameStr(att->attname));
-		}
-		ReleaseSysCache(tuple);
-	}
-}
-
-static int
-compare_places(const ListCell *a, const ListCell *b)
-{
-	return ((Place *) lfirst(a))->start - ((Place *) lfirst(b))->start;
-}
-
-/* the text with new names; NULL if there is none to put, or it cannot be told where */
-static char *
-follow_where(const char *where, const Renames *renames)
-{
-	Places		places = {.text = where, .renames = renames};
-	List	   *statements = raw_parser(where, RAW_PARSE_PLPGSQL_EXPR);
-	StringInfoData result;
-	int			done = 0;
 	ListCell   *lc;
 
-	(void) note_places((Node *) linitial_node(RawStmt, statements)->stmt, &places);
-	if (places.is_unsafe || places.places == NIL)
-		return NULL;
-	list_sort(places.places, compare_places);
-	initStringInfo(&result);
-	foreach(lc, places.places)
-	{
-		Place	   *place = lfirst(lc);
-
-		appendBinaryStringInfo(&result, where + done, place->start - done);
-		appendStringInfoString(&result, quote_identifier(place->name));
-		done = place->end;
-	}
-	appendStringInfoString(&result, where + done);
-	return result.data;
+	foreach(lc, parts)
+		if (path != NULL && strcmp(((Part *) lfirst(lc))->path, path) == 0)
+			return lfirst(lc);
+	return NULL;
 }
 
-/* end of the identifier that starts at p; p itself if it is not written plainly */
-static const char *
-identifier_end(const char *p)
+static List *
+add_name(List *tables, const char *name, Oid relid, bool by_table)
 {
-	if (*p == '"')
-	{
-		for (p++; *p != '\0'; p++)
-			if (*p == '"' && *++p != '"')
-				return p;
-		return p;
-	}
-	if ((p[0] == 'u' || p[0] == 'U') && p[1] == '&' && p[2] == '"')
-		return p;
-	while (IS_HIGHBIT_SET(*p) || isalnum((unsigned char) *p) || *p == '_' || *p == '$')
-		p++;
-	return p;
+	TideNamedTable *table = palloc(sizeof(TideNamedTable));
+
+	table->name = name;
+	table->relid = relid;
+	table->by_table = by_table;
+	return lappend(tables, table);
 }
 
+/* what texts call the rows of a part: names of an include and of the table */
+static List *
+names_of(List *tables, const Part *part)
+{
+	List	   *names = textToQualifiedNameList(cstring_to_text(part->table));
+
+	if (part->name != NULL)
+		tables = add_name(tables, part->name, part->relid, false);
+	return add_name(tables, strVal(llast(names)), part->relid, true);
+}
+
+/* find out, as the definition's author, what of a part has other names now; NULL where nothing has */
 static void
-add_place(Places *places, const char *start, const char *name)
+follow_part(const Part *part, const Part *parent, const TideRenames *renames, Part *is)
 {
-	Place	   *place = palloc(sizeof(Place));
+	List	   *own = names_of(NIL, part);
 
-	place->start = start - places->text;
-	place->end = identifier_end(start) - places->text;
-	place->name = name;
-	places->is_unsafe |= place->end == place->start;
-	places->places = lappend(places->places, place);
+	if (part->where != NULL)
+		is->where = tide_follow_text(part->where, "", own, renames);
+	if (part->order_by != NULL)
+		is->order_by = tide_follow_text(part->order_by, TIDE_ORDER_PREFIX, own, renames);
+	if (part->on != NULL && parent != NULL)
+		is->on = tide_follow_text(part->on, "",
+								  names_of(add_name(own, "parent", parent->relid, false), parent),
+								  renames);
 }
 
-/* the names of one column reference that have changed: column, or table.column */
-static void
-note_reference(Places *places, ColumnRef *ref)
+void
+tide_definition_follow(const TideShape *shape, const TideSource *source)
 {
-	const Renames *renames = places->renames;
-	const char *start = places->text + ref->location;
-	const char *column;
-	bool		is_qualified = list_length(ref->fields) > 1;
+	TideRenames renames;
+	TideSpiFrame frame;
+	char	   *search_path;
+	List	   *parts;
+	List	   *follow = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
 
-	if (list_length(ref->fields) > 2 || !IsA(llast(ref->fields), String))
-	{
-		places->is_unsafe |= list_length(ref->fields) > 2;
+	if (!source->live || source->table_name == NULL ||
+		tide_altered_table_name(source->relid) == NULL)
 		return;
-	}
-	column = strVal(llast(ref->fields));
-	if (is_qualified)
+	parts = read_parts(shape->shape_id, &search_path);
+	tide_renames_find(source, &renames);
+	tide_user_push(&frame, shape->owner);
+	(void) set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	foreach(lc, parts)
 	{
-		const char *dot = identifier_end(start);
+		Part	   *part = lfirst(lc);
+		Part	   *is = palloc0(sizeof(Part));
+		bool		is_lost;
 
-		if (strcmp(strVal(linitial(ref->fields)), renames->table_was) != 0)
-			return;				/* params.x, claims.x */
-		if (dot == start || *dot != '.')
-			places->is_unsafe = true;
-		if (strcmp(renames->table_was, renames->table_is) != 0)
-			add_place(places, start, renames->table_is);
-		start = dot + 1;
+		part->relid = tide_renames_resolve(&renames,
+										   makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(part->table))),
+										   &is_lost);
+		if (is_lost)
+			is->table = pstrdup(renames.qualified_is);
+		follow_part(part, find_part(parts, part->parent_path), &renames, is);
+		follow = lappend(follow, is);
 	}
-	for (int i = 0; i < renames->n; i++)
-		if (strcmp(column, renames->was[i]) == 0)
-			add_place(places, start, renames->is[i]);
+	tide_user_pop(&frame);
+	forboth(lc, parts, lc2, follow)
+	{
+		Part	   *part = lfirst(lc);
+		Part	   *is = lfirst(lc2);
+
+		store_string(shape->shape_id, part->path, "table", is->table);
+		store_string(shape->shape_id, part->path, "where", is->where);
+		store_string(shape->shape_id, part->path, "on", is->on);
+		store_string(shape->shape_id, part->path, "order_by", is->order_by);
+		if (renames.n > 0 && part->relid == source->relid)
+			store_columns(shape->shape_id, part->path, &renames);
+	}
 }
 
-static bool
-note_places(Node *node, void *context)
+void
+tide_definition_follow_early(const TideShape *shape, const TideSource *source)
 {
-	Places	   *places = context;
+	TideRenames renames;
 
-	if (node == NULL)
-		return false;
-	if (IsA(node, SubLink))
-		places->is_unsafe = true;
-	else if (IsA(node, ColumnRef))
-		note_reference(places, (ColumnRef *) node);
-	return raw_expression_tree_walker(node, note_places, context);
+	if (!source->live || source->table_name == NULL ||
+		tide_altered_table_name(source->relid) == NULL)
+		return;
+	tide_renames_find(source, &renames);
+	for (int i = 0; i < renames.n; i++)
+		for (int other = 0; other < renames.n; other++)
+			if (strcmp(renames.was[i], renames.is[other]) == 0)
+				return;
+	tide_definition_follow(shape, source);
 }

@@ -14,4 +14,10 @@
  */
 extern void tide_definition_follow(const TideShape *shape, const TideSource *source);
 
+/*
+ * The same before the source's own turn, for a shape that another of its tables is rebuilt for; not where that would be
+ * wrong to do again, as columns have swapped names.
+ */
+extern void tide_definition_follow_early(const TideShape *shape, const TideSource *source);
+
 #endif							/* TIDE_FOLLOW_H */

@@ -91,7 +91,8 @@ typedef struct TideIngest
 	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
 	List	   *copied;			/* of TideCopied */
 	HTAB	   *shape_rows;		/* for limits.c; in watch_context, NULL until needed */
-	struct TideCompaction *compaction;	/* made when first needed, as the next */
+	struct TideCompaction *compaction;	/* made when first needed, as the next two */
+	struct TideSettling *settling;
 	struct TideLoad *load;
 	int64		notified_op_id;
 	XLogRecPtr	confirmed;		/* last position told to the slot */

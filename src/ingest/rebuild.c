@@ -38,7 +38,7 @@ static SPIPlanPtr dropped_plan = NULL;
 
 static bool rebuild_broken(TideIngest *in, bool *later);
 static bool rebuild_source(TideIngest *in, int source_id, TideSource *source);
-static bool can_carry(const TideSource *source);
+static bool can_carry(const TideSource *source, List *shapes);
 static void carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes);
 static bool clean_dropped(void);
 static bool drop_unused_sources(TideIngest *in, bool *later);
@@ -125,6 +125,23 @@ rebuild_broken(TideIngest *in, bool *later)
 	return false;
 }
 
+/* a shape's definition follows the source, and its other tables that were altered with it */
+static void
+follow(TideIngest *in, const TideShape *shape, const TideSource *source)
+{
+	ListCell   *lc;
+
+	tide_definition_follow(shape, source);
+	foreach(lc, in->broken)
+	{
+		TideSource *other = find_source(in, lfirst_int(lc));
+
+		if (other != NULL && other != source && uses_source(shape, other->source_id) &&
+			ConditionalLockRelationOid(other->relid, AccessShareLock))
+			tide_definition_follow_early(shape, other);
+	}
+}
+
 /* false, with nothing done, if it has to wait; source: NULL if it is gone already */
 static bool
 rebuild_source(TideIngest *in, int source_id, TideSource *source)
@@ -136,7 +153,7 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	foreach(lc, in->shapes)
 		if (uses_source(lfirst(lc), source_id))
 			shapes = lappend(shapes, lfirst(lc));
-	if (source != NULL && can_carry(source))
+	if (source != NULL && can_carry(source, shapes))
 	{
 		TideSource	now = *source;
 
@@ -146,7 +163,7 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 			return false;
 	}
 	foreach(lc, source != NULL ? shapes : NIL)
-		tide_definition_follow(lfirst(lc), source);
+		follow(in, lfirst(lc), source);
 	if (snapshot != NULL)
 		carry(in, source, snapshot, shapes);
 	else
@@ -162,14 +179,29 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	return true;
 }
 
-/* whether shapes can keep their buckets: the table, its name, its key and the key's types are the same */
+/* whether clients get rows of the source, under its name, and not just what subqueries find in it */
 static bool
-can_carry(const TideSource *source)
+has_nodes(const TideSource *source, List *shapes)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, shapes)
+		foreach(lc2, ((TideShape *) lfirst(lc))->nodes)
+			if (((TideShapeNode *) lfirst(lc2))->source_id == source->source_id)
+				return true;
+	return false;
+}
+
+/* whether shapes can keep their buckets: the table, its name if it is shown, its key and the key's types are the same */
+static bool
+can_carry(const TideSource *source, List *shapes)
 {
 	char	   *name = tide_altered_table_name(source->relid);
 
 	return source->live && name != NULL && source->table_name != NULL &&
-		strcmp(name, source->table_name) == 0 && tide_altered_has_key(source);
+		tide_altered_has_key(source) &&
+		(strcmp(name, source->table_name) == 0 || !has_nodes(source, shapes));
 }
 
 /* whether a plain shape is still one of the table */
@@ -195,11 +227,11 @@ carries_tree(const TideShape *was, const TideShape *is)
 }
 
 /*
- * A tree decided anew that has other broken tables: until their turn its nodes on them are stored with the columns
- * that were shown, so that what is shown then is compared with that.
+ * A tree decided anew. Its other tables may have been altered as well, known to be broken by now or not: until their
+ * turn its nodes on them are stored with the columns that were shown, so that what is shown then is compared with that.
  */
 static void
-redefine(TideIngest *in, const TideShape *was, const TideShape *is)
+redefine(const TideShape *was, const TideShape *is, int source_id)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -211,7 +243,7 @@ redefine(TideIngest *in, const TideShape *was, const TideShape *is)
 		const TideShapeNode *node = lfirst(lc);
 		StringInfoData columns;
 
-		if (!list_member_int(in->broken, ((TideShapeNode *) lfirst(lc2))->source_id))
+		if (((TideShapeNode *) lfirst(lc2))->source_id == source_id)
 			continue;
 		initStringInfo(&columns);
 		for (int i = 0; i < node->ncolumns; i++)
@@ -269,7 +301,7 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		if (is != NULL && (carries_plain(was, is, new_id) || carries_tree(was, is)))
 		{
 			if (!tide_shape_keeps_plain(was))
-				redefine(in, was, is);
+				redefine(was, is, new_id);
 			is->shape_id = was->shape_id;
 			is->built_op_id = was->built_op_id;
 			pair = palloc(sizeof(TideCarried));

@@ -18,14 +18,17 @@
 #include "ingest/recheck.h"
 #include "ingest/route.h"
 
-/* to be stored with the batch */
-static void
-note_regrouped(TideIngest *in, TideSource *source)
+void
+tide_recheck_store(TideIngest *in, ReorderBufferTXN *txn, TideSource *source)
 {
 	MemoryContext old = MemoryContextSwitchTo(in->context);
 
 	in->regrouped = list_append_unique_ptr(in->regrouped, source);
 	MemoryContextSwitchTo(old);
+	txn->output_plugin_private = in;
+
+	/* though it may have no change: a reload would take the source away */
+	in->batch->is_asked_for = true;
 }
 
 /* rows of lost partitions go; new partitions are for the next build to look at */
@@ -45,8 +48,7 @@ check_leaves(TideIngest *in, ReorderBufferTXN *txn, TideWatch *watch)
 			continue;
 		}
 		tide_capture_truncate(in, watch, source->leaves[i]);
-		note_regrouped(in, source);
-		txn->output_plugin_private = in;
+		tide_recheck_store(in, txn, source);
 	}
 	source->nleaves = kept;
 	if (n > kept)

@@ -16,6 +16,9 @@ struct ReorderBufferTXN;
  */
 extern void tide_recheck(TideIngest *in, struct ReorderBufferTXN *txn);
 
+/* have a source's description, which has changed, stored with the batch */
+extern void tide_recheck_store(TideIngest *in, struct ReorderBufferTXN *txn, TideSource *source);
+
 /*
  * A transaction that changed catalogs changes rows of a table that is nobody's source now.
  * If it was a source's partition before, the source is broken: it may be again.

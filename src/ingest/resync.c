@@ -156,7 +156,8 @@ tide_resync(TideIngest *in, int source_id)
 	snapshot = tide_source_snapshot(&source);
 	if (snapshot == NULL)
 		return TIDE_RESYNC_LATER;
-	if (!is_comparable(&source, watch->shadow))
+	if (!is_comparable(&source, watch->shadow) ||
+		tide_altered_labels(watch, &source.labels) == TIDE_LABELS_RENAMED)
 	{
 		UnregisterSnapshot(snapshot);
 		return TIDE_RESYNC_NOT;

@@ -182,3 +182,15 @@ tide_change_writer_count(TideChangeWriter *writer, int64 bucket_id, int64 after_
 {
 	return tide_log_reader_count(writer->reader, bucket_id, after_op_id, limit);
 }
+
+bool
+tide_change_writer_lags(TideChangeWriter *writer, TideBucketInfo *info)
+{
+	return tide_bucket_lags(info, writer->reader);
+}
+
+void
+tide_change_writer_settle(TideChangeWriter *writer, TideBucketInfo *info)
+{
+	tide_bucket_settle(info, writer->reader);
+}

@@ -9,6 +9,7 @@
 #include "lib/stringinfo.h"
 
 #include "catalog/shape_catalog.h"
+#include "store/bucket_reader.h"
 #include "store/log_reader.h"
 
 typedef struct TideChangeWriter TideChangeWriter;
@@ -18,6 +19,10 @@ extern TideChangeWriter *tide_change_writer_create(const TideShapeNode *node,
 												   const TideSource *source,
 												   Snapshot snapshot);
 extern void tide_change_writer_close(TideChangeWriter *writer);
+
+/* see tide_bucket_lags() and tide_bucket_settle(); not between start and the last fetch */
+extern bool tide_change_writer_lags(TideChangeWriter *writer, TideBucketInfo *info);
+extern void tide_change_writer_settle(TideChangeWriter *writer, TideBucketInfo *info);
 
 /* begin with the bucket's first change after after_op_id */
 extern void tide_change_writer_start(TideChangeWriter *writer, int64 bucket_id,

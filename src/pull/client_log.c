@@ -27,7 +27,12 @@ enum
 	Anum_clients_client_id = 1,
 	Anum_clients_last_mutation_id,
 	Anum_clients_role,
-	Anum_clients_subject
+	Anum_clients_subject,
+	Anum_clients_created_at,
+	Anum_clients_last_push_at,
+	Anum_clients_last_tx,
+	Anum_clients_rejected_seen,
+	Anum_clients_expired_at
 };
 
 enum
@@ -93,25 +98,45 @@ same_text(const char *a, const char *b)
 	return (a == NULL && b == NULL) || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+static int64
+int64_column(ClientScan *scan, HeapTuple tuple, int attnum)
+{
+	bool		isnull;
+
+	return DatumGetInt64(heap_getattr(tuple, attnum, RelationGetDescr(scan->rel), &isnull));
+}
+
+/* whether the client is the session user's, with these claims */
+static bool
+is_owner(ClientScan *scan, HeapTuple tuple, Jsonb *claims)
+{
+	bool		isnull;
+	Name		role = DatumGetName(heap_getattr(tuple, Anum_clients_role,
+												 RelationGetDescr(scan->rel), &isnull));
+
+	return strcmp(NameStr(*role), GetUserNameFromId(GetSessionUserId(), false)) == 0 &&
+		same_text(text_column(scan, tuple, Anum_clients_subject),
+				  tide_claims_subject(claims));
+}
+
 void
-tide_client_check(const pg_uuid_t *client, Jsonb *claims, Snapshot snapshot)
+tide_client_check(const pg_uuid_t *client, Jsonb *claims, Snapshot snapshot,
+				  TideClientState *state)
 {
 	ClientScan	scan;
 	HeapTuple	tuple;
 	bool		owned = true;
 
+	memset(state, 0, sizeof(TideClientState));
 	client_scan_begin(&scan, "clients", "clients_pkey", client, snapshot);
 	tuple = systable_getnext(scan.scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
-		Name		role = DatumGetName(heap_getattr(tuple, Anum_clients_role,
-													 RelationGetDescr(scan.rel), &isnull));
-
-		owned = strcmp(NameStr(*role),
-					   GetUserNameFromId(GetSessionUserId(), false)) == 0 &&
-			same_text(text_column(&scan, tuple, Anum_clients_subject),
-					  tide_claims_subject(claims));
+		owned = is_owner(&scan, tuple, claims);
+		state->last_mutation_id = int64_column(&scan, tuple, Anum_clients_last_mutation_id);
+		state->rejected_seen = int64_column(&scan, tuple, Anum_clients_rejected_seen);
+		state->expired = !heap_attisnull(tuple, Anum_clients_expired_at,
+										 RelationGetDescr(scan.rel));
 	}
 	client_scan_end(&scan);
 	if (!owned)
@@ -124,13 +149,11 @@ tide_client_acked(const pg_uuid_t *client, Snapshot snapshot)
 	ClientScan	scan;
 	HeapTuple	tuple;
 	int64		result = 0;
-	bool		isnull;
 
 	client_scan_begin(&scan, "acks", "acks_pkey", client, snapshot);
 	tuple = systable_getnext(scan.scan);
 	if (HeapTupleIsValid(tuple))
-		result = DatumGetInt64(heap_getattr(tuple, Anum_acks_last_mutation_id,
-											RelationGetDescr(scan.rel), &isnull));
+		result = int64_column(&scan, tuple, Anum_acks_last_mutation_id);
 	client_scan_end(&scan);
 	return result;
 }
@@ -187,9 +210,7 @@ tide_client_write_rejected(StringInfo out, const pg_uuid_t *client, int64 after,
 								   snapshot, 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan.scan)))
 	{
-		bool		isnull;
-		int64		id = DatumGetInt64(heap_getattr(tuple, Anum_mutations_mutation_id,
-													RelationGetDescr(scan.rel), &isnull));
+		int64		id = int64_column(&scan, tuple, Anum_mutations_mutation_id);
 
 		if (id > upto)
 			break;

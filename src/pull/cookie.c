@@ -2,13 +2,15 @@
  * cookie.c
  *	  What a client hands back on its next pull.
  *
- *	{"v": 1, "epoch": "…uuid",
+ *	{"v": 1, "epoch": "…uuid", "client": "…uuid",
  *	 "at": [[812, [3, 7, 9]], …],			op_id reached, in which buckets
  *	 "first": [[11, 640, 812, 500], …],		bucket, cursor, init, rows sent
  *	 "mutations": [17, 16]}					last told, rejected ones told up to
  *
  * A bucket the client has nothing of yet is not in it. After a complete pull "at" has one
  * element and "first" none, so the cookie grows with the number of buckets alone.
+ * "mutations" are those of "client": an expired client goes on under another id, with the
+ * buckets it has.
  * It carries no secret and no right: buckets served are those of the request, and who
  * forges positions only misses rows of its own.
  */
@@ -25,9 +27,10 @@
 #define COOKIE_VERSION	1
 
 static bool read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_t *epoch);
+static bool is_uuid(JsonbContainer *object, const char *name, const pg_uuid_t *expected);
 
 TideCookie *
-tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch)
+tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch, const pg_uuid_t *client)
 {
 	TideCookie *result = palloc0(sizeof(TideCookie));
 	HASHCTL		ctl = {0};
@@ -40,8 +43,10 @@ tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch)
 	result->valid = cookie == NULL ||
 		(JB_ROOT_IS_OBJECT(cookie) && read_cookie(result, &cookie->root, epoch));
 	if (!result->valid)
-	{
 		result->newest = 0;
+	if (!result->valid || cookie == NULL || client == NULL ||
+		!is_uuid(&cookie->root, "client", client))
+	{
 		result->last_mutation_id = 0;
 		result->reported = 0;
 	}
@@ -137,6 +142,31 @@ read_first(TideCookie *cookie, JsonbContainer *first)
 	return true;
 }
 
+/* member that is a uuid; false if it is none */
+static bool
+uuid_member(JsonbContainer *object, const char *name, pg_uuid_t *result)
+{
+	JsonbValue	value;
+	char	   *text;
+
+	if (getKeyJsonValueFromContainer(object, name, strlen(name), &value) == NULL ||
+		value.type != jbvString)
+		return false;
+	text = pnstrdup(value.val.string.val, value.val.string.len);
+	if (!tide_looks_like_uuid(text))
+		return false;
+	*result = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
+	return true;
+}
+
+static bool
+is_uuid(JsonbContainer *object, const char *name, const pg_uuid_t *expected)
+{
+	pg_uuid_t	uuid;
+
+	return uuid_member(object, name, &uuid) && memcmp(&uuid, expected, sizeof(uuid)) == 0;
+}
+
 /* whether it is of this history; a former epoch's is, up to *last_op_id */
 static bool
 is_current(JsonbContainer *root, const pg_uuid_t *epoch, int64 *last_op_id)
@@ -144,20 +174,14 @@ is_current(JsonbContainer *root, const pg_uuid_t *epoch, int64 *last_op_id)
 	JsonbValue	value;
 	int64		version;
 	pg_uuid_t	uuid;
-	char	   *text;
 
 	*last_op_id = PG_INT64_MAX;
 
 	if (getKeyJsonValueFromContainer(root, "v", 1, &value) == NULL ||
 		!tide_jsonb_int64(&value, &version) || version != COOKIE_VERSION)
 		return false;
-	if (getKeyJsonValueFromContainer(root, "epoch", 5, &value) == NULL ||
-		value.type != jbvString)
+	if (!uuid_member(root, "epoch", &uuid))
 		return false;
-	text = pnstrdup(value.val.string.val, value.val.string.len);
-	if (!tide_looks_like_uuid(text))
-		return false;
-	uuid = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text)));
 	return memcmp(&uuid, epoch, sizeof(uuid)) == 0 || tide_epoch_find(&uuid, last_op_id);
 }
 
@@ -203,14 +227,19 @@ write_int(StringInfo out, const char *before, int64 value)
 }
 
 void
-tide_cookie_write(StringInfo out, const pg_uuid_t *epoch, TidePosition **positions, int n,
-				  int64 last_mutation_id, int64 reported)
+tide_cookie_write(StringInfo out, const pg_uuid_t *epoch, const pg_uuid_t *client,
+				  TidePosition **positions, int n, int64 last_mutation_id, int64 reported)
 {
 	int			i = 0;
 
 	qsort(positions, n, sizeof(TidePosition *), compare_positions);
 	appendStringInfo(out, "{\"v\":%d,\"epoch\":", COOKIE_VERSION);
 	tide_json_uuid(out, epoch->data);
+	if (client != NULL)
+	{
+		appendStringInfoString(out, ",\"client\":");
+		tide_json_uuid(out, client->data);
+	}
 	appendStringInfoString(out, ",\"at\":[");
 	for (; i < n && !positions[i]->first_sync; i++)
 	{

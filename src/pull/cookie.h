@@ -30,12 +30,19 @@ typedef struct TideCookie
 	int64		reported;		/* rejected mutations up to here were told */
 } TideCookie;
 
-/* never an ERROR: what cannot be read makes the cookie not valid. cookie may be NULL */
-extern TideCookie *tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch);
+/*
+ * Never an ERROR: what cannot be read makes the cookie not valid. cookie may be NULL. What
+ * it says of mutations counts if it is client's.
+ */
+extern TideCookie *tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch,
+									 const pg_uuid_t *client);
 
-/* positions: of TidePosition pointers, n of them, in any order; sorted by this call */
+/*
+ * client may be NULL. positions: of TidePosition pointers, n of them, in any order;
+ * sorted by this call
+ */
 extern void tide_cookie_write(StringInfo out, const pg_uuid_t *epoch,
-							  TidePosition **positions, int n,
+							  const pg_uuid_t *client, TidePosition **positions, int n,
 							  int64 last_mutation_id, int64 reported);
 
 #endif							/* TIDE_COOKIE_H */

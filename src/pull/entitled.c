@@ -8,6 +8,8 @@
 
 #include "pull/entitled.h"
 #include "pull/node_keys.h"
+#include "shape/columns.h"
+#include "shape/owner_rights.h"
 #include "util/errors.h"
 #include "util/guc.h"
 
@@ -68,6 +70,12 @@ find_shape(const char *name)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("shape \"%s\" is not available", name),
 				 errhint("Its owner finds the reason in view tide.shapes.")));
+	if (!tide_shape_owner_may_read(served->shape))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("shape \"%s\" is not available", name),
+				 errdetail_log("The shape's owner may no longer read all of its tables and columns."),
+				 errhint("Its owner needs SELECT on all that it shows, and row-level security not applied.")));
 	served->live = served->shape->state == TIDE_SHAPE_LIVE && served->shape->nodes != NIL;
 	served->nodes = palloc0(sizeof(TideServedNode) * (list_length(served->shape->nodes) + 1));
 	foreach(lc, served->shape->nodes)
@@ -129,10 +137,37 @@ add_buckets(Resolver *resolver, TideServedShape *shape, TideServedNode *node,
 	return exist;
 }
 
+/* a column that lookups read, and whether its shadow table has it */
+typedef struct ColumnSearch
+{
+	List	   *sources;
+	bool		is_missing;
+} ColumnSearch;
+
+static void
+search_column(void *arg, Oid relid, AttrNumber attnum, TideColumnOf of)
+{
+	ColumnSearch *search = arg;
+	ListCell   *lc;
+
+	foreach(lc, search->sources)
+	{
+		const TideSource *source = lfirst(lc);
+
+		if (source->relid != relid || !source->live)
+			continue;
+		for (int i = 0; i < source->ncolumns; i++)
+			if (source->columns[i] == attnum)
+				return;
+	}
+	search->is_missing = true;
+}
+
 /* whether all that a shape's lookups may read is there */
 static bool
 has_shadows(Resolver *resolver, const TideShape *shape)
 {
+	ColumnSearch search = {NIL, false};
 	ListCell   *lc;
 	ListCell   *lc2;
 
@@ -142,20 +177,11 @@ has_shadows(Resolver *resolver, const TideShape *shape)
 		return false;
 	if (resolver->keys.sources == NIL)
 		resolver->keys.sources = tide_catalog_sources();
-	foreach(lc, tide_shape_relids(shape))
-	{
-		bool		is_there = false;
-
-		foreach(lc2, resolver->keys.sources)
-		{
-			const TideSource *source = lfirst(lc2);
-
-			is_there |= source->relid == lfirst_oid(lc) && source->live;
-		}
-		if (!is_there)
-			return false;
-	}
-	return true;
+	search.sources = resolver->keys.sources;
+	foreach(lc, shape->nodes)
+		foreach(lc2, ((TideShapeNode *) lfirst(lc))->lookups)
+			tide_columns_walk(((TideKeyLookup *) lfirst(lc2))->query, NIL, search_column, &search);
+	return !search.is_missing;
 }
 
 /* one element of a shape's parameters */
@@ -168,11 +194,14 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	ListCell   *lc;
 
 	/*
-	 * While a shape is built anew its lookups' tables may not be there yet. While one is compared
-	 * they are, and the client is to keep what it has.
+	 * While a shape is built anew its lookups' tables, or columns of them, may not be there yet: then nobody
+	 * can tell which buckets are meant. The client is to keep what it has, as while one is compared.
 	 */
 	if (!shape->live && !has_shadows(resolver, shape->shape))
+	{
+		shape->unresolved = true;
 		tide_node_keys_check(&resolver->keys, &request);
+	}
 	else
 		foreach(lc, tide_node_keys_resolve(&resolver->keys, &request))
 			exist |= add_buckets(resolver, shape, &shape->nodes[foreach_current_index(lc)],

@@ -30,6 +30,7 @@ typedef struct TideServedShape
 	TideShape  *shape;
 	bool		live;
 	bool		held;			/* its tables are being compared: later */
+	bool		unresolved;		/* what its lookups read is not there yet */
 	TideServedNode *nodes;		/* as in shape->nodes */
 } TideServedShape;
 
@@ -61,7 +62,7 @@ typedef struct TideEntitled
 
 /*
  * As of a checkpoint's time and the snapshot, which is the active one. ERROR 42704 unknown shape, 55000
- * failed shape, 22023 parameters, 54000 too many buckets. Result in the current context.
+ * failed shape, 42501 a shape whose owner lost his rights, 22023 parameters, 54000 too many buckets. Result in the current context.
  */
 extern TideEntitled *tide_entitled_resolve(const TidePullRequest *request, Jsonb *claims,
 										   TimestampTz now, Snapshot snapshot);

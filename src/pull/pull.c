@@ -35,6 +35,7 @@ typedef struct Pull
 	Snapshot	snapshot;
 	TideCheckpoint checkpoint;
 	TideState	state;
+	TideClientState client;
 	TideCookie *cookie;
 	TideEntitled *entitled;
 	bool		lagging;		/* the client has been at a newer checkpoint */
@@ -62,10 +63,11 @@ tide_pull(Jsonb *request)
 	pull.snapshot = GetActiveSnapshot();
 	claims = tide_request_claims(request);
 	if (pull.request->has_client)
-		tide_client_check(&pull.request->client, claims, pull.snapshot);
+		tide_client_check(&pull.request->client, claims, pull.snapshot, &pull.client);
 	tide_checkpoint_read(&pull.checkpoint);
 	tide_state_read(&pull.state);
-	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch);
+	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch,
+									pull.request->has_client ? &pull.request->client : NULL);
 	pull.entitled = tide_entitled_resolve(pull.request, claims, pull.checkpoint.now,
 										  pull.snapshot);
 	initStringInfo(&pull.changes);
@@ -77,7 +79,9 @@ tide_pull(Jsonb *request)
 		serve_buckets(&pull);
 	}
 	pull.acked = pull.cookie->last_mutation_id;
-	if (pull.at_checkpoint && pull.request->has_client)
+	if (pull.client.expired)
+		pull.acked = pull.client.last_mutation_id;
+	else if (pull.at_checkpoint && pull.request->has_client)
 		pull.acked = tide_client_acked(&pull.request->client, pull.snapshot);
 
 	answer = write_answer(&pull);
@@ -141,6 +145,34 @@ can_go_on(const TidePosition *position, const TideBucketInfo *info)
 	return position->cursor >= info->first_op_id && reached >= info->forgotten_op_id;
 }
 
+/* the client keeps its buckets of a shape of which nobody can tell now which ones it may have */
+static void
+keep_unresolved(Pull *pull, TideServedShape *shape)
+{
+	TideBucketReader *reader = tide_bucket_reader_open(pull->snapshot);
+	HASH_SEQ_STATUS status;
+	TidePosition *position;
+	TideBucketInfo info;
+
+	hash_seq_init(&status, pull->cookie->positions);
+	while ((position = hash_seq_search(&status)) != NULL)
+	{
+		TideServedBucket *bucket;
+
+		if (position->keep || !tide_bucket_reader_by_id(reader, position->bucket_id, &info) ||
+			info.shape_id != shape->shape->shape_id || !can_go_on(position, &info))
+			continue;
+		position->keep = true;
+		bucket = palloc0(sizeof(TideServedBucket));
+		bucket->info = info;
+		bucket->shape = shape;
+		bucket->position = *position;
+		bucket->has_position = true;
+		pull->entitled->buckets = lappend(pull->entitled->buckets, bucket);
+	}
+	tide_bucket_reader_close(reader);
+}
+
 /* where the client is in each bucket it asks for */
 static void
 match_positions(Pull *pull)
@@ -148,6 +180,13 @@ match_positions(Pull *pull)
 	ListCell   *lc;
 
 	note_resync(pull);
+	foreach(lc, pull->cookie->valid ? pull->entitled->shapes : NIL)
+	{
+		TideServedShape *shape = lfirst(lc);
+
+		if (shape->unresolved)
+			keep_unresolved(pull, shape);
+	}
 	foreach(lc, pull->entitled->buckets)
 	{
 		TideServedBucket *bucket = lfirst(lc);
@@ -261,6 +300,31 @@ bucket_writer(Pull *pull, TideServedBucket *bucket)
 	return node->writer;
 }
 
+/* a bucket that lags behind its log has something up to the checkpoint, we do not know what */
+static void
+look_for_news(Pull *pull, TideServedBucket *bucket)
+{
+	bucket->info.may_lag = bucket->info.may_lag && pull->checkpoint.lagging &&
+		tide_change_writer_lags(bucket_writer(pull, bucket), &bucket->info);
+	if (bucket->info.may_lag)
+		bucket->info.last_op_id = pull->checkpoint.op_id;
+}
+
+/* the client is at the checkpoint: what its rows must come to */
+static void
+settle_buckets(Pull *pull)
+{
+	ListCell   *lc;
+
+	foreach(lc, pull->entitled->buckets)
+	{
+		TideServedBucket *bucket = lfirst(lc);
+
+		if (bucket->info.may_lag && bucket->shape->live)
+			tide_change_writer_settle(bucket_writer(pull, bucket), &bucket->info);
+	}
+}
+
 /* changes of one bucket until its end, or until the page is full */
 static void
 serve_bucket(Pull *pull, TideServedBucket *bucket)
@@ -324,6 +388,7 @@ serve_buckets(Pull *pull)
 			pull->remaining += bucket->shape->held;
 			continue;
 		}
+		look_for_news(pull, bucket);
 		if (is_pending(bucket) && !page_is_full(pull))
 			serve_bucket(pull, bucket);
 		if (is_pending(bucket))
@@ -336,6 +401,8 @@ serve_buckets(Pull *pull)
 		bucket->position.first_sync = false;
 		bucket->has_position = true;
 	}
+	if (pull->at_checkpoint)
+		settle_buckets(pull);
 	foreach(lc, pull->entitled->shapes)
 	{
 		TideServedShape *shape = lfirst(lc);
@@ -368,7 +435,9 @@ write_cookie(StringInfo out, Pull *pull)
 		if (bucket->has_position)
 			positions[n++] = &bucket->position;
 	}
-	tide_cookie_write(out, &pull->state.epoch, positions, n, pull->acked, reported);
+	tide_cookie_write(out, &pull->state.epoch,
+					  pull->request->has_client ? &pull->request->client : NULL,
+					  positions, n, pull->acked, reported);
 }
 
 static void
@@ -446,9 +515,15 @@ write_mutations(StringInfo out, Pull *pull)
 	appendStringInfo(out, ",\"last_mutation_id\":" INT64_FORMAT ",\"rejected\":[",
 					 pull->acked);
 	if (pull->at_checkpoint)
-		tide_client_write_rejected(out, &pull->request->client, pull->cookie->reported,
+		tide_client_write_rejected(out, &pull->request->client,
+								   Max(pull->cookie->reported, pull->client.rejected_seen),
 								   pull->acked, pull->snapshot);
 	appendStringInfoChar(out, ']');
+	if (!pull->client.expired)
+		return;
+	/* it names whom it means: an answer may come when the client has begun anew */
+	appendStringInfoString(out, ",\"expired\":true,\"client\":");
+	tide_json_uuid(out, pull->request->client.data);
 }
 
 /* the whole answer, as a text that is built in place */

@@ -3,7 +3,7 @@
  *	  One mutation onto the app's tables, as the current user.
  *
  * Everything a mutation does, down to looking up its table, happens in a
- * subtransaction, as the caller of tide.push and under his search_path: grants,
+ * subtransaction (its own, or that of the push), as the caller of tide.push and under his search_path: grants,
  * row-level security, constraints and triggers see ordinary statements. Policy
  * overwrite, by operation and what the caller can see:
  *
@@ -35,22 +35,18 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
-#include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/wait_event.h"
 
 #include "push/apply.h"
+#include "push/mutator.h"
 #include "push/statement.h"
 #include "util/errors.h"
 #include "util/spi.h"
 #include "util/subxact.h"
-
-/* how often, and how soon, what other sessions hindered is tried again */
-static const long retry_delays_ms[] = {5, 20, 80};
 
 /* a mutation being applied */
 typedef struct Attempt
@@ -58,14 +54,14 @@ typedef struct Attempt
 	const TideApply *apply;
 	const TideMutation *mutation;
 	TideOutcome *outcome;
-	int			retries;
 	int			duplicates;
 } Attempt;
 
+static void begin_outcome(Attempt *attempt);
 static bool try_again(Attempt *attempt, ErrorData *error);
-static void wait_ms(long delay);
 static void apply_body(void *arg);
-static void check_deferred_body(void *arg);
+static void fire_deferred(void *arg);
+static void set_constraints(bool deferred);
 static void open_target(Oid relid, const char *name, TideTarget *target);
 static void load_key(TideTarget *target, Oid indexid);
 static void check_key(const TideTarget *target, Jsonb *key);
@@ -94,10 +90,7 @@ tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
 		ErrorData  *error;
 
 		CHECK_FOR_INTERRUPTS();
-		memset(outcome, 0, sizeof(TideOutcome));
-		outcome->status = TIDE_PUSH_APPLIED;
-		outcome->table_name = mutation->table;
-
+		begin_outcome(&attempt);
 		error = tide_subxact_run(apply_body, &attempt);
 		if (error == NULL)
 			return;
@@ -111,6 +104,24 @@ tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
 }
 
 void
+tide_mutation_run(const TideApply *apply, const TideMutation *mutation,
+				  TideOutcome *outcome)
+{
+	Attempt		attempt = {apply, mutation, outcome};
+
+	begin_outcome(&attempt);
+	apply_body(&attempt);
+}
+
+static void
+begin_outcome(Attempt *attempt)
+{
+	memset(attempt->outcome, 0, sizeof(TideOutcome));
+	attempt->outcome->status = TIDE_PUSH_APPLIED;
+	attempt->outcome->table_name = attempt->mutation->table;
+}
+
+void
 tide_outcome_reject(const TideApply *apply, TideOutcome *outcome,
 					int sqlerrcode, const char *message)
 {
@@ -120,40 +131,27 @@ tide_outcome_reject(const TideApply *apply, TideOutcome *outcome,
 	outcome->result = NULL;
 }
 
+bool
+tide_error_is_transient(int sqlerrcode)
+{
+	return sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
 /*
  * Whether to run the mutation again after this error; throws it if it is not
- * an outcome. What other sessions hindered is tried a few times: the rollback
- * has let go of the mutation's locks. Not so where it cannot help: locks of
- * the mutations before stay, so a deadlock goes on; and a transaction's snapshot
- * stays, so a serialization failure does. Then the client will send the push again.
+ * an outcome. What other sessions hindered is thrown: locks of the mutations before
+ * stay, so only the push as a whole can be tried again.
  */
 static bool
 try_again(Attempt *attempt, ErrorData *error)
 {
+	if (tide_error_is_transient(error->sqlerrcode))
+		ReThrowError(error);
+
 	/* the key may have been inserted since we looked for it */
-	if (error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION)
-		return attempt->mutation->op == TIDE_PUSH_INSERT &&
-			attempt->duplicates++ == 0;
-
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_TRANSACTION_ROLLBACK)
-		return false;
-
-	if (error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ?
-		!attempt->apply->is_first : IsolationUsesXactSnapshot())
-		ReThrowError(error);
-	if (attempt->retries >= lengthof(retry_delays_ms))
-		ReThrowError(error);
-	wait_ms(retry_delays_ms[attempt->retries++]);
-	return true;
-}
-
-static void
-wait_ms(long delay)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 delay, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		attempt->mutation->op == TIDE_PUSH_INSERT && attempt->duplicates++ == 0;
 }
 
 /* all of a mutation, in its subtransaction */
@@ -167,10 +165,10 @@ apply_body(void *arg)
 	MemoryContext old;
 
 	if (mutation->op == TIDE_PUSH_CALL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("mutator \"%s\" does not exist", mutation->call)));
-
+	{
+		tide_mutator_call(attempt->apply, mutation, attempt->outcome);
+		return;
+	}
 	open_target(tide_writable_resolve(attempt->apply->tables, mutation->table),
 				mutation->table, &target);
 
@@ -185,7 +183,7 @@ apply_body(void *arg)
 	tide_spi_begin(&frame, TIDE_AS_CALLER);
 	run_mutation(attempt, &target);
 	if (attempt->apply->check_deferred)
-		tide_subxact_rehearse(check_deferred_body, NULL);
+		tide_check_deferred(attempt->apply);
 	if (attempt->outcome->status == TIDE_PUSH_MERGED)
 		attempt->outcome->result = fetch_row(attempt, &target);
 	tide_spi_end(&frame);
@@ -195,16 +193,35 @@ apply_body(void *arg)
 }
 
 /*
- * Fire what is deferred, to learn now whether it fails. The caller rolls this
- * back: constraint modes have no other way back to what they were,
- * and the triggers still fire at commit. An error in them is the mutation's.
+ * SET CONSTRAINTS ALL fires for good what is pending, and only that: checking all of the
+ * push anew after each mutation would take time by the square of their number. There is
+ * no other way back to the modes from before than to what is declared, if that is one
+ * for all, or a rollback, and then the triggers fire once more at commit.
  */
+void
+tide_check_deferred(const TideApply *apply)
+{
+	if (!apply->fire_deferred)
+	{
+		tide_subxact_rehearse(fire_deferred, NULL);
+		return;
+	}
+	fire_deferred(NULL);
+	set_constraints(true);
+}
+
 static void
-check_deferred_body(void *arg)
+fire_deferred(void *arg)
+{
+	set_constraints(false);
+}
+
+static void
+set_constraints(bool deferred)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
 
-	stmt->deferred = false;
+	stmt->deferred = deferred;
 	AfterTriggerSetState(stmt);
 }
 

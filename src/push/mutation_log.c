@@ -11,8 +11,10 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "auth/claims.h"
@@ -22,14 +24,52 @@
 static const char *const status_names[] = {
 	[TIDE_PUSH_APPLIED] = "applied",
 	[TIDE_PUSH_MERGED] = "merged",
+	[TIDE_PUSH_CONFLICT] = "conflict",
 	[TIDE_PUSH_REJECTED] = "rejected"
 };
 
-static bool read_client(const pg_uuid_t *client, const char *subject, int64 *last_mutation_id);
+/* rows logged by one statement: bounds its memory */
+#define LOG_CHUNK	1000
+
+/* columns of the log as arrays; client and role are the same for all */
+enum LogColumn
+{
+	LOG_ID,
+	LOG_OP,
+	LOG_RELID,
+	LOG_TABLE,
+	LOG_KEY,
+	LOG_STATUS,
+	LOG_CODE,
+	LOG_MESSAGE,
+	LOG_RESULT,
+	LOG_NCOLUMNS
+};
+
+static const Oid log_types[] = {
+	[LOG_ID] = INT8OID,
+	[LOG_OP] = TEXTOID,
+	[LOG_RELID] = OIDOID,
+	[LOG_TABLE] = TEXTOID,
+	[LOG_KEY] = JSONBOID,
+	[LOG_STATUS] = TEXTOID,
+	[LOG_CODE] = TEXTOID,
+	[LOG_MESSAGE] = TEXTOID,
+	[LOG_RESULT] = JSONBOID
+};
+
+StaticAssertDecl(lengthof(log_types) == LOG_NCOLUMNS, "log columns");
+
+static bool read_client(const pg_uuid_t *client, const char *subject, TideClient *result);
 static void insert_client(const pg_uuid_t *client, const char *subject);
+static void write_chunk(const TidePushRequest *request, const TideOutcome *outcomes,
+						const int *indexes, int n);
+static Datum log_value(const TideMutation *mutation, const TideOutcome *outcome,
+					   int column, bool *isnull);
 static Datum session_user_name(void);
 static char *column_text(int column);
 static Datum text_or_null(const char *text, char *null);
+static int64 column_int64(int column);
 
 const char *
 tide_push_status_name(TidePushStatus status)
@@ -37,33 +77,40 @@ tide_push_status_name(TidePushStatus status)
 	return status_names[status];
 }
 
-int64
-tide_client_lock(const pg_uuid_t *client, const char *subject, bool create)
+void
+tide_client_lock(const pg_uuid_t *client, const char *subject, bool create,
+				 TideClient *result)
 {
-	int64		last_mutation_id = 0;
-
-	if (read_client(client, subject, &last_mutation_id) || !create)
-		return last_mutation_id;
+	memset(result, 0, sizeof(TideClient));
+	if (read_client(client, subject, result) || !create)
+		return;
 
 	/* somebody else may insert it meanwhile; then it is his */
 	insert_client(client, subject);
-	if (!read_client(client, subject, &last_mutation_id))
+	if (!read_client(client, subject, result))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update")));
-	return last_mutation_id;
 }
 
 void
-tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id)
+tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id, int64 last_tx,
+					int64 rejected_seen)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {UUIDOID, INT8OID};
-	Datum		values[] = {UUIDPGetDatum(client), Int64GetDatum(last_mutation_id)};
+	static const Oid types[] = {UUIDOID, INT8OID, INT8OID, INT8OID};
+	Datum		values[] = {
+		UUIDPGetDatum(client),
+		Int64GetDatum(last_mutation_id),
+		Int64GetDatum(last_tx),
+		Int64GetDatum(rejected_seen)
+	};
 
 	tide_spi_run(&plan,
 				 "UPDATE tide_internal.clients"
-				 " SET last_mutation_id = $2, last_push_at = pg_catalog.clock_timestamp()"
+				 " SET last_mutation_id = $2, last_tx = $3,"
+				 " rejected_seen = greatest(rejected_seen, least($4, $2)),"
+				 " last_push_at = pg_catalog.clock_timestamp()"
 				 " WHERE client_id = $1",
 				 lengthof(types), types, values, NULL, false, 0);
 }
@@ -106,48 +153,107 @@ tide_mutation_log_read(const pg_uuid_t *client, int64 id,
 }
 
 void
-tide_mutation_log_write(const pg_uuid_t *client, const TideMutation *mutation,
-						const TideOutcome *outcome)
+tide_mutation_log_write(const TidePushRequest *request, const TideOutcome *outcomes,
+						const int *indexes, int n)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "tide mutation log",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int done = 0; done < n; done += LOG_CHUNK)
+	{
+		write_chunk(request, outcomes, indexes + done, Min(n - done, LOG_CHUNK));
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* one statement for many rows: it costs about what one row would */
+static void
+write_chunk(const TidePushRequest *request, const TideOutcome *outcomes,
+			const int *indexes, int n)
 {
 	static SPIPlanPtr plan = NULL;
-	static const Oid types[] = {
-		UUIDOID, INT8OID, NAMEOID, TEXTOID, OIDOID, TEXTOID,
-		JSONBOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID
-	};
-	char		nulls[] = "           ";
-	Datum		values[] = {
-		UUIDPGetDatum(client),
-		Int64GetDatum(mutation->id),
-		session_user_name(),
-		CStringGetTextDatum(tide_push_op_name(mutation->op)),
-		ObjectIdGetDatum(outcome->relid),
-		text_or_null(outcome->table_name, &nulls[5]),
-		mutation->key ? JsonbPGetDatum(mutation->key) : (Datum) 0,
-		CStringGetTextDatum(status_names[outcome->status]),
-		text_or_null(outcome->code, &nulls[8]),
-		text_or_null(outcome->message, &nulls[9]),
-		outcome->result ? JsonbPGetDatum(outcome->result) : (Datum) 0
-	};
+	Oid			types[LOG_NCOLUMNS + 2] = {UUIDOID, NAMEOID};
+	Datum		values[LOG_NCOLUMNS + 2] = {UUIDPGetDatum(&request->client), session_user_name()};
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
 
-	StaticAssertStmt(lengthof(types) == lengthof(values) &&
-					 lengthof(types) == sizeof(nulls) - 1, "one of each");
+	for (int column = 0; column < LOG_NCOLUMNS; column++)
+	{
+		Oid			type = log_types[column];
+		int16		length;
+		bool		byval;
+		char		align;
+		int			lower = 1;
 
-	if (!OidIsValid(outcome->relid))
-		nulls[4] = 'n';
-	if (mutation->key == NULL)
-		nulls[6] = 'n';
-	if (outcome->result == NULL)
-		nulls[10] = 'n';
+		for (int i = 0; i < n; i++)
+			elements[i] = log_value(&request->mutations[indexes[i]], &outcomes[indexes[i]],
+									column, &nulls[i]);
+		get_typlenbyvalalign(type, &length, &byval, &align);
+		types[column + 2] = get_array_type(type);
+		values[column + 2] = PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower,
+																type, length, byval, align));
+	}
 	tide_spi_run(&plan,
-				 "INSERT INTO tide_internal.mutations (client_id, mutation_id, role, op,"
+				 "INSERT INTO tide_internal.mutations (client_id, role, mutation_id, op,"
 				 " relid, table_name, key, status, code, message, result)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-				 lengthof(types), types, values, nulls, false, 0);
+				 " SELECT $1, $2, u.* FROM ROWS FROM (pg_catalog.unnest($3),"
+				 " pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
+				 " pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
+				 " pg_catalog.unnest($10), pg_catalog.unnest($11)) AS u",
+				 lengthof(types), types, values, NULL, false, 0);
+}
+
+static Datum
+log_value(const TideMutation *mutation, const TideOutcome *outcome, int column, bool *isnull)
+{
+	const char *text = NULL;
+	Jsonb	   *json = NULL;
+
+	*isnull = false;
+	switch ((enum LogColumn) column)
+	{
+		case LOG_ID:
+			return Int64GetDatum(mutation->id);
+		case LOG_RELID:
+			*isnull = !OidIsValid(outcome->relid);
+			return ObjectIdGetDatum(outcome->relid);
+		case LOG_OP:
+			text = tide_push_op_name(mutation->op);
+			break;
+		case LOG_TABLE:
+			text = outcome->table_name;
+			break;
+		case LOG_STATUS:
+			text = status_names[outcome->status];
+			break;
+		case LOG_CODE:
+			text = outcome->code;
+			break;
+		case LOG_MESSAGE:
+			text = outcome->message;
+			break;
+		case LOG_KEY:
+			json = mutation->key;
+			break;
+		case LOG_RESULT:
+			json = outcome->result;
+			break;
+		case LOG_NCOLUMNS:
+			break;
+	}
+	*isnull = text == NULL && json == NULL;
+	if (text != NULL)
+		return CStringGetTextDatum(text);
+	return json != NULL ? JsonbPGetDatum(json) : (Datum) 0;
 }
 
 /* false if there is no such client */
 static bool
-read_client(const pg_uuid_t *client, const char *subject, int64 *last_mutation_id)
+read_client(const pg_uuid_t *client, const char *subject, TideClient *result)
 {
 	static SPIPlanPtr plan = NULL;
 	static const Oid types[] = {UUIDOID, NAMEOID, TEXTOID};
@@ -157,20 +263,26 @@ read_client(const pg_uuid_t *client, const char *subject, int64 *last_mutation_i
 		session_user_name(),
 		text_or_null(subject, &nulls[2])
 	};
+	HeapTuple	row;
+	TupleDesc	desc;
 	bool		isnull;
 
 	tide_spi_run(&plan,
-				 "SELECT last_mutation_id, role = $2 AND subject IS NOT DISTINCT FROM $3"
+				 "SELECT role = $2 AND subject IS NOT DISTINCT FROM $3,"
+				 " expired_at IS NOT NULL, last_mutation_id, last_tx, rejected_seen"
 				 " FROM tide_internal.clients WHERE client_id = $1 FOR NO KEY UPDATE",
 				 lengthof(types), types, values, nulls, false, 1);
 	if (SPI_processed == 0)
 		return false;
 
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-									2, &isnull)))
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	if (!DatumGetBool(SPI_getbinval(row, desc, 1, &isnull)))
 		tide_auth_refuse("The client belongs to another user.");
-	*last_mutation_id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-													SPI_tuptable->tupdesc, 1, &isnull));
+	result->expired = DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
+	result->last_mutation_id = column_int64(3);
+	result->last_tx = column_int64(4);
+	result->rejected_seen = column_int64(5);
 	return true;
 }
 
@@ -206,6 +318,15 @@ static char *
 column_text(int column)
 {
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+}
+
+static int64
+column_int64(int column)
+{
+	bool		isnull;
+
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+									   column, &isnull));
 }
 
 static Datum

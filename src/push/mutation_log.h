@@ -14,6 +14,7 @@ typedef enum TidePushStatus
 {
 	TIDE_PUSH_APPLIED,
 	TIDE_PUSH_MERGED,
+	TIDE_PUSH_CONFLICT,			/* the policy kept the server's values */
 	TIDE_PUSH_REJECTED
 } TidePushStatus;
 
@@ -30,15 +31,26 @@ typedef struct TideOutcome
 
 extern const char *tide_push_status_name(TidePushStatus status);
 
+/* what is known of a client */
+typedef struct TideClient
+{
+	int64		last_mutation_id;
+	int64		last_tx;		/* group of that mutation, or 0 */
+	int64		rejected_seen;	/* it knows of rejections up to this id */
+	bool		expired;
+} TideClient;
+
 /*
  * Lock the client's row against other pushes of the same client until the
- * transaction ends, making it if create. Returns its last mutation id; 0 if there is no
- * row. ERROR 28000 if the client belongs to another session user or subject.
+ * transaction ends, making it if create; result is zeroes if there is no row. ERROR 28000
+ * if the client belongs to another session user or subject.
  */
-extern int64 tide_client_lock(const pg_uuid_t *client, const char *subject, bool create);
+extern void tide_client_lock(const pg_uuid_t *client, const char *subject, bool create,
+							 TideClient *result);
 
-/* store the client's last mutation id */
-extern void tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id);
+/* store the client's last mutation id, its group, and what the client says it knows */
+extern void tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id,
+								int64 last_tx, int64 rejected_seen);
 
 /*
  * The logged outcome of a mutation, in context. One that is not in the log
@@ -46,7 +58,10 @@ extern void tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id)
  */
 extern void tide_mutation_log_read(const pg_uuid_t *client, int64 id,
 								   MemoryContext context, TideOutcome *outcome);
-extern void tide_mutation_log_write(const pg_uuid_t *client, const TideMutation *mutation,
-									const TideOutcome *outcome);
+
+/* log n mutations of a request with their outcomes, by their indexes in it */
+extern void tide_mutation_log_write(const TidePushRequest *request,
+									const TideOutcome *outcomes,
+									const int *indexes, int n);
 
 #endif							/* TIDE_PUSH_MUTATION_LOG_H */

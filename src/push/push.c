@@ -9,7 +9,7 @@
  *	   each sees what the one before has committed;
  *	3. ids up to the row's last mutation id are answered from the mutation log,
  *	   the next ones must follow without a gap;
- *	4. each new mutation in a subtransaction, as the caller;
+ *	4. the new mutations, as the caller, in subtransactions to be undone by;
  *	5. the mutation log, and last of all the client's row.
  *
  * All in the caller's transaction: after a crash either everything or nothing of it
@@ -17,45 +17,80 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #include "auth/claims.h"
+#include "auth/session.h"
 #include "push/apply.h"
 #include "push/push.h"
 #include "util/errors.h"
+#include "util/guc.h"
 #include "util/json_text.h"
 #include "util/spi.h"
 #include "util/subxact.h"
 
-#define CLAIMS_SETTING	"request.jwt.claims"
+/* how soon, and how often, a push that other sessions hindered is tried again */
+static const long retry_delays_ms[] = {5, 20, 80};
+
+/* units that fail, each costing one more run, before all get a subtransaction */
+#define MAX_FAILURES	3
 
 typedef struct Push
 {
 	TidePushRequest *request;
+	TideClient	client;			/* as the push found it */
 	TideOutcome *outcomes;		/* of each mutation of the request */
 	int		   *fresh;			/* indexes of mutations not taken before */
 	int			nfresh;
 	int64		first_id;		/* of the fresh ones */
 	int64		last_id;		/* last mutation id of the client */
-	int64		stopped_at;		/* id that ended an atomic push, or 0 */
+	bool	   *careful;		/* of fresh ones: in a subtransaction of its unit's own */
+	int			nfailures;		/* units that were found to need one */
+	int			running;		/* the fresh one that runs without, or -1 */
+	bool		has_deferrable; /* the database has deferrable constraints */
+	MemoryContext scratch;		/* of one mutation */
 	TideApply	apply;
 } Push;
 
+/* fresh mutations that happen together or not at all */
+typedef struct Unit
+{
+	Push	   *push;
+	int			from;			/* into fresh */
+	int			to;
+	int64		stopped_at;		/* id of the rejected one, or 0 */
+} Unit;
+
+/* the mutation being applied, for functions it calls; client is NULL outside of a push */
+static const pg_uuid_t *current_client = NULL;
+static int64 current_id = 0;
+
+static void check_size(Jsonb *request);
 static void begin_push(Push *push, const char *subject);
-static void sort_mutations(Push *push, int64 taken);
+static void sort_mutations(Push *push);
 static void refuse_gap(const Push *push, int64 id);
-static bool has_deferrable_constraints(void);
-static int	claims_push(Jsonb *request, Jsonb *claims);
-static void apply_all(Push *push);
-static void apply_all_body(void *arg);
-static void reject_all(Push *push, const ErrorData *error);
-static void apply_one(Push *push, int i, MemoryContext scratch);
+static void read_deferrable_constraints(Push *push);
+static void apply_fresh(Push *push);
+static void apply_or_retry(Push *push);
+static bool note_failure(Push *push);
+static void wait_ms(long delay);
+static void apply_units(void *arg);
+static int	unit_end(const Push *push, int from);
+static void run_unit(const Unit *unit);
+static void apply_unit(Unit *unit);
+static void apply_unit_body(void *arg);
+static void reject_unit(const Unit *unit, const ErrorData *error);
+static void apply_one(Push *push, int n, bool careful);
 static void answer_repeats(Push *push);
 static void finish_push(Push *push);
 static text *answer(const Push *push);
+static text *answer_expired(const Push *push);
 static void append_outcome(StringInfo out, int64 id, const TideOutcome *outcome);
 
 text *
@@ -63,26 +98,53 @@ tide_push(Jsonb *request)
 {
 	Push		push = {0};
 	Jsonb	   *claims = tide_request_claims(request);
-	int			nest_level;
+	TideSession session;
 
+	if (current_client != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a mutation cannot call tide.push")));
+	check_size(request);
 	push.request = tide_push_request_parse(request);
 	push.outcomes = palloc0(sizeof(TideOutcome) * Max(push.request->nmutations, 1));
 	push.fresh = palloc(sizeof(int) * Max(push.request->nmutations, 1));
+	push.careful = palloc0(sizeof(bool) * Max(push.request->nmutations, 1));
 	push.apply.context = CurrentMemoryContext;
+	push.apply.client = &push.request->client;
+	push.apply.claims = claims;
 
 	begin_push(&push, tide_claims_subject(claims));
+	if (push.client.expired)
+		return answer_expired(&push);
 
-	nest_level = claims_push(request, claims);
+	tide_session_begin(&session, request, claims);
 	if (push.nfresh > 0)
-		apply_all(&push);
-	AtEOXact_GUC(true, nest_level);
+		apply_fresh(&push);
+	tide_session_end(&session, push.has_deferrable);
 
-	if (push.nfresh > 0)
-	{
-		answer_repeats(&push);
-		finish_push(&push);
-	}
+	finish_push(&push);
 	return answer(&push);
+}
+
+const pg_uuid_t *
+tide_push_current(int64 *mutation_id)
+{
+	*mutation_id = current_id;
+	return current_client;
+}
+
+static void
+check_size(Jsonb *request)
+{
+	Size		size = VARSIZE(request);
+
+	if (size > (Size) tide_max_push_size * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("push is larger than %d kB", tide_max_push_size),
+				 errdetail("It takes %zu bytes as jsonb.", size),
+				 errhint("Send fewer mutations at a time, or raise \"%s\".",
+						 "tide.max_push_size")));
 }
 
 /* lock the client, tell old mutations from new, answer the old ones */
@@ -91,42 +153,49 @@ begin_push(Push *push, const char *subject)
 {
 	TidePushRequest *request = push->request;
 	TideSpiFrame frame;
-	int64		taken;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	taken = tide_client_lock(&request->client, subject, request->nmutations > 0);
+	tide_client_lock(&request->client, subject, request->nmutations > 0, &push->client);
 	MemoryContextSwitchTo(push->apply.context);
-	sort_mutations(push, taken);
-
-	for (int i = 0; i < request->nmutations; i++)
+	if (!push->client.expired)
 	{
-		if (request->mutations[i].id <= taken)
-			tide_mutation_log_read(&request->client, request->mutations[i].id,
-								   push->apply.context, &push->outcomes[i]);
+		sort_mutations(push);
+		for (int i = 0; i < request->nmutations; i++)
+		{
+			if (request->mutations[i].id < push->first_id)
+				tide_mutation_log_read(&request->client, request->mutations[i].id,
+									   push->apply.context, &push->outcomes[i]);
+		}
 	}
 	if (push->nfresh > 0)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
-		push->apply.check_deferred = has_deferrable_constraints();
+		read_deferrable_constraints(push);
 	}
 	tide_spi_end(&frame);
 }
 
-/* which mutations are new; they must continue the ids taken so far */
+/* which mutations are new; they must continue the ids taken so far, and no group */
 static void
-sort_mutations(Push *push, int64 taken)
+sort_mutations(Push *push)
 {
-	push->first_id = taken + 1;
-	push->last_id = taken;
+	push->first_id = push->client.last_mutation_id + 1;
+	push->last_id = push->client.last_mutation_id;
 	for (int i = 0; i < push->request->nmutations; i++)
 	{
-		int64		id = push->request->mutations[i].id;
+		const TideMutation *mutation = &push->request->mutations[i];
 
-		if (id <= push->last_id)
+		if (mutation->id <= push->last_id)
 			continue;
-		if (id > push->last_id + 1)
-			refuse_gap(push, id);
-		push->last_id = id;
+		if (mutation->id > push->last_id + 1)
+			refuse_gap(push, mutation->id);
+		if (push->nfresh == 0 && mutation->tx != 0 && mutation->tx == push->client.last_tx)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("group " INT64_FORMAT " was part of an earlier push",
+							mutation->tx),
+					 errdetail("All mutations of a group must be in one push.")));
+		push->last_id = mutation->id;
 		push->fresh[push->nfresh++] = i;
 	}
 }
@@ -142,107 +211,250 @@ refuse_gap(const Push *push, int64 id)
 }
 
 /* if there are none, nothing can be deferred and nobody needs to look */
-static bool
-has_deferrable_constraints(void)
+static void
+read_deferrable_constraints(Push *push)
 {
 	static SPIPlanPtr plan = NULL;
+	bool		isnull;
 
 	tide_spi_run(&plan,
-				 "SELECT FROM pg_catalog.pg_constraint WHERE condeferrable",
+				 "SELECT pg_catalog.bool_and(condeferred) FROM pg_catalog.pg_constraint"
+				 " WHERE condeferrable",
 				 0, NULL, NULL, NULL, false, 1);
-	return SPI_processed > 0;
+	push->apply.fire_deferred = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
+														   SPI_tuptable->tupdesc, 1, &isnull));
+	push->has_deferrable = !isnull;
+}
+
+static void
+apply_fresh(Push *push)
+{
+	push->scratch = AllocSetContextCreate(push->apply.context, "tide mutation",
+										  ALLOCSET_DEFAULT_SIZES);
+	current_client = &push->request->client;
+	PG_TRY();
+	{
+		apply_or_retry(push);
+	}
+	PG_FINALLY();
+	{
+		current_client = NULL;
+		current_id = 0;
+	}
+	PG_END_TRY();
+	MemoryContextDelete(push->scratch);
+	answer_repeats(push);
 }
 
 /*
- * Show the claims to policies and triggers while mutations run. A request
- * that has none leaves the setting alone: then the session may have set it
- * itself, as API gateways do. Returns the GUC nest level to end.
+ * All of it in one subtransaction, as if nothing went wrong. Where something does, it
+ * is undone and run again.
+ *
+ * A mutation that fails gets a subtransaction of its own in the next run, to be
+ * rejected there. It has none from the start, not for its cost alone: once a
+ * subtransaction is committed, whoever waits for one of its rows waits for the
+ * whole transaction, and undoing the push would not let him go on. So only without
+ * them does it end a deadlock.
+ *
+ * Where other sessions were in the way, the next run is the same. A transaction's
+ * snapshot stays, so there a serialization failure would only repeat.
  */
-static int
-claims_push(Jsonb *request, Jsonb *claims)
-{
-	int			nest_level = NewGUCNestLevel();
-
-	if (tide_request_has_claims(request))
-		(void) set_config_option(CLAIMS_SETTING,
-								 JsonbToCString(NULL, &claims->root, VARSIZE(claims)),
-								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
-	return nest_level;
-}
-
 static void
-apply_all(Push *push)
+apply_or_retry(Push *push)
 {
-	ErrorData  *error;
+	int			retries = 0;
 
-	if (!push->request->atomic)
+	for (;;)
 	{
-		apply_all_body(push);
-		return;
-	}
+		ErrorData  *error;
 
-	error = tide_subxact_run(apply_all_body, push);
-	if (error != NULL && push->stopped_at == 0)
-		ReThrowError(error);
-	if (error != NULL)
-		reject_all(push, error);
+		push->running = -1;
+		error = tide_subxact_run(apply_units, push);
+		if (error == NULL)
+			return;
+		if (tide_error_is_transient(error->sqlerrcode))
+		{
+			if (retries >= lengthof(retry_delays_ms) ||
+				(error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE &&
+				 IsolationUsesXactSnapshot()))
+				ReThrowError(error);
+			wait_ms(retry_delays_ms[retries++]);
+		}
+		else if (!note_failure(push))
+			ReThrowError(error);
+		FreeErrorData(error);
+		MemoryContextReset(push->scratch);
+	}
 }
 
-/* the first rejection ends an atomic push, by an error for all to be undone */
+/* the unit that was running needs care; false if none was */
+static bool
+note_failure(Push *push)
+{
+	int			to = 0;
+
+	if (push->running < 0)
+		return false;
+	push->nfailures++;
+	for (int from = 0; from < push->nfresh; from = to)
+	{
+		to = unit_end(push, from);
+		if (push->nfailures < MAX_FAILURES &&
+			(push->running < from || push->running >= to))
+			continue;
+		for (int n = from; n < to; n++)
+			push->careful[n] = true;
+	}
+	return true;
+}
+
 static void
-apply_all_body(void *arg)
+wait_ms(long delay)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 delay, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+apply_units(void *arg)
 {
 	Push	   *push = arg;
-	MemoryContext scratch = AllocSetContextCreate(push->apply.context,
-												  "tide mutation", ALLOCSET_DEFAULT_SIZES);
+	Unit		unit = {push};
 
-	for (int n = 0; n < push->nfresh; n++)
+	for (unit.from = 0; unit.from < push->nfresh; unit.from = unit.to)
+	{
+		unit.to = unit_end(push, unit.from);
+		unit.stopped_at = 0;
+		/* what is deferred is due at the end of the unit */
+		push->apply.check_deferred = push->has_deferrable && unit.to - unit.from == 1;
+		if (!push->careful[unit.from])
+			run_unit(&unit);
+		else if (unit.to - unit.from == 1)
+			apply_one(push, unit.from, true);
+		else
+			apply_unit(&unit);
+	}
+}
+
+/* an atomic push is one unit, else a group is, else a mutation */
+static int
+unit_end(const Push *push, int from)
+{
+	const TideMutation *mutations = push->request->mutations;
+	int64		tx = mutations[push->fresh[from]].tx;
+	int			to = from + 1;
+
+	if (push->request->atomic)
+		return push->nfresh;
+	while (tx != 0 && to < push->nfresh && mutations[push->fresh[to]].tx == tx)
+		to++;
+	return to;
+}
+
+/* in the subtransaction of the push: any error ends this run */
+static void
+run_unit(const Unit *unit)
+{
+	Push	   *push = unit->push;
+
+	for (int n = unit->from; n < unit->to; n++)
+	{
+		push->running = n;
+		apply_one(push, n, false);
+	}
+	if (unit->to - unit->from > 1 && push->has_deferrable)
+		tide_check_deferred(&push->apply);
+	push->running = -1;
+}
+
+static void
+apply_unit(Unit *unit)
+{
+	ErrorData  *error = tide_subxact_run(apply_unit_body, unit);
+
+	if (error == NULL)
+		return;
+	if (tide_error_is_transient(error->sqlerrcode))
+		ReThrowError(error);
+	reject_unit(unit, error);
+}
+
+/* the first rejection ends a unit, by an error for all to be undone */
+static void
+apply_unit_body(void *arg)
+{
+	Unit	   *unit = arg;
+	Push	   *push = unit->push;
+
+	for (int n = unit->from; n < unit->to; n++)
 	{
 		int			i = push->fresh[n];
 
-		push->apply.is_first = n == 0;
-		apply_one(push, i, scratch);
-		if (push->request->atomic && push->outcomes[i].status == TIDE_PUSH_REJECTED)
+		apply_one(push, n, true);
+		if (push->outcomes[i].status == TIDE_PUSH_REJECTED)
 		{
-			push->stopped_at = push->request->mutations[i].id;
+			unit->stopped_at = push->request->mutations[i].id;
 			ereport(ERROR,
 					(errcode(ERRCODE_IN_FAILED_SQL_TRANSACTION),
-					 errmsg("mutation " INT64_FORMAT " of the same atomic push was rejected",
-							push->stopped_at)));
+					 errmsg("mutation " INT64_FORMAT " of the same %s was rejected",
+							unit->stopped_at,
+							push->request->atomic ? "atomic push" : "group")));
 		}
 	}
-	MemoryContextDelete(scratch);
+	if (push->has_deferrable)
+		tide_check_deferred(&push->apply);
 }
 
 /*
- * What is left of an atomic push: all its mutations are rejected with the one
- * that was. Their ids are taken all the same, for the queue to go on.
+ * What is left of a unit: all its mutations are rejected with the one that was,
+ * or with the last one if only what was deferred failed. Their ids are taken all the
+ * same, for the queue to go on.
  */
 static void
-reject_all(Push *push, const ErrorData *error)
+reject_unit(const Unit *unit, const ErrorData *error)
 {
-	for (int n = 0; n < push->nfresh; n++)
+	Push	   *push = unit->push;
+	const TideMutation *mutations = push->request->mutations;
+	int64		last_id = mutations[push->fresh[unit->to - 1]].id;
+	const char *message = error->message;
+
+	if (unit->stopped_at == 0)
+		message = psprintf("mutation " INT64_FORMAT " of the same %s was rejected", last_id,
+						   push->request->atomic ? "atomic push" : "group");
+	for (int n = unit->from; n < unit->to; n++)
 	{
 		int			i = push->fresh[n];
 		TideOutcome *outcome = &push->outcomes[i];
 
-		if (push->request->mutations[i].id == push->stopped_at)
+		if (mutations[i].id == unit->stopped_at)
 			continue;
 		if (outcome->table_name == NULL)
-			outcome->table_name = push->request->mutations[i].table;
-		tide_outcome_reject(&push->apply, outcome, error->sqlerrcode, error->message);
+			outcome->table_name = mutations[i].table;
+		if (unit->stopped_at == 0 && mutations[i].id == last_id)
+			tide_outcome_reject(&push->apply, outcome, error->sqlerrcode, error->message);
+		else
+			tide_outcome_reject(&push->apply, outcome, ERRCODE_IN_FAILED_SQL_TRANSACTION,
+								message);
 	}
 }
 
 static void
-apply_one(Push *push, int i, MemoryContext scratch)
+apply_one(Push *push, int n, bool careful)
 {
-	MemoryContext old = MemoryContextSwitchTo(scratch);
+	MemoryContext old = MemoryContextSwitchTo(push->scratch);
+	const TideMutation *mutation = &push->request->mutations[push->fresh[n]];
+	TideOutcome *outcome = &push->outcomes[push->fresh[n]];
 
-	tide_mutation_apply(&push->apply, &push->request->mutations[i], &push->outcomes[i]);
+	CHECK_FOR_INTERRUPTS();
+	current_id = mutation->id;
+	if (careful)
+		tide_mutation_apply(&push->apply, mutation, outcome);
+	else
+		tide_mutation_run(&push->apply, mutation, outcome);
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(scratch);
+	MemoryContextReset(push->scratch);
 }
 
 /* ids that came twice in this request: the second is answered like the first */
@@ -266,17 +478,18 @@ static void
 finish_push(Push *push)
 {
 	TidePushRequest *request = push->request;
+	int64		tx = push->client.last_tx;
 	TideSpiFrame frame;
 
+	if (push->nfresh == 0 && request->rejected_seen <= push->client.rejected_seen)
+		return;
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	for (int n = 0; n < push->nfresh; n++)
+	if (push->nfresh > 0)
 	{
-		int			i = push->fresh[n];
-
-		tide_mutation_log_write(&request->client, &request->mutations[i],
-								&push->outcomes[i]);
+		tide_mutation_log_write(request, push->outcomes, push->fresh, push->nfresh);
+		tx = request->mutations[push->fresh[push->nfresh - 1]].tx;
 	}
-	tide_client_advance(&request->client, push->last_id);
+	tide_client_advance(&request->client, push->last_id, tx, request->rejected_seen);
 	tide_spi_end(&frame);
 }
 
@@ -296,6 +509,18 @@ answer(const Push *push)
 	}
 	appendStringInfoString(&out, "]}");
 	return cstring_to_text_with_len(out.data, out.len);
+}
+
+/* the client is to begin anew under another id, with what it has beyond the last one */
+static text *
+answer_expired(const Push *push)
+{
+	Datum		client = DirectFunctionCall1(uuid_out, UUIDPGetDatum(&push->request->client));
+
+	return cstring_to_text(psprintf("{\"last_mutation_id\":" INT64_FORMAT
+									",\"results\":[],\"expired\":true,\"client\":\"%s\"}",
+									push->client.last_mutation_id,
+									DatumGetCString(client)));
 }
 
 /* {"id":1,"status":"…"}, then code and message, then what result holds */

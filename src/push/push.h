@@ -6,6 +6,7 @@
 #define TIDE_PUSH_H
 
 #include "utils/jsonb.h"
+#include "utils/uuid.h"
 
 /*
  * Answer a push request with JSON text in the current context. Runs as the current
@@ -13,5 +14,8 @@
  * refused, and whatever is not the fault of a mutation.
  */
 extern text *tide_push(Jsonb *request);
+
+/* client and id of the mutation being applied in this session; NULL outside of a push */
+extern const pg_uuid_t *tide_push_current(int64 *mutation_id);
 
 #endif							/* TIDE_PUSH_H */

@@ -6,21 +6,36 @@
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/uuid.h"
 
+#include "auth/claims.h"
+#include "push/mutator.h"
 #include "push/push.h"
 #include "push/writable.h"
 
 PG_FUNCTION_INFO_V1(tide_sql_push);
 PG_FUNCTION_INFO_V1(tide_sql_allow_writes);
 PG_FUNCTION_INFO_V1(tide_sql_disallow_writes);
+PG_FUNCTION_INFO_V1(tide_sql_create_mutator);
+PG_FUNCTION_INFO_V1(tide_sql_drop_mutator);
+PG_FUNCTION_INFO_V1(tide_sql_current_client);
+PG_FUNCTION_INFO_V1(tide_sql_current_mutation);
 
 static void check_argument(FunctionCallInfo fcinfo, int n, const char *name);
 
 Datum
 tide_sql_push(PG_FUNCTION_ARGS)
 {
+	Jsonb	   *request;
+	ErrorContextCallback hide;
+	text	   *answer;
+
 	check_argument(fcinfo, 0, "request");
-	PG_RETURN_TEXT_P(tide_push(PG_GETARG_JSONB_P(0)));
+	request = PG_GETARG_JSONB_P(0);
+	tide_hide_token_begin(&hide, request);
+	answer = tide_push(request);
+	tide_hide_token_end(&hide);
+	PG_RETURN_TEXT_P(answer);
 }
 
 Datum
@@ -38,6 +53,47 @@ tide_sql_disallow_writes(PG_FUNCTION_ARGS)
 	check_argument(fcinfo, 0, "table");
 	tide_writable_disallow(PG_GETARG_OID(0));
 	PG_RETURN_VOID();
+}
+
+Datum
+tide_sql_create_mutator(PG_FUNCTION_ARGS)
+{
+	check_argument(fcinfo, 0, "name");
+	check_argument(fcinfo, 1, "function");
+	tide_mutator_create(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_OID(1));
+	PG_RETURN_VOID();
+}
+
+Datum
+tide_sql_drop_mutator(PG_FUNCTION_ARGS)
+{
+	check_argument(fcinfo, 0, "name");
+	tide_mutator_drop(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
+}
+
+Datum
+tide_sql_current_client(PG_FUNCTION_ARGS)
+{
+	int64		id;
+	const pg_uuid_t *client = tide_push_current(&id);
+	pg_uuid_t  *result;
+
+	if (client == NULL)
+		PG_RETURN_NULL();
+	result = palloc(sizeof(pg_uuid_t));
+	*result = *client;
+	PG_RETURN_UUID_P(result);
+}
+
+Datum
+tide_sql_current_mutation(PG_FUNCTION_ARGS)
+{
+	int64		id;
+
+	if (tide_push_current(&id) == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(id);
 }
 
 static void

@@ -16,9 +16,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/pg_lsn.h"
 
 #include "push/request.h"
 #include "util/errors.h"
+#include "util/guc.h"
 
 #define OP_BIT(op)	(1 << (op))
 #define ALL_TABLE_OPS \
@@ -49,6 +51,7 @@ enum RequestField
 	REQUEST_CLAIMS,
 	REQUEST_MUTATIONS,
 	REQUEST_ATOMIC,
+	REQUEST_REJECTED_SEEN,
 	REQUEST_NFIELDS
 };
 
@@ -57,7 +60,8 @@ static const Field request_fields[] = {
 	[REQUEST_TOKEN] = {"token", FIELD_STRING},
 	[REQUEST_CLAIMS] = {"claims", FIELD_OBJECT},
 	[REQUEST_MUTATIONS] = {"mutations", FIELD_ARRAY},
-	[REQUEST_ATOMIC] = {"atomic", FIELD_BOOLEAN}
+	[REQUEST_ATOMIC] = {"atomic", FIELD_BOOLEAN},
+	[REQUEST_REJECTED_SEEN] = {"rejected_seen", FIELD_NUMBER}
 };
 
 enum MutationField
@@ -69,6 +73,9 @@ enum MutationField
 	MUTATION_VALUES,
 	MUTATION_BASE,
 	MUTATION_HLC,
+	MUTATION_VCLOCK,
+	MUTATION_SEEN,
+	MUTATION_TX,
 	MUTATION_CALL,
 	MUTATION_ARGS,
 	MUTATION_NFIELDS
@@ -83,6 +90,9 @@ static const Field mutation_fields[] = {
 		OP_BIT(TIDE_PUSH_INSERT) | OP_BIT(TIDE_PUSH_UPDATE), OP_BIT(TIDE_PUSH_UPDATE)},
 	[MUTATION_BASE] = {"base", FIELD_OBJECT, ALL_TABLE_OPS},
 	[MUTATION_HLC] = {"hlc", FIELD_STRING, ALL_TABLE_OPS},
+	[MUTATION_VCLOCK] = {"vclock", FIELD_OBJECT, ALL_TABLE_OPS},
+	[MUTATION_SEEN] = {"seen", FIELD_STRING, ALL_TABLE_OPS},
+	[MUTATION_TX] = {"tx", FIELD_NUMBER, ALL_OPS},
 	[MUTATION_CALL] = {"call", FIELD_STRING, OP_BIT(TIDE_PUSH_CALL), OP_BIT(TIDE_PUSH_CALL)},
 	[MUTATION_ARGS] = {"args", FIELD_OBJECT, OP_BIT(TIDE_PUSH_CALL)}
 };
@@ -100,7 +110,13 @@ static const char *const op_names[] = {
 static void parse_mutation(JsonbContainer *object, const char *path,
 						   TideMutation *mutation);
 static TidePushOp parse_op(const JsonbValue *value, const char *path);
-static int64 parse_id(const JsonbValue *value, const char *path);
+static int64 whole_number(const JsonbValue *value);
+static int64 parse_positive(const JsonbValue *value, const char *path, const char *name);
+static XLogRecPtr parse_lsn(const JsonbValue *value, const char *path);
+static void check_vclock(Jsonb *vclock, const char *path);
+static void check_groups(const TidePushRequest *request);
+static int	compare_int64(const void *a, const void *b);
+static Jsonb *object_value(JsonbValue *value);
 static void parse_client(const JsonbValue *value, pg_uuid_t *client);
 static void check_fields_of_op(const JsonbValue *values, TidePushOp op, const char *path);
 static void read_fields(JsonbContainer *object, const char *path, const Field *fields,
@@ -129,12 +145,27 @@ tide_push_request_parse(Jsonb *request)
 	if (values[REQUEST_ATOMIC].type == jbvBool)
 		result->atomic = values[REQUEST_ATOMIC].val.boolean;
 
+	if (values[REQUEST_REJECTED_SEEN].type != jbvNull)
+	{
+		result->rejected_seen = whole_number(&values[REQUEST_REJECTED_SEEN]);
+		if (result->rejected_seen < 0)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("field \"%s\" of the request must be a whole number",
+							"rejected_seen")));
+	}
 	if (values[REQUEST_MUTATIONS].type == jbvNull)
 		ereport(ERROR,
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("field \"%s\" is missing in the request", "mutations")));
 	array = values[REQUEST_MUTATIONS].val.binary.data;
 	result->nmutations = JsonContainerSize(array);
+	if (result->nmutations > tide_max_push_mutations)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("push has more than %d mutations", tide_max_push_mutations),
+				 errhint("Send fewer at a time, or raise \"%s\".",
+						 "tide.max_push_mutations")));
 	result->mutations = palloc0(sizeof(TideMutation) * Max(result->nmutations, 1));
 
 	for (int i = 0; i < result->nmutations; i++)
@@ -149,6 +180,7 @@ tide_push_request_parse(Jsonb *request)
 					 errmsg("field \"%s\" of the request must be a JSON object", path)));
 		parse_mutation(element->val.binary.data, path, &result->mutations[i]);
 	}
+	check_groups(result);
 	return result;
 }
 
@@ -159,7 +191,7 @@ parse_mutation(JsonbContainer *object, const char *path, TideMutation *mutation)
 
 	read_fields(object, path, mutation_fields, MUTATION_NFIELDS, values);
 
-	mutation->id = parse_id(&values[MUTATION_ID], path);
+	mutation->id = parse_positive(&values[MUTATION_ID], path, "id");
 	if (values[MUTATION_CALL].type != jbvNull)
 		mutation->op = TIDE_PUSH_CALL;
 	else
@@ -168,10 +200,17 @@ parse_mutation(JsonbContainer *object, const char *path, TideMutation *mutation)
 
 	mutation->table = string_value(&values[MUTATION_TABLE]);
 	mutation->call = string_value(&values[MUTATION_CALL]);
-	if (values[MUTATION_KEY].type != jbvNull)
-		mutation->key = JsonbValueToJsonb(&values[MUTATION_KEY]);
-	if (values[MUTATION_VALUES].type != jbvNull)
-		mutation->values = JsonbValueToJsonb(&values[MUTATION_VALUES]);
+	mutation->key = object_value(&values[MUTATION_KEY]);
+	mutation->values = object_value(&values[MUTATION_VALUES]);
+	mutation->base = object_value(&values[MUTATION_BASE]);
+	mutation->hlc = string_value(&values[MUTATION_HLC]);
+	mutation->vclock = object_value(&values[MUTATION_VCLOCK]);
+	mutation->seen = parse_lsn(&values[MUTATION_SEEN], path);
+	mutation->args = object_value(&values[MUTATION_ARGS]);
+	if (values[MUTATION_TX].type != jbvNull)
+		mutation->tx = parse_positive(&values[MUTATION_TX], path, "tx");
+	if (mutation->vclock != NULL)
+		check_vclock(mutation->vclock, path);
 }
 
 static TidePushOp
@@ -198,29 +237,116 @@ parse_op(const JsonbValue *value, const char *path)
 	return TIDE_PUSH_CALL;		/* keep compiler quiet */
 }
 
-/* a positive whole number that fits bigint */
+/* -1 unless it is a whole number from 0 on that fits bigint */
 static int64
-parse_id(const JsonbValue *value, const char *path)
+whole_number(const JsonbValue *value)
 {
-	int64		id = 0;
+	int64		number;
+	char	   *text;
+	char	   *end;
 
-	if (value->type == jbvNumeric)
-	{
-		Datum		number = NumericGetDatum(value->val.numeric);
-		char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, number));
-		char	   *end;
+	if (value->type != jbvNumeric)
+		return -1;
+	text = DatumGetCString(DirectFunctionCall1(numeric_out,
+											   NumericGetDatum(value->val.numeric)));
+	errno = 0;
+	number = strtoll(text, &end, 10);
+	return errno != 0 || *end != '\0' || number < 0 ? -1 : number;
+}
 
-		errno = 0;
-		id = strtoll(text, &end, 10);
-		if (errno != 0 || *end != '\0')
-			id = 0;
-	}
-	if (id <= 0)
+static int64
+parse_positive(const JsonbValue *value, const char *path, const char *name)
+{
+	int64		number = whole_number(value);
+
+	if (number <= 0)
 		ereport(ERROR,
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("field \"%s\" of the request must be a positive integer",
-						field_path(path, "id"))));
-	return id;
+						field_path(path, name))));
+	return number;
+}
+
+/* as tide.pull writes it: XXX/XXXXXXXX */
+static XLogRecPtr
+parse_lsn(const JsonbValue *value, const char *path)
+{
+	char	   *text = string_value(value);
+	bool		invalid = false;
+	XLogRecPtr	lsn;
+
+	if (text == NULL)
+		return InvalidXLogRecPtr;
+	lsn = pg_lsn_in_internal(text, &invalid);
+	if (invalid)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("field \"%s\" of the request must be a WAL position",
+						field_path(path, "seen"))));
+	return lsn;
+}
+
+/* a vector clock has a counter for each node */
+static void
+check_vclock(Jsonb *vclock, const char *path)
+{
+	JsonbIterator *it = JsonbIteratorInit(&vclock->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_VALUE && whole_number(&value) < 0)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("field \"%s\" of the request must be an object of whole numbers",
+							field_path(path, "vclock"))));
+	}
+}
+
+/*
+ * A group is consecutive: its number does not come back after another one's, or none.
+ * Mutations that are in the request a second time do not count.
+ */
+static void
+check_groups(const TidePushRequest *request)
+{
+	int64	   *begun = palloc(sizeof(int64) * Max(request->nmutations, 1));
+	int			nbegun = 0;
+	int64		last_id = 0;
+	int64		last_tx = 0;
+
+	for (int i = 0; i < request->nmutations; i++)
+	{
+		const TideMutation *mutation = &request->mutations[i];
+
+		if (mutation->id <= last_id)
+			continue;
+		if (mutation->tx != 0 && mutation->tx != last_tx)
+			begun[nbegun++] = mutation->tx;
+		last_id = mutation->id;
+		last_tx = mutation->tx;
+	}
+	qsort(begun, nbegun, sizeof(int64), compare_int64);
+	for (int i = 1; i < nbegun; i++)
+	{
+		if (begun[i] == begun[i - 1])
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_BAD_REQUEST),
+					 errmsg("mutations of group " INT64_FORMAT " are not consecutive",
+							begun[i]),
+					 errdetail("Mutations with the same \"tx\" must follow each other.")));
+	}
+	pfree(begun);
+}
+
+static int
+compare_int64(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
 }
 
 /* the canonical form only: 8-4-4-4-12 hexadecimal digits */
@@ -349,6 +475,13 @@ static const char *
 field_path(const char *path, const char *name)
 {
 	return path[0] == '\0' ? name : psprintf("%s.%s", path, name);
+}
+
+/* NULL if the field is absent */
+static Jsonb *
+object_value(JsonbValue *value)
+{
+	return value->type == jbvNull ? NULL : JsonbValueToJsonb(value);
 }
 
 /* NULL if the value is not a string */

@@ -5,6 +5,7 @@
 #ifndef TIDE_PUSH_REQUEST_H
 #define TIDE_PUSH_REQUEST_H
 
+#include "access/xlogdefs.h"
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
@@ -23,13 +24,20 @@ typedef struct TideMutation
 	char	   *table;			/* as sent; NULL for call */
 	Jsonb	   *key;			/* object; NULL for call */
 	Jsonb	   *values;			/* object; NULL if none were sent */
+	Jsonb	   *base;			/* object: what the client wrote over, or NULL */
+	char	   *hlc;			/* clock of the write as sent, or NULL */
+	Jsonb	   *vclock;			/* object of clients' counters, or NULL */
+	XLogRecPtr	seen;			/* checkpoint the client had, or InvalidXLogRecPtr */
+	int64		tx;				/* group, or 0 */
 	char	   *call;			/* mutator's name, or NULL */
+	Jsonb	   *args;			/* object; NULL if none were sent */
 } TideMutation;
 
 typedef struct TidePushRequest
 {
 	pg_uuid_t	client;
 	bool		atomic;
+	int64		rejected_seen;	/* the client knows of rejections up to this id */
 	int			nmutations;
 	TideMutation *mutations;
 } TidePushRequest;

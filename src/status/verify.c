@@ -136,7 +136,7 @@ add_difference(Check *check, int64 bucket_id, char *key, const char *problem,
 
 /* a bucket's rows as the log has them, and whether its count and checksum agree */
 static void
-read_bucket(Check *check, const TideBucketInfo *bucket)
+read_bucket(Check *check, TideBucketInfo *bucket)
 {
 	TideChangeWriter *writer = tide_change_writer_create(check->node, check->source,
 														 check->snapshot);
@@ -145,6 +145,8 @@ read_bucket(Check *check, const TideBucketInfo *bucket)
 	int64		count = 0;
 	uint32		checksum = 0;
 
+	if (tide_change_writer_lags(writer, bucket))
+		tide_change_writer_settle(writer, bucket);
 	initStringInfo(&text);
 	tide_change_writer_start(writer, bucket->bucket_id, bucket->first_op_id);
 	while (tide_change_writer_fetch(writer, PG_INT64_MAX, &item))
@@ -416,7 +418,7 @@ check_request(TideShape *shape, const TideShapeRequest *request)
 	forboth(lc, expected, lc2, found)
 	{
 		const TideNodeKeys *live = lfirst(lc);
-		const TideNodeKeys *served = lfirst(lc2);
+		TideNodeKeys *served = lfirst(lc2);
 		Check		check = {0};
 
 		begin_check(&check, shape, unconstify(TideShapeNode *, live->node));

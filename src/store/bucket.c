@@ -5,6 +5,11 @@
  * Only the holder of the slot writes buckets, so a cached bucket stays true until
  * this process changes it. The cache is bounded: past TIDE_BUCKETS_CACHED it is written
  * and emptied, between two chunks of a batch if need be.
+ *
+ * To write a row for each change is dear where there are many buckets: it doubles the
+ * cost of the change. So a row that was written with may_lag is left alone while the bucket's rows
+ * only change; its readers see from the log that it lags, and sum up. What it says of
+ * numbers (rows, removed, stale) is always exact, as entries that count there have it written.
  */
 #include "postgres.h"
 
@@ -23,11 +28,13 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "store/arena.h"
 #include "store/bucket.h"
 #include "store/bucket_hash.h"
 #include "util/meta_table.h"
 
-#define TIDE_BUCKETS_CACHED	100000
+#define TIDE_BUCKETS_CACHED	250000	/* of some 200 bytes */
+#define TIDE_BUCKET_SMALL	256 /* entries: what a reader sums up at most */
 
 /* columns of tide_internal.buckets, 0-based */
 enum
@@ -44,6 +51,7 @@ enum
 	BUCKET_REMOVED,
 	BUCKET_STALE,
 	BUCKET_FORGOTTEN_OP,
+	BUCKET_MAY_LAG,
 	BUCKET_NATTS
 };
 
@@ -68,10 +76,19 @@ typedef struct IdEntry
 struct TideBuckets
 {
 	MemoryContext context;		/* of all below */
+	TideArena	arena;
 	HTAB	   *by_key;
 	HTAB	   *by_id;
 	List	   *dirty;			/* of TideBucket */
+	List	   *lagging;		/* of TideBucket; some may have been written since */
+	int			nsettled;		/* first ones of these that are done with */
+	bool		is_exact;		/* none may begin to lag */
+	bool		lost_some;		/* that lag */
+	TideBucketSettler settler;
+	void	   *settler_arg;
 };
+
+static void note_lagging(TideBuckets *buckets, TideBucket *bucket);
 
 static void
 make_tables(TideBuckets *buckets)
@@ -87,45 +104,88 @@ make_tables(TideBuckets *buckets)
 	ctl.entrysize = sizeof(IdEntry);
 	buckets->by_id = hash_create("tide buckets by id", 256, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	buckets->dirty = NIL;
+	buckets->arena.left = 0;
+	buckets->dirty = buckets->lagging = NIL;
+	buckets->nsettled = 0;
 }
 
 TideBuckets *
-tide_buckets_create(MemoryContext parent)
+tide_buckets_create(MemoryContext parent, TideBucketSettler settler, void *arg)
 {
 	TideBuckets *buckets = MemoryContextAllocZero(parent, sizeof(TideBuckets));
 
+	buckets->settler = settler;
+	buckets->settler_arg = arg;
 	buckets->context = AllocSetContextCreate(parent, "tide buckets",
 											 ALLOCSET_DEFAULT_SIZES);
 	make_tables(buckets);
 	return buckets;
 }
 
+bool
+tide_buckets_lost_some(TideBuckets *buckets)
+{
+	bool		result = buckets->lost_some;
+
+	buckets->lost_some = false;
+	return result;
+}
+
+static void
+forget_all(TideBuckets *buckets)
+{
+	Assert(buckets->dirty == NIL);
+	buckets->lost_some |= tide_buckets_lag(buckets);
+	MemoryContextReset(buckets->context);
+	make_tables(buckets);
+}
+
 void
 tide_buckets_reset(TideBuckets *buckets)
 {
-	Assert(buckets->dirty == NIL);
-	MemoryContextReset(buckets->context);
-	make_tables(buckets);
+	forget_all(buckets);
+	buckets->is_exact = false;
+}
+
+void
+tide_buckets_be_exact(TideBuckets *buckets)
+{
+	HASH_SEQ_STATUS status;
+	IdEntry    *entry;
+
+	hash_seq_init(&status, buckets->by_id);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		entry->bucket->is_settled = true;
+	buckets->is_exact = true;
 }
 
 static TideBucket *
 make_bucket(TideBuckets *buckets, int64 bucket_id, int shape_id, int node_id,
 			const char *const *parts, int nparts)
 {
-	MemoryContext old = MemoryContextSwitchTo(buckets->context);
-	TideBucket *bucket = palloc0(sizeof(TideBucket));
+	Size		size = sizeof(TideBucket) + sizeof(char *) * nparts;
 	IdEntry    *entry = hash_search(buckets->by_id, &bucket_id, HASH_ENTER, NULL);
+	TideBucket *bucket;
+	char	   *text;
 
+	for (int i = 0; i < nparts; i++)
+		size += strlen(parts[i]) + 1;
+	bucket = tide_arena_alloc(&buckets->arena, buckets->context, size);
+	memset(bucket, 0, sizeof(TideBucket));
 	entry->bucket = bucket;
 	bucket->bucket_id = bucket_id;
 	bucket->shape_id = shape_id;
 	bucket->node_id = node_id;
 	bucket->nparts = nparts;
-	bucket->parts = palloc(sizeof(char *) * Max(nparts, 1));
+	bucket->parts = (char **) (bucket + 1);
+	text = (char *) (bucket->parts + nparts);
 	for (int i = 0; i < nparts; i++)
-		bucket->parts[i] = pstrdup(parts[i]);
-	MemoryContextSwitchTo(old);
+	{
+		Size		len = strlen(parts[i]) + 1;
+
+		bucket->parts[i] = memcpy(text, parts[i], len);
+		text += len;
+	}
 	return bucket;
 }
 
@@ -163,6 +223,8 @@ bucket_from_tuple(TideBuckets *buckets, TupleDesc desc, HeapTuple tuple)
 	bucket->removed_count = DatumGetInt64(values[BUCKET_REMOVED]);
 	bucket->stale_count = DatumGetInt64(values[BUCKET_STALE]);
 	bucket->forgotten_op_id = DatumGetInt64(values[BUCKET_FORGOTTEN_OP]);
+	bucket->may_lag = DatumGetBool(values[BUCKET_MAY_LAG]);
+	bucket->is_settled = !bucket->may_lag || buckets->is_exact;
 	bucket->tid = tuple->t_self;
 	return bucket;
 }
@@ -227,7 +289,7 @@ tide_bucket_for_key(TideBuckets *buckets, int shape_id, int node_id,
 			return bucket;
 
 	bucket = make_bucket(buckets, ++(*op_id), shape_id, node_id, parts, nparts);
-	bucket->exists = bucket->is_new = true;
+	bucket->exists = bucket->is_new = bucket->is_settled = true;
 	bucket->first_op_id = bucket->last_op_id = *op_id;
 	bucket->next_same_hash = entry->first;
 	entry->first = bucket;
@@ -276,7 +338,52 @@ tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
 	bucket->row_count += rows;
 	bucket->checksum += hash_added - hash_removed;
 	bucket->last_op_id = op_id;
-	tide_bucket_touch(buckets, bucket);
+	if (rows == 0 && bucket->may_lag && !buckets->is_exact)
+		note_lagging(buckets, bucket);
+	else
+		tide_bucket_touch(buckets, bucket);
+}
+
+/* its row is not to be written now, but some time */
+static void
+note_lagging(TideBuckets *buckets, TideBucket *bucket)
+{
+	bucket->is_lagging = true;
+	if (!bucket->is_listed)
+	{
+		MemoryContext old = MemoryContextSwitchTo(buckets->context);
+
+		buckets->lagging = lappend(buckets->lagging, bucket);
+		bucket->is_listed = true;
+		MemoryContextSwitchTo(old);
+	}
+}
+
+bool
+tide_buckets_settle(TideBuckets *buckets, int max)
+{
+	while (max > 0 && tide_buckets_lag(buckets))
+	{
+		TideBucket *bucket = list_nth(buckets->lagging, buckets->nsettled++);
+
+		bucket->is_listed = false;
+		if (!bucket->exists || !bucket->is_lagging)
+			continue;
+		tide_bucket_touch(buckets, bucket);
+		max--;
+	}
+	if (tide_buckets_lag(buckets))
+		return true;
+	list_free(buckets->lagging);
+	buckets->lagging = NIL;
+	buckets->nsettled = 0;
+	return false;
+}
+
+bool
+tide_buckets_lag(const TideBuckets *buckets)
+{
+	return buckets->nsettled < list_length(buckets->lagging);
 }
 
 void
@@ -316,6 +423,7 @@ bucket_to_tuple(const TideBucket *bucket, TupleDesc desc)
 	values[BUCKET_REMOVED] = Int64GetDatum(bucket->removed_count);
 	values[BUCKET_STALE] = Int64GetDatum(bucket->stale_count);
 	values[BUCKET_FORGOTTEN_OP] = Int64GetDatum(bucket->forgotten_op_id);
+	values[BUCKET_MAY_LAG] = BoolGetDatum(bucket->may_lag);
 	return heap_form_tuple(desc, values, nulls);
 }
 
@@ -412,6 +520,29 @@ compare_places(const ListCell *a, const ListCell *b)
 	return ItemPointerCompare(&left->tid, &right->tid);
 }
 
+/* learn what is about to be written */
+static void
+settle_dirty(TideBuckets *buckets)
+{
+	List	   *unsettled = NIL;
+	ListCell   *lc;
+
+	foreach(lc, buckets->dirty)
+	{
+		TideBucket *bucket = lfirst(lc);
+
+		if (!bucket->is_settled)
+			unsettled = lappend(unsettled, bucket);
+		bucket->is_settled = true;
+		bucket->is_lagging = false;
+		bucket->may_lag = bucket->row_count + bucket->removed_count +
+			bucket->stale_count <= TIDE_BUCKET_SMALL;
+	}
+	if (unsettled != NIL)
+		buckets->settler(buckets->settler_arg, unsettled);
+	list_free(unsettled);
+}
+
 void
 tide_buckets_flush(TideBuckets *buckets)
 {
@@ -421,7 +552,12 @@ tide_buckets_flush(TideBuckets *buckets)
 	ListCell   *lc;
 
 	if (buckets->dirty == NIL)
+	{
+		if (tide_buckets_are_many(buckets))
+			forget_all(buckets);
 		return;
+	}
+	settle_dirty(buckets);
 	rel = tide_meta_open("buckets", RowExclusiveLock);
 	nblocks = RelationGetNumberOfBlocks(rel);
 	indexes = CatalogOpenIndexes(rel);
@@ -448,5 +584,5 @@ tide_buckets_flush(TideBuckets *buckets)
 	list_free(buckets->dirty);
 	buckets->dirty = NIL;
 	if (tide_buckets_are_many(buckets))
-		tide_buckets_reset(buckets);
+		forget_all(buckets);
 }

@@ -18,7 +18,7 @@ typedef struct TideBucket
 	char	  **parts;			/* the key's canonical texts */
 	int64		row_count;
 	int64		stored_rows;	/* row_count as last written */
-	uint32		checksum;
+	uint32		checksum;		/* this and last_op_id: if is_settled */
 	int64		first_op_id;
 	int64		last_op_id;
 	int64		removed_count;	/* leave entries in the log */
@@ -28,13 +28,24 @@ typedef struct TideBucket
 	bool		is_new;			/* has no row yet */
 	bool		is_dirty;
 	bool		is_queued;		/* to be swept: see ingest/compaction.c */
+	bool		may_lag;		/* its row, as last written */
+	bool		is_settled;		/* false: the row may lag, and nobody has looked */
+	bool		is_lagging;		/* changed since its row was written */
+	bool		is_listed;		/* in the list of those */
 	ItemPointerData tid;		/* of its row */
 	struct TideBucket *next_same_hash;
 } TideBucket;
 
 typedef struct TideBuckets TideBuckets;
 
-extern TideBuckets *tide_buckets_create(MemoryContext parent);
+/*
+ * Find out checksum and last_op_id of these, list of TideBucket: see src/README.md, "Storage".
+ * What this transaction has written to their logs so far counts.
+ */
+typedef void (*TideBucketSettler) (void *arg, List *buckets);
+
+extern TideBuckets *tide_buckets_create(MemoryContext parent, TideBucketSettler settler,
+										void *arg);
 
 /* by key; made if missing, taking the next op_id as its id */
 extern TideBucket *tide_bucket_for_key(TideBuckets *buckets, int shape_id, int node_id,
@@ -44,12 +55,30 @@ extern TideBucket *tide_bucket_for_key(TideBuckets *buckets, int shape_id, int n
 /* NULL if it is gone (its shape was dropped) */
 extern TideBucket *tide_bucket_by_id(TideBuckets *buckets, int64 bucket_id);
 
-/* one row more, changed, or less, as told by an entry of the change log */
+/*
+ * One row more, changed, or less, as told by an entry of the change log. A small bucket in
+ * which rows only changed is not written by the next flush: it lags.
+ */
 extern void tide_bucket_count(TideBuckets *buckets, TideBucket *bucket, int rows,
 							  uint32 hash_added, uint32 hash_removed, int64 op_id);
 
 /* have the bucket written by the next flush */
 extern void tide_bucket_touch(TideBuckets *buckets, TideBucket *bucket);
+
+/* have the next flush write up to max of those that lag; whether there are more */
+extern bool tide_buckets_settle(TideBuckets *buckets, int max);
+
+/* whether any lag */
+extern bool tide_buckets_lag(const TideBuckets *buckets);
+
+/* whether such have been forgotten since the last call */
+extern bool tide_buckets_lost_some(TideBuckets *buckets);
+
+/*
+ * From now on until the next reset no bucket lags: those that did have been written, and none begins to.
+ * For those who put one change log into another's place.
+ */
+extern void tide_buckets_be_exact(TideBuckets *buckets);
 
 /* delete an empty bucket; its id is never used again */
 extern void tide_bucket_drop(TideBuckets *buckets, TideBucket *bucket);

@@ -38,7 +38,8 @@ enum
 	Anum_bucket_removed,
 	Anum_bucket_stale,
 	Anum_bucket_forgotten_op,
-	Natts_bucket = Anum_bucket_forgotten_op
+	Anum_bucket_may_lag,
+	Natts_bucket = Anum_bucket_may_lag
 };
 
 struct TideBucketReader
@@ -85,7 +86,29 @@ read_bucket(TideBucketReader *reader, HeapTuple tuple, TideBucketInfo *info)
 	info->first_op_id = DatumGetInt64(values[Anum_bucket_first_op - 1]);
 	info->last_op_id = DatumGetInt64(values[Anum_bucket_last_op - 1]);
 	info->forgotten_op_id = DatumGetInt64(values[Anum_bucket_forgotten_op - 1]);
+	info->may_lag = DatumGetBool(values[Anum_bucket_may_lag - 1]);
 	return values[Anum_bucket_key - 1];
+}
+
+bool
+tide_bucket_lags(TideBucketInfo *info, TideLogReader *log)
+{
+	info->may_lag = info->may_lag &&
+		tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) > 0;
+	return info->may_lag;
+}
+
+void
+tide_bucket_settle(TideBucketInfo *info, TideLogReader *log)
+{
+	TideLogSum	sum;
+
+	if (!info->may_lag)
+		return;
+	tide_log_reader_sum(log, info->bucket_id, &sum);
+	info->checksum = sum.checksum;
+	info->last_op_id = sum.last_op_id;
+	info->may_lag = false;
 }
 
 static char **
@@ -234,4 +257,29 @@ tide_bucket_reader_visit(TideBucketReader *reader, int shape_id, int node_id,
 	}
 	systable_endscan(scan);
 	MemoryContextDelete(context);
+}
+
+List *
+tide_bucket_reader_after(TideBucketReader *reader, int64 bucket_id, int max)
+{
+	Relation	index = index_open(reader->id_index, AccessShareLock);
+	List	   *result = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_bucket_id, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(bucket_id));
+	scan = systable_beginscan_ordered(reader->rel, index, reader->snapshot, 1, &key);
+	while (list_length(result) < max &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		TideBucketInfo *info = palloc(sizeof(TideBucketInfo));
+
+		(void) read_bucket(reader, tuple, info);
+		result = lappend(result, info);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	return result;
 }

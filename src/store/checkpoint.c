@@ -41,6 +41,7 @@ enum
 	CHECKPOINT_CHANGES,
 	CHECKPOINT_TRANSACTIONS,
 	CHECKPOINT_BATCHES,
+	CHECKPOINT_LAGGING,
 	CHECKPOINT_NATTS
 };
 
@@ -77,6 +78,7 @@ tide_checkpoint_read(TideCheckpoint *checkpoint)
 	checkpoint->changes = DatumGetInt64(values[CHECKPOINT_CHANGES]);
 	checkpoint->transactions = DatumGetInt64(values[CHECKPOINT_TRANSACTIONS]);
 	checkpoint->batches = DatumGetInt64(values[CHECKPOINT_BATCHES]);
+	checkpoint->lagging = DatumGetBool(values[CHECKPOINT_LAGGING]);
 	heap_freetuple(tuple);
 	table_close(rel, AccessShareLock);
 }
@@ -114,6 +116,7 @@ tide_checkpoint_write(const TideCheckpoint *checkpoint)
 	values[CHECKPOINT_CHANGES] = Int64GetDatum(checkpoint->changes);
 	values[CHECKPOINT_TRANSACTIONS] = Int64GetDatum(checkpoint->transactions);
 	values[CHECKPOINT_BATCHES] = Int64GetDatum(checkpoint->batches);
+	values[CHECKPOINT_LAGGING] = BoolGetDatum(checkpoint->lagging);
 	new = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	if (!written_row_is_there(rel))
 	{

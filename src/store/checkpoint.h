@@ -19,6 +19,7 @@ typedef struct TideCheckpoint
 	int64		changes;		/* source changes taken in */
 	int64		transactions;	/* source transactions taken in */
 	int64		batches;
+	bool		lagging;		/* false: no bucket lags behind its log */
 } TideCheckpoint;
 
 typedef struct TideState

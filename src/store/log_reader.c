@@ -335,6 +335,27 @@ tide_log_reader_scan(TideLogReader *reader, TideLogScanned *scanned)
 	return found;
 }
 
+void
+tide_log_reader_sum(TideLogReader *reader, int64 bucket_id, TideLogSum *sum)
+{
+	TupleTableSlot *entry = reader->log_slot;
+	MemoryContext old;
+
+	memset(sum, 0, sizeof(TideLogSum));
+	tide_log_reader_start(reader, bucket_id, 0);
+	old = MemoryContextSwitchTo(reader->context);
+	while (index_getnext_slot(reader->log_scan, ForwardScanDirection, entry))
+	{
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(entry, TIDE_LOG_FIXED + reader->nkeys);
+		sum->last_op_id = DatumGetInt64(entry->tts_values[TIDE_LOG_OP - 1]);
+		if (DatumGetChar(entry->tts_values[TIDE_LOG_KIND - 1]) != TIDE_LOG_LEAVE &&
+			put_is_current(reader, sum->last_op_id))
+			sum->checksum += (uint32) DatumGetInt64(entry->tts_values[TIDE_LOG_HASH - 1]);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 int64
 tide_log_reader_count(TideLogReader *reader, int64 bucket_id, int64 after_op_id,
 					  int64 limit)

@@ -65,6 +65,15 @@ typedef struct TideLogScanned
 /* next entry in op_id order, superseded or not; false at the end */
 extern bool tide_log_reader_scan(TideLogReader *reader, TideLogScanned *scanned);
 
+/* what all entries of a bucket come to */
+typedef struct TideLogSum
+{
+	uint32		checksum;		/* of its rows */
+	int64		last_op_id;		/* of its newest entry; 0 if it has none */
+} TideLogSum;
+
+extern void tide_log_reader_sum(TideLogReader *reader, int64 bucket_id, TideLogSum *sum);
+
 /* number of entries, superseded ones included, after after_op_id; stops at limit */
 extern int64 tide_log_reader_count(TideLogReader *reader, int64 bucket_id,
 								   int64 after_op_id, int64 limit);

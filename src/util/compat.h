@@ -28,17 +28,19 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_CHANGE_TUPLE(t)	((t) ? &(t)->tuple : NULL)
 #endif
 
-/* 16 (c727f511bd) replaced the per-catalog ACL functions by object_aclcheck() and kin */
+/* 16: object_aclcheck() and kin (c727f511bd); a SET option of memberships (3d14e171e) */
 #if PG_VERSION_NUM >= 160000
 #define tide_proc_aclcheck_compat(proc, role) \
 	object_aclcheck(ProcedureRelationId, proc, role, ACL_EXECUTE)
 #define tide_database_ownercheck_compat(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
+#define tide_can_set_role_compat(member, role) member_can_set_role(member, role)
 #else
 #define tide_proc_aclcheck_compat(proc, role) \
 	pg_proc_aclcheck(proc, role, ACL_EXECUTE)
 #define tide_database_ownercheck_compat(database, role) \
 	pg_database_ownercheck(database, role)
+#define tide_can_set_role_compat(member, role) is_member_of_role(member, role)
 #endif
 
 /* 18 (83ea6c5402) has generated columns that are not stored, so not in the WAL */
@@ -155,10 +157,7 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 	makeJsonLexContextCstringLen(json, len, GetDatabaseEncoding(), true)
 #endif
 
-/*
- * 18 (508a97ee4 "Replace PGPROC.isBackgroundWorker with isRegularBackend"): that one is
- * false for a walsender as well, but the type of a process is known (61171a632).
- */
+/* 18 has isRegularBackend (508a97ee4), false for a walsender too; but the type is known (61171a632) */
 #if PG_VERSION_NUM >= 180000
 #include "utils/backend_status.h"
 #define tide_is_background_worker_compat(proc) \

@@ -15,6 +15,8 @@
 #define TIDE_ERRCODE_NOT_RUNNING		ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
 /* authentication: one code and one message for every cause */
 #define TIDE_ERRCODE_AUTH				ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+/* policy reject: the server's values are not those the client wrote over */
+#define TIDE_ERRCODE_CONFLICT			MAKE_SQLSTATE('T','D','0','0','1')
 
 /* a hybrid logical clock is too far ahead of the server's time */
 #define TIDE_ERRCODE_CLOCK_AHEAD		ERRCODE_DATETIME_VALUE_OUT_OF_RANGE

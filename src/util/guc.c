@@ -9,6 +9,7 @@
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "util/compat.h"
 #include "util/guc.h"
@@ -38,11 +39,18 @@ int			tide_compaction_batch = 1000;
 int			tide_compaction_delay = 20;
 int			tide_removed_retention = 7 * 24 * 3600;
 int			tide_max_removed_rows = 10000;
-int			tide_mutation_retention = 30 * 24 * 3600;
-int			tide_client_retention = -1;
+int			tide_mutation_retention = 7 * 24 * 3600;
+int			tide_client_retention = 90 * 24 * 3600;
+int			tide_max_push_mutations = 10000;
+int			tide_max_push_size = 32768;
 int			tide_max_clock_drift = 60 * 1000;
 int			tide_max_bucket_rows = 0;
 int			tide_max_shape_rows = 0;
+char	   *tide_jwt_audience = NULL;
+char	   *tide_jwt_issuer = NULL;
+char	   *tide_jwt_role_claim = NULL;
+int			tide_jwt_leeway = 30;
+bool		tide_jwt_require_exp = true;
 
 static const IntSetting int_settings[] = {
 	{"tide.max_page_size",
@@ -90,13 +98,21 @@ static const IntSetting int_settings[] = {
 		&tide_max_removed_rows, 10000, -1, INT_MAX,
 	PGC_SIGHUP, 0},
 	{"tide.mutation_retention",
-		"Sets how long the mutation log is kept; -1 is for ever.",
-		&tide_mutation_retention, 30 * 24 * 3600, -1, INT_MAX,
+		"Sets how long the mutation log is kept at least; -1 is for ever.",
+		&tide_mutation_retention, 7 * 24 * 3600, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
 	{"tide.client_retention",
-		"Sets how long after its last push a client is known; -1 is for ever.",
-		&tide_client_retention, -1, -1, INT_MAX,
+		"Sets how long after its last push a client expires; -1 is never.",
+		&tide_client_retention, 90 * 24 * 3600, -1, INT_MAX,
 	PGC_SIGHUP, GUC_UNIT_S},
+	{"tide.max_push_mutations",
+		"Sets the number of mutations one call of tide.push may have.",
+		&tide_max_push_mutations, 10000, 1, INT_MAX,
+	PGC_SUSET, 0},
+	{"tide.max_push_size",
+		"Sets the size of a request that tide.push takes.",
+		&tide_max_push_size, 32768, 1, 1024 * 1024 - 1,
+	PGC_SUSET, GUC_UNIT_KB},
 	{"tide.max_clock_drift",
 		"Sets how far a client's clock may be ahead of the server's.",
 		&tide_max_clock_drift, 60 * 1000, 0, INT_MAX,
@@ -109,7 +125,46 @@ static const IntSetting int_settings[] = {
 		"Sets the number of rows in all of a shape's buckets beyond which it fails; 0 is any number.",
 		&tide_max_shape_rows, 0, 0, INT_MAX,
 	PGC_SIGHUP, 0},
+	{"tide.jwt_leeway",
+		"Sets by how much the clock of a token's issuer may differ.",
+		&tide_jwt_leeway, 30, 0, 600,
+	PGC_SUSET, GUC_UNIT_S},
 };
+
+static bool
+check_list(char **value, void **extra, GucSource source)
+{
+	List	   *list = NIL;
+	char	   *copy = pstrdup(*value);
+	bool		good = SplitGUCList(copy, ',', &list);
+
+	list_free(list);
+	pfree(copy);
+	if (!good)
+		GUC_check_errdetail("List syntax is invalid.");
+	return good;
+}
+
+/* what tokens must be like; not for clients to set */
+static void
+define_jwt_settings(void)
+{
+	DefineCustomStringVariable("tide.jwt_audience",
+							   "Sets the audiences of which a token must name one.",
+							   "Empty: tokens must not name any.", &tide_jwt_audience, "", PGC_SUSET,
+							   GUC_LIST_INPUT, check_list, NULL, NULL);
+	DefineCustomStringVariable("tide.jwt_issuer",
+							   "Sets the issuers of which a token must name one.",
+							   "Empty: any.", &tide_jwt_issuer, "", PGC_SUSET,
+							   GUC_LIST_INPUT, check_list, NULL, NULL);
+	DefineCustomStringVariable("tide.jwt_role_claim",
+							   "Sets the claim of a token that names the role of its pushes.",
+							   "Empty: none does.", &tide_jwt_role_claim, "role", PGC_SUSET,
+							   0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("tide.jwt_require_exp",
+							 "Refuses tokens that do not expire.", NULL,
+							 &tide_jwt_require_exp, true, PGC_SUSET, 0, NULL, NULL, NULL);
+}
 
 /* a point in time, or nothing; settings are read outside of transactions, so no input function */
 static bool
@@ -155,5 +210,6 @@ tide_guc_init(void)
 	DefineCustomBoolVariable("tide.compaction",
 							 "Removes superseded entries from the change log.", NULL,
 							 &tide_compaction, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	define_jwt_settings();
 	MarkGUCPrefixReserved("tide");
 }

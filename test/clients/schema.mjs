@@ -317,6 +317,67 @@ const scenarios = {
     await c.sql(`UPDATE issues SET title = 'y'`);
     deepStrictEqual((await mutations(c)).map((m) => [m.id, m.values.title]), [[1, 'y']]);
   },
+
+  async 'a policy that kept the server\'s values is no rejection'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE issues SET title = 'mine'`);
+    await c.apply({ last_mutation_id: 1, results: [{ id: 1, status: 'conflict', columns: { title: 'kept' }, row: { id: A, title: 'theirs' } }] });
+    await c.apply(page([put(1, A, { title: 'theirs' })], { last_mutation_id: 1 }));
+    deepStrictEqual([await titles(c), await pending(c), Number(await one(c, 'SELECT rejected FROM tide_status'))], [{ a: 'theirs' }, 0, 0]);
+  },
+
+  async 'what is known of rejections is told by the next push'(c) {
+    const seen = async () => JSON.parse(await c.pushRequest()).rejected_seen;
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE issues SET title = 'one'`);
+    deepStrictEqual(await seen(), undefined);
+    await c.apply({ last_mutation_id: 1, results: [{ id: 1, status: 'rejected', code: '23514', message: 'no' }] });
+    await c.sql(`UPDATE issues SET title = 'two'`);
+    // a push may have been answered before; only what a pull tells is complete
+    deepStrictEqual(await seen(), undefined);
+    await c.apply(page([], { last_mutation_id: 1, rejected: [{ id: 1, code: '23514', message: 'no' }] }));
+    deepStrictEqual(await seen(), 1);
+  },
+
+  async 'an expired client goes on as another one'(c) {
+    for (const by of ['push', 'pull']) {
+      const id = async () => JSON.parse(await c.pullRequest()).client;
+      const outbox = async () => (await c.sql('SELECT id, state FROM tide_outbox ORDER BY id')).map((r) => [Number(r.id), r.state]);
+      const old = await id();
+      const more = (last, client = old) => ({ last_mutation_id: last, expired: true, client, cookie: { at: op, client } });
+      await c.apply(page([put(1, A, { title: 'a' }), put(1, B, { title: 'b' })]));
+      await c.sql(`UPDATE issues SET title = 'a1' WHERE id = '${A}'`);
+      await c.sql(`INSERT INTO issues (id, title) VALUES ('${C}', 'c')`);
+      await c.sql(`UPDATE issues SET title = 'c3' WHERE id = '${C}'`);
+      await c.sql(`UPDATE issues SET title = 'b4' WHERE id = '${B}'`);
+      await c.sql(`UPDATE issues SET title = 'a5' WHERE id = '${A}'`);
+      const first = (await outbox())[0][0];
+      const n = first + 1;
+      // of the five the server has taken two, and refused one more that it never told of
+      const answer = by === 'push' ? { ...more(n), results: [], cookie: undefined } : page([], { ...more(n), complete: false });
+      await c.apply(answer);
+      const renewed = await id();
+      deepStrictEqual([renewed === old, await outbox()],
+        [false, [[-1, 'acked'], [0, 'acked'], [1, 'pending'], [2, 'pending'], [3, 'pending']]]);
+      deepStrictEqual(await titles(c), { a: 'a5', b: 'b4', c: 'c3' });
+      // old news, again and late, is about somebody else
+      await c.apply(answer);
+      await c.apply(page([], { last_mutation_id: n + 2, rejected: [{ id: n - 1, code: 'X' }, { id: 1, code: 'X' }], cookie: { at: op, client: old } }));
+      deepStrictEqual([await id(), await outbox()],
+        [renewed, [[-1, 'acked'], [0, 'acked'], [1, 'pending'], [2, 'pending'], [3, 'pending']]]);
+      deepStrictEqual((await mutations(c)).map((m) => [m.id, m.values.title]), [[1, 'c3'], [2, 'b4'], [3, 'a5']]);
+      // under the new id all is as ever
+      await c.apply(page([put(1, A, { title: 'a1' }), put(1, C, { title: 'c' })], { cookie: { at: op, client: renewed } }));
+      deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a5', b: 'b4', c: 'c3' }, 3]);
+      await c.apply({ last_mutation_id: 3, results: [{ id: 1, status: 'applied' }, { id: 2, status: 'rejected', code: '1', message: 'no' }, { id: 3, status: 'applied' }] });
+      await c.sql(`UPDATE issues SET title = 'c6' WHERE id = '${C}'`);
+      deepStrictEqual((await mutations(c)).map((m) => [m.id, m.values.title]), [[4, 'c6']]);
+      await c.apply(page([put(1, A, { title: 'a5' }), put(1, C, { title: 'c6' })], { last_mutation_id: 4, cookie: { at: op, client: renewed } }));
+      deepStrictEqual([await titles(c), await pending(c), (await c.sql('SELECT id FROM tide_rejected ORDER BY id')).map((r) => Number(r.id))],
+        [{ a: 'a5', b: 'b', c: 'c6' }, 0, by === 'push' ? [2] : [-4, 2]]);
+      await c.apply(page([remove(1, C)], { last_mutation_id: 4, cookie: { at: op, client: renewed } }));
+    }
+  },
 };
 
 for (const [Client, script] of [[SqliteClient, sqliteScript], [PgliteClient, postgresScript]]) {

@@ -105,8 +105,8 @@ sub push_and_kill
 	$in .= "SELECT 'start';\nSELECT tide.push(\$json\$$request\$json\$);\nSELECT 'end';\n";
 	$session->pump until $out =~ /start/;
 
-	# a push of this size takes some 50 ms; some kills come after its commit
-	usleep(int(rand(80_000)));
+	# a push of this size takes some 100 ms; some kills come after its commit
+	usleep(int(rand(200_000)));
 	$killed += kill('KILL', $pid);
 	eval { $session->pump while $session->pumpable && $err !~ /connection/ && $out !~ /end/; };
 	$session->kill_kill;

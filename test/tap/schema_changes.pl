@@ -150,6 +150,20 @@ SQL
 step('a value added to an enum', "ALTER TYPE mood ADD VALUE 'wild'; UPDATE items SET mood = 'wild' WHERE id = 7",
 	whole => '1 changes', some => '0 changes', part => '0 changes');
 
+step('a value of an enum renamed', "BEGIN; UPDATE items SET mood = 'merry' WHERE id = 6; ALTER TYPE mood RENAME VALUE 'merry' TO 'glad'; COMMIT",
+	whole => '11 changes', some => '0 changes', part => '0 changes');
+$s->query("ALTER TYPE mood ADD VALUE 'more'; SELECT tide.create_shape('later', '{\"table\": \"items\"}'); SELECT tide.sync(); SELECT tide.drop_shape('later')");
+step('one renamed that was added before', "ALTER TYPE mood RENAME VALUE 'wild' TO 'mad'", whole => '11 changes', some => '0 changes', part => '0 changes');
+step('within an array of a composite type', <<'SQL', whole => '11 changes', some => '0 changes', part => '0 changes');
+CREATE TYPE feeling AS (mood mood, since date);
+ALTER TABLE items ADD COLUMN feelings feeling[] DEFAULT '{"(calm,2020-01-01)"}';
+ALTER TYPE feeling RENAME ATTRIBUTE since TO "from";
+SQL
+step('an attribute renamed', 'ALTER TYPE feeling RENAME ATTRIBUTE "from" TO since', whole => '11 changes', some => '0 changes', part => '0 changes');
+step('values nobody has', "ALTER TYPE mood ADD VALUE 'last'; CREATE TYPE other_mood AS ENUM ('a'); ALTER TYPE other_mood RENAME VALUE 'a' TO 'b'",
+	whole => '0 changes', some => '0 changes', part => '0 changes');
+step('the column goes', 'ALTER TABLE items DROP COLUMN feelings', whole => '11 changes', some => '0 changes', part => '0 changes');
+
 # ---- not the rows' business
 step('messages that anybody can write', "SELECT count(pg_logical_emit_message(true, p, c)) FROM (VALUES ('tide.ddl', '{}'), ('tide.ddl', 'no JSON')) v(p, c);"
 	  . q{SELECT count(pg_logical_emit_message(true, 'tide.rewrite', decode(lpad(to_hex(relid::int), 8, '0'), 'hex'))), count(pg_logical_emit_message(true, 'tide.rewrite', }
@@ -355,6 +369,39 @@ SQL
 step('a wider number', 'ALTER TABLE members ALTER score TYPE bigint; ALTER TABLE teams ALTER extra TYPE bigint', tree => '0 changes', names => '0 changes');
 step('values computed anew that a subquery uses', 'ALTER TABLE members ALTER score TYPE bigint USING CASE WHEN team = 2 THEN 0 ELSE score END',
 	tree => '4 changes', names => '0 changes');
+
+# ---- and follow names, of includes and in subqueries too
+$s->query('CREATE TABLE chiefs (team int PRIMARY KEY, name text, score int); INSERT INTO chiefs SELECT i, i, i FROM generate_series(1, 4) i');
+$s->query("SELECT tide.create_shape('deep', " . sql_text(<<'JSON') . '); SELECT tide.sync()');
+{"table": "teams", "where": "id IN (SELECT team FROM members WHERE score > 5 AND members.team IN (SELECT team FROM chiefs WHERE name <> 'x' AND chiefs.score = members.team))",
+ "include": {"people": {"table": "members", "on": "people.team = teams.id AND score > parent.rank", "columns": ["team", "score"], "order_by": "score DESC, people.name", "limit": 2}}}
+JSON
+my $top = sub { return "SELECT id, $_[0], $_[1] FROM (SELECT m.*, row_number() OVER (PARTITION BY m.$_[0] ORDER BY m.$_[1] DESC, m.name) AS n FROM $_[2] m JOIN teams t"
+	  . " ON m.$_[0] = t.id AND m.$_[1] > t.rank WHERE EXISTS (SELECT FROM $_[2] o WHERE o.$_[0] = t.id AND o.$_[1] > 5)) q WHERE n <= 2" };
+$queries{deep} = [ 'public.teams', 'SELECT * FROM teams t WHERE EXISTS (SELECT FROM members m WHERE m.team = t.id AND m.score > 5)', 'public.members', $top->('team', 'score', 'members') ];
+$clients{deep} = pull_all($node, request('deep'));
+$s->query('ALTER TABLE chiefs RENAME score TO points');
+step('a column renamed that only a subquery names', 'SELECT 1', deep => '0 changes');
+like($s->query("SELECT definition ->> 'where' FROM tide.shapes WHERE name = 'deep'"), qr/WHERE score > 5 AND members\.team .* name <> 'x' AND chiefs\.points = members\.team/, 'the subquery has the new name, others of that name stay');
+$queries{$_}[1] =~ s/m\.team = t\.id/m.squad = t.id/, $queries{$_}[1] =~ s/m\.score/m.points/ for qw(tree deep);
+$queries{tree}[3] =~ s/team IN/squad IN/;
+$queries{tree}[3] =~ s/m\.team = t\.id AND m\.score/m.squad = t.id AND m.points/;
+$queries{deep}[3] = $top->('squad', 'points', 'members');
+step('columns that joins, order and subqueries name, of two tables at once', <<'SQL', deep => '6 changes', tree => '6 changes');
+BEGIN;
+ALTER TABLE members RENAME team TO squad;
+ALTER TABLE members RENAME score TO points;
+ALTER TABLE chiefs RENAME team TO squad;
+COMMIT;
+SQL
+is($s->query("SELECT definition #>> '{include,people,on}' || ' ' || (definition #>> '{include,people,order_by}') || ' ' || (definition #>> '{include,people,columns}') FROM tide.shapes WHERE name = 'deep'"),
+	'people.squad = teams.id AND points > parent.rank points DESC, people.name ["squad", "points"]', 'all of the definition follows');
+step('a table that only a subquery names renamed', 'ALTER TABLE chiefs RENAME TO leads', deep => '0 changes');
+like($s->query("SELECT definition ->> 'where' FROM tide.shapes WHERE name = 'deep'"), qr/FROM public\.leads WHERE name <> 'x' AND leads\.points/, 'the subquery has the new name');
+$s->query('ALTER TABLE members RENAME squad TO team; ALTER TABLE members RENAME points TO score');
+$s->query("SELECT tide.drop_shape('deep')");
+$queries{$_}[1] =~ s/m\.squad/m.team/, $queries{$_}[1] =~ s/m\.points/m.score/ for qw(tree);
+$s->query('SELECT tide.sync()');
 
 # ---- so do definitions replaced by ones of other tables: nodes that stay keep theirs
 my $named = '"table": "teams", "columns": ["name"], "where": "rank < 4"';

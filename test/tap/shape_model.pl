@@ -328,10 +328,13 @@ sub check_all
 	{
 		my $until = time + 60;
 		$client->{state}{complete} = 0;
-		while (!$client->{state}{complete} && !@problems)
+		$client->{now} = '';
+		while ($client->{now} eq '' && !@problems)
 		{
-			my $pages = $count{pages};
 			pull_once($client);
+			# what now() meant at the client's checkpoint, if that is still the newest
+			$client->{now} = $main->query("SELECT \"now\" FROM tide_internal.checkpoints WHERE at = '$client->{state}{checkpoint}{at}'")
+			  if $client->{state}{complete};
 			die "client $client->{name} is not complete after 60 s" if time > $until;
 		}
 		compare($client) if !@problems;
@@ -368,7 +371,7 @@ sub compare
 {
 	my ($client) = @_;
 	my $held = held_rows($client);
-	my $at = "'$client->{state}{checkpoint}{at}'::timestamptz";
+	my $at = "'$client->{now}'::timestamptz";
 	for my $name (sort keys %{ $client->{params} })
 	{
 		my $shape = $shapes{$name};
