@@ -46,12 +46,24 @@ export function overSql(query) {
   };
 }
 
-// hop.mjs, or anything that takes a POST
+// hop.mjs, or anything that takes a POST; what takes longer than this is given up
+const LONGEST = 60_000;
 export function overHttp(base, fetch = globalThis.fetch.bind(globalThis)) {
   const call = (path) => async (body, signal) => {
-    const options = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
-    const response = await fetch(`${base}/${path}`, { ...options, signal: AbortSignal.any([signal, AbortSignal.timeout(60_000)]) });
-    const text = await response.text();
+    const cut = new AbortController();
+    const abort = () => cut.abort();
+    const timer = setTimeout(() => cut.abort(new Error('the server does not answer')), LONGEST);
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+    let response;
+    let text;
+    try {
+      response = await fetch(`${base}/${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: cut.signal });
+      text = await response.text();
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
     if (response.ok) return text;
     let error = {};
     try { error = JSON.parse(text); } catch { /* a proxy's page */ }
@@ -77,12 +89,12 @@ function makeBell() {
   return bell;
 }
 
-// Options: signal ends the loop; token() gives the user's token; onState(state, error) is told
-// 'offline', 'syncing', 'waiting' or 'failing'.
+// Options: signal ends the loop; token() gives the user's token; online: false starts it switched
+// off; onState(state, error) is told 'offline', 'syncing', 'waiting' or 'failing'.
 // Gives { wake(), setOnline(boolean), ended }: wake after local writes and new subscriptions.
-export function startSync(db, server, { signal, token, encryption = plain, onState = () => {} } = {}) {
+export function startSync(db, server, { signal, token, encryption = plain, online = true, onState = () => {} } = {}) {
   const browser = typeof globalThis.addEventListener === 'function' ? globalThis : new EventTarget();
-  let allowed = true; // by the app's own switch
+  let allowed = online; // by the app's own switch
   let line = new AbortController(); // aborted when the line goes or the loop ends
   let local = makeBell(); // rung by wake()
   let change = makeBell(); // rung when the line comes or goes, or the loop ends
@@ -102,7 +114,10 @@ export function startSync(db, server, { signal, token, encryption = plain, onSta
     const cut = line.signal;
     return new Promise((resolve, reject) => {
       const onCut = () => reject(new Error('cancelled'));
-      if (cut.aborted) onCut();
+      if (cut.aborted) {
+        onCut();
+        return;
+      }
       cut.addEventListener('abort', onCut, { once: true });
       server[kind](body, cut).then(resolve, reject).finally(() => cut.removeEventListener('abort', onCut));
     });

@@ -48,7 +48,7 @@ writeFileSync(join(scratch, 'client.json'), psql(`\\i ${join(tracker, 'client.sq
 await build({ configFile: join(tracker, 'vite.config.mjs'), build: { outDir: join(scratch, 'dist') } });
 const { address } = await serve({ folder: join(scratch, 'dist'), client: join(scratch, 'client.json'), connection: { user: 'hop' } });
 mkdirSync(join(scratch, 'home'), { recursive: true });
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'], env: { ...process.env, HOME: join(scratch, 'home') } });
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'], env: { ...process.env, HOME: join(scratch, 'home') } });
 
 const problems = [];
 async function device(name) {

@@ -140,6 +140,17 @@ same([seen[0]?.token, seen[0]?.mutations[0].values.name, seen[1]?.token], ['to"k
 gate.abort();
 ok(await Promise.race([gated.ended.then(() => true), later(2000).then(() => false)]), 'a loop can be ended while the server does not answer');
 
+// what is offline from the start sends nothing, nor what is cut before it has sent
+const sent = [];
+const silent = { push: async () => { sent.push('push'); }, pull: async () => { sent.push('pull'); }, wait: async () => { sent.push('wait'); } };
+const offline = [{ online: false }, {}].map((options) => startSync(sqljs(reader), silent, options));
+offline[1].setOnline(false);
+const cut = new AbortController();
+cut.abort();
+const refused = await overHttp(base).pull('{"shapes": {}}', cut.signal).then(() => 'answered', () => 'cut');
+await later(500);
+same([sent, refused], [[], 'cut'], 'nothing is sent once the line is cut');
+
 // ---- the hop ----
 async function post(path, body, headers = {}) {
   const response = await fetch(`${base}${path}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });

@@ -105,8 +105,7 @@ export async function openDatabase({ encryption, token } = {}) {
     return value;
   }
   navigator.locks.request(`${name}-sync`, () => {
-    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token });
-    sync.setOnline(!isOffline());
+    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token, online: !isOffline() });
     return sync.ended;
   });
 
