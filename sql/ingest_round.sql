@@ -33,6 +33,18 @@ SELECT tide.create_shape('more', '{"table": "amounts", "where": "more = 7"}');
 SELECT tide.ingest();
 SELECT name, state, rows FROM tide.shapes ORDER BY name;
 
+-- a table renamed before its first copy
+CREATE TABLE early (id int PRIMARY KEY);
+SELECT tide.create_shape('early', '{"table": "early"}');
+ALTER TABLE early RENAME TO late;
+SELECT tide.ingest() IS NOT NULL AS done;
+SELECT state, definition, error FROM tide.shapes WHERE name = 'early';
+ALTER TABLE late ADD COLUMN more int;
+INSERT INTO late VALUES (1, 2);
+SELECT tide.ingest() IS NOT NULL AS done;
+SELECT state, rows, error FROM tide.shapes WHERE name = 'early';
+SELECT tide.drop_shape('early');
+
 SELECT tide.reset();
 SELECT tide.drop_shape('amounts');
 SELECT tide.drop_shape('more');

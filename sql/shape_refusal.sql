@@ -49,7 +49,18 @@ SELECT tide.create_shape('s', '{"table": "issues", "columns": [["id"]]}');
 SELECT tide.create_shape('s', '{"table": "issues", "columns": ["id", "absent"]}');
 SELECT tide.create_shape('s', '{"table": "issues", "columns": ["ctid"]}');
 SELECT tide.create_shape('s', '{"table": "issues", "filter": "true"}');
-SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"]}');
+
+-- encrypted columns
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": "title"}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["absent"]}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["id"]}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["team"]}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"], "columns": ["team"]}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"], "where": "team = params.team AND title IS NOT NULL"}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"], "where": "issues = params.row"}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"], "where": "EXISTS (SELECT FROM issues i JOIN members m ON m.team = i.team WHERE i.title = claims.sub)"}');
+SELECT tide.create_shape('s', '{"table": "issues", "encrypted": ["title"], "order_by": "title", "limit": 5}');
+SELECT tide.create_shape('s', '{"table": "members", "include": {"issues": {"table": "issues", "encrypted": ["title"], "on": "issues.title = parent.team::text"}}}');
 
 -- trees, limits
 SELECT tide.create_shape('s', '{"table": "issues", "on": "true"}');

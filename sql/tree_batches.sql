@@ -82,7 +82,7 @@ ALTER TABLE p ADD COLUMN extra int DEFAULT 2;
 UPDATE p SET n = 2;
 SELECT tide.ingest(1) IS NOT NULL;
 SELECT tide.ingest() IS NOT NULL;
-SELECT state, error FROM tide.shapes;
+SELECT state, error FROM tide.shapes ORDER BY state DESC;
 SELECT rows_of('tree');
 SELECT count(*) FROM tide.verify('tree');
 

@@ -6,8 +6,8 @@
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
 # into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
 #   PG_CONFIG              the PostgreSQL to copy
-#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token
-#   TIDE_FUZZ_SECONDS      how long to fuzz (8)
+#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token crypto push
+#   TIDE_FUZZ_SECONDS      how long to fuzz, each of the last four (8)
 #   TIDE_FUZZ_COUNT        how many tokens to make at least (0)
 #   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
 #   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
@@ -45,7 +45,7 @@ stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, 
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
     echo "$name: passed (${SECONDS}s)"
-    case "$name" in fuzz | token) cat "$work/$name.out" ;; esac
+    case "$name" in fuzz | token | crypto | push) cat "$work/$name.out" ;; esac
   else
     failed=$((failed + 1))
     tail -n 40 "$work/$name.out"
@@ -101,9 +101,15 @@ build() {
   [ "$(id -u)" -ne 0 ] || chown -R "$TIDE_USER" "$work/tree" "$work/home"
 }
 
+# a program of its own: src/crypto without the server
+build_crypto() {
+  "${CC:-gcc}" -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g -I"$("$PG_CONFIG" --includedir-server)" \
+    -I"$work/tree/src" -o "$work/crypto" "$work/tree/test/fuzz/crypto.c" "$work"/tree/src/crypto/{base64url,device,envelope,passphrase}.c -lsodium
+}
+
 as_user=()
 [ "$(id -u)" -ne 0 ] || as_user=(runuser -u "$TIDE_USER" --)
-copy_postgres && build_shim && libs=$(preload | paste -sd:) && build || {
+copy_postgres && build_shim && libs=$(preload | paste -sd:) && build && build_crypto || {
   echo "sanitize: could not build" >&2
   exit 1
 }
@@ -126,6 +132,8 @@ stage pgtap test/pgtap.sh $(cd "$work/tree" && "$make" -s --no-print-directory P
 stage workload test/sanitize_workload.sh
 stage fuzz env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/decode_options.pl
 stage token env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" TIDE_FUZZ_COUNT="${TIDE_FUZZ_COUNT:-0}" test/fuzz/token.pl
+stage crypto "$work/crypto" "${TIDE_FUZZ_SECONDS:-8}"
+stage push env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/push_request.pl
 
 sleep 1                         # for reports still on their way to the log
 pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal'

@@ -123,6 +123,7 @@ typedef struct TideShapeNode
 	List	   *order_by;		/* of TideSortKey; with row_limit */
 	int64		row_limit;		/* per parent row, of a root per bucket; 0: none */
 	List	   *windows;		/* of TideTimeWindow */
+	List	   *encrypted;		/* attnums of "encrypted"; set by compiling only, not read back */
 } TideShapeNode;
 
 typedef struct TideShape

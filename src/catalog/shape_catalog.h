@@ -26,7 +26,7 @@ typedef struct TideSource
 	Oid		   *leaves;			/* of a partitioned table: ascending; else NULL */
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
-	char	   *table_name;		/* as SQL writes it, as of the copy; NULL while new */
+	char	   *table_name;		/* as SQL writes it, as of the copy; while new, as the shapes were compiled */
 	List	   *labels;			/* of char *: names within types, as of the copy */
 } TideSource;
 

@@ -46,6 +46,8 @@ static SPIPlanPtr drop_shape_plan = NULL;
 static SPIPlanPtr delete_nodes_plan = NULL;
 static SPIPlanPtr delete_shape_sources_plan = NULL;
 static SPIPlanPtr delete_shape_plan = NULL;
+static SPIPlanPtr insert_encrypted_plan = NULL;
+static SPIPlanPtr delete_encrypted_plan = NULL;
 
 /* the int in row 0, column 0 of the last result; call with SPI_processed > 0 */
 static int
@@ -125,8 +127,11 @@ tide_catalog_try_lock(void)
 static int
 obtain_source(Oid relid)
 {
-	Oid			types[] = {OIDOID, INT2ARRAYOID};
-	Datum		values[] = {ObjectIdGetDatum(relid), table_key_datum(relid)};
+	Oid			types[] = {OIDOID, INT2ARRAYOID, TEXTOID};
+	char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+												  get_rel_name(relid));
+	Datum		values[] = {ObjectIdGetDatum(relid), table_key_datum(relid),
+	CStringGetTextDatum(name)};
 
 	for (;;)
 	{
@@ -137,9 +142,9 @@ obtain_source(Oid relid)
 		if (SPI_processed > 0)
 			break;
 		tide_spi_run(&insert_source_plan,
-					 "INSERT INTO tide_internal.sources (relid, key_attnums)"
-					 " VALUES ($1, $2)",
-					 2, types, values, NULL, false, 0);
+					 "INSERT INTO tide_internal.sources (relid, key_attnums, table_name)"
+					 " VALUES ($1, $2, $3)",
+					 3, types, values, NULL, false, 0);
 	}
 
 	if (strcmp(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2),
@@ -191,6 +196,35 @@ insert_shape_source(int shape_id, int source_id)
 				 2, types, values, NULL, false, 0);
 }
 
+static void
+delete_encrypted(int shape_id)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(shape_id)};
+
+	tide_spi_run(&delete_encrypted_plan,
+				 "DELETE FROM tide_internal.encrypted_columns WHERE shape_id = $1",
+				 1, types, values, NULL, false, 0);
+}
+
+static void
+insert_encrypted(int shape_id, const TideShapeNode *node)
+{
+	Oid			types[] = {INT4OID, OIDOID, INT2OID};
+	ListCell   *lc;
+
+	foreach(lc, node->encrypted)
+	{
+		Datum		values[] = {Int32GetDatum(shape_id), ObjectIdGetDatum(node->relid),
+		Int16GetDatum(lfirst_int(lc))};
+
+		tide_spi_run(&insert_encrypted_plan,
+					 "INSERT INTO tide_internal.encrypted_columns (shape_id, relid, attnum)"
+					 " VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+					 lengthof(types), types, values, NULL, false, 0);
+	}
+}
+
 int
 tide_catalog_insert_shape(TideShape *shape, Jsonb *definition,
 						  const char *search_path)
@@ -233,12 +267,14 @@ tide_catalog_insert_nodes(int shape_id, List *nodes)
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	lock_catalog();
+	delete_encrypted(shape_id);
 	foreach(lc, nodes)
 	{
 		TideShapeNode *node = lfirst(lc);
 
 		node->source_id = obtain_source(node->relid);
 		insert_node(shape_id, node);
+		insert_encrypted(shape_id, node);
 	}
 	/* there are some if the shape was compiled before */
 	delete_shape_sources(shape_id);
@@ -527,6 +563,7 @@ tide_catalog_delete_shape(int shape_id)
 				 "DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
 				 1, types, values, NULL, false, 0);
 	delete_shape_sources(shape_id);
+	delete_encrypted(shape_id);
 	tide_spi_run(&delete_shape_plan,
 				 "DELETE FROM tide_internal.shapes WHERE shape_id = $1",
 				 1, types, values, NULL, false, 0);

@@ -326,6 +326,15 @@ tide_build_describe(TideSource *source, Relation rel)
 			add_own_column(source, source->keys[i]);
 }
 
+/* whether a table is still called what the definitions of its shapes call it */
+static bool
+has_name(const TideSource *source)
+{
+	char	   *name = tide_altered_table_name(source->relid);
+
+	return source->table_name == NULL || (name != NULL && strcmp(name, source->table_name) == 0);
+}
+
 /*
  * Copy a table into its new shadow and write the shapes' first entries on the way. The
  * table is locked. False, with nothing done, if no usable snapshot can be had now.
@@ -350,9 +359,9 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 	if (snapshot == NULL)
 		return false;
 	rel = table_open(source->relid, NoLock);
-	if (!tide_route_is_same(source, rel))
+	if (!tide_route_is_same(source, rel) || !has_name(source))
 	{
-		/* the key is another than when the shapes were made: compile them again */
+		/* the key or the name is another than when the shapes were made: compile them again */
 		table_close(rel, NoLock);
 		UnregisterSnapshot(snapshot);
 		tide_ingest_break(in, source->source_id);

@@ -5,7 +5,7 @@
  * A definition is the author's text and names things. A name that still means a
  * table means that table, whichever it is by now. One that means nothing any more
  * because the source was renamed or moved becomes the source's new name, and so do names of renamed
- * columns: in "columns", and in the texts of all tables of the definition (follow_text.c).
+ * columns: in "columns" and "encrypted", and in the texts of all tables of the definition (follow_text.c).
  */
 #include "postgres.h"
 
@@ -66,24 +66,25 @@ names_datum(const char **names, int n)
 	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* new names in a list of columns, field */
 static void
-store_columns(int shape_id, const char *path, const TideRenames *renames)
+store_columns(int shape_id, const char *path, const char *field, const TideRenames *renames)
 {
 	TideSpiFrame frame;
-	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
+	Oid			types[] = {INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(shape_id), names_datum(renames->was, renames->n),
-	names_datum(renames->is, renames->n), CStringGetTextDatum(path)};
+	names_datum(renames->is, renames->n), CStringGetTextDatum(path), CStringGetTextDatum(field)};
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	if (SPI_execute_with_args("UPDATE tide_internal.shapes SET definition ="
-							  " pg_catalog.jsonb_set(definition, $4::text[] || 'columns'::text, (SELECT"
+							  " pg_catalog.jsonb_set(definition, $4::text[] || $5, (SELECT"
 							  " pg_catalog.jsonb_agg(coalesce(pg_catalog.to_jsonb(r.name), e.c) ORDER BY e.n)"
-							  " FROM pg_catalog.jsonb_array_elements(definition #> ($4::text[] || 'columns'::text)) WITH ORDINALITY e(c, n)"
+							  " FROM pg_catalog.jsonb_array_elements(definition #> ($4::text[] || $5)) WITH ORDINALITY e(c, n)"
 							  " LEFT JOIN ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) r(was, name)"
 							  " ON e.c = pg_catalog.to_jsonb(r.was)))"
 							  " WHERE shape_id = $1"
-							  " AND pg_catalog.jsonb_typeof(definition #> ($4::text[] || 'columns'::text)) = 'array'"
-							  " AND definition #> ($4::text[] || 'columns'::text) <> '[]'",
+							  " AND pg_catalog.jsonb_typeof(definition #> ($4::text[] || $5)) = 'array'"
+							  " AND definition #> ($4::text[] || $5) <> '[]'",
 							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not store the definition of shape %d", shape_id);
 	tide_spi_end(&frame);
@@ -194,7 +195,7 @@ tide_definition_follow(const TideShape *shape, const TideSource *source)
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	if (!source->live || source->table_name == NULL ||
+	if (source->table_name == NULL ||
 		tide_altered_table_name(source->relid) == NULL)
 		return;
 	parts = read_parts(shape->shape_id, &search_path);
@@ -226,8 +227,10 @@ tide_definition_follow(const TideShape *shape, const TideSource *source)
 		store_string(shape->shape_id, part->path, "where", is->where);
 		store_string(shape->shape_id, part->path, "on", is->on);
 		store_string(shape->shape_id, part->path, "order_by", is->order_by);
-		if (renames.n > 0 && part->relid == source->relid)
-			store_columns(shape->shape_id, part->path, &renames);
+		if (renames.n == 0 || part->relid != source->relid)
+			continue;
+		store_columns(shape->shape_id, part->path, "columns", &renames);
+		store_columns(shape->shape_id, part->path, "encrypted", &renames);
 	}
 }
 
@@ -236,7 +239,7 @@ tide_definition_follow_early(const TideShape *shape, const TideSource *source)
 {
 	TideRenames renames;
 
-	if (!source->live || source->table_name == NULL ||
+	if (source->table_name == NULL ||
 		tide_altered_table_name(source->relid) == NULL)
 		return;
 	tide_renames_find(source, &renames);

@@ -321,7 +321,9 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		(void) tide_shadow_drop(source->source_id);
 		(void) tide_spi_run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
 					   " column_names = NULL, column_types = NULL, snapshot = NULL,"
-					   " snapshot_lsn = NULL, table_name = NULL WHERE source_id = $1", new_id);
+					   " snapshot_lsn = NULL, table_name = (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)"
+					   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+					   " WHERE c.oid = relid) WHERE source_id = $1", new_id);
 		UnregisterSnapshot(snapshot);
 	}
 }

@@ -5,12 +5,14 @@
 #ifndef TIDE_PUSH_APPLY_H
 #define TIDE_PUSH_APPLY_H
 
+#include "push/guard.h"
 #include "push/mutation_log.h"
 #include "push/writable.h"
 
 typedef struct TideApply
 {
 	TideWritableSet *tables;
+	TideGuardSet *guards;		/* or NULL */
 	MemoryContext context;		/* outcomes are allocated here */
 	const pg_uuid_t *client;	/* whose mutations these are */
 	Jsonb	   *claims;			/* of the request: an object */

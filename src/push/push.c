@@ -170,6 +170,7 @@ begin_push(Push *push, const char *subject)
 	if (push->nfresh > 0)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
+		push->apply.guards = tide_guard_read(push->apply.context);
 		read_deferrable_constraints(push);
 	}
 	tide_spi_end(&frame);

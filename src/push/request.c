@@ -78,6 +78,7 @@ enum MutationField
 	MUTATION_TX,
 	MUTATION_CALL,
 	MUTATION_ARGS,
+	MUTATION_SIGNATURE,
 	MUTATION_NFIELDS
 };
 
@@ -94,7 +95,8 @@ static const Field mutation_fields[] = {
 	[MUTATION_SEEN] = {"seen", FIELD_STRING, ALL_TABLE_OPS},
 	[MUTATION_TX] = {"tx", FIELD_NUMBER, ALL_OPS},
 	[MUTATION_CALL] = {"call", FIELD_STRING, OP_BIT(TIDE_PUSH_CALL), OP_BIT(TIDE_PUSH_CALL)},
-	[MUTATION_ARGS] = {"args", FIELD_OBJECT, OP_BIT(TIDE_PUSH_CALL)}
+	[MUTATION_ARGS] = {"args", FIELD_OBJECT, OP_BIT(TIDE_PUSH_CALL)},
+	[MUTATION_SIGNATURE] = {"signature", FIELD_OBJECT, ALL_OPS}
 };
 
 StaticAssertDecl(lengthof(request_fields) == REQUEST_NFIELDS, "request fields");
@@ -107,8 +109,7 @@ static const char *const op_names[] = {
 	[TIDE_PUSH_CALL] = "call"
 };
 
-static void parse_mutation(JsonbContainer *object, const char *path,
-						   TideMutation *mutation);
+static void parse_mutation(JsonbValue *element, const char *path, TideMutation *mutation);
 static TidePushOp parse_op(const JsonbValue *value, const char *path);
 static int64 whole_number(const JsonbValue *value);
 static int64 parse_positive(const JsonbValue *value, const char *path, const char *name);
@@ -178,18 +179,18 @@ tide_push_request_parse(Jsonb *request)
 			ereport(ERROR,
 					(errcode(TIDE_ERRCODE_BAD_REQUEST),
 					 errmsg("field \"%s\" of the request must be a JSON object", path)));
-		parse_mutation(element->val.binary.data, path, &result->mutations[i]);
+		parse_mutation(element, path, &result->mutations[i]);
 	}
 	check_groups(result);
 	return result;
 }
 
 static void
-parse_mutation(JsonbContainer *object, const char *path, TideMutation *mutation)
+parse_mutation(JsonbValue *element, const char *path, TideMutation *mutation)
 {
 	JsonbValue	values[MUTATION_NFIELDS];
 
-	read_fields(object, path, mutation_fields, MUTATION_NFIELDS, values);
+	read_fields(element->val.binary.data, path, mutation_fields, MUTATION_NFIELDS, values);
 
 	mutation->id = parse_positive(&values[MUTATION_ID], path, "id");
 	if (values[MUTATION_CALL].type != jbvNull)
@@ -207,6 +208,9 @@ parse_mutation(JsonbContainer *object, const char *path, TideMutation *mutation)
 	mutation->vclock = object_value(&values[MUTATION_VCLOCK]);
 	mutation->seen = parse_lsn(&values[MUTATION_SEEN], path);
 	mutation->args = object_value(&values[MUTATION_ARGS]);
+	mutation->signature = object_value(&values[MUTATION_SIGNATURE]);
+	if (mutation->signature != NULL)
+		mutation->sent = JsonbValueToJsonb(element);
 	if (values[MUTATION_TX].type != jbvNull)
 		mutation->tx = parse_positive(&values[MUTATION_TX], path, "tx");
 	if (mutation->vclock != NULL)

@@ -31,6 +31,8 @@ typedef struct TideMutation
 	int64		tx;				/* group, or 0 */
 	char	   *call;			/* mutator's name, or NULL */
 	Jsonb	   *args;			/* object; NULL if none were sent */
+	Jsonb	   *signature;		/* object, or NULL */
+	Jsonb	   *sent;			/* all of it as sent; only if there is a signature */
 } TideMutation;
 
 typedef struct TidePushRequest

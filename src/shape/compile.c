@@ -21,6 +21,7 @@
 
 #include "shape/compile.h"
 #include "shape/definition.h"
+#include "shape/encrypted.h"
 #include "shape/expr.h"
 #include "shape/join.h"
 #include "shape/key_split.h"
@@ -40,6 +41,7 @@ typedef struct CompileContext
 	const char *text;			/* what error positions point into, or NULL */
 	int			prefix;			/* positions are off by as much */
 	List	   *nodes;			/* of TideShapeNode, as far as compiled */
+	List	   *encrypted;		/* of TideEncryptedColumn: of the whole definition */
 } CompileContext;
 
 /* the parent of what is being compiled */
@@ -213,6 +215,7 @@ compile_where(CompileContext *context, const TideShapeDefinition *definition,
 	check_stored(row->rel, tide_expr_columns(expr, 0));
 	tide_shape_check_rights(row->rel, tide_expr_columns(expr, 0));
 	tide_subquery_normalise(expr->tree);
+	tide_encrypted_check_expr(context->encrypted, expr->tree, list_make1_oid(node->relid), "where");
 	wheres = tide_where_split(expr);
 	check_limit(definition, expr, wheres);
 	foreach(lc, wheres)
@@ -270,6 +273,8 @@ compile_on(CompileContext *context, const TideShapeDefinition *definition,
 	}
 	for (int i = 0; i < lengthof(rows); i++)
 		tide_shape_check_rights(rows[i].rel, columns[i]);
+	tide_encrypted_check_expr(context->encrypted, result,
+							  list_make2_oid(parent->node->relid, RelationGetRelid(row->rel)), "on");
 	result = (Node *) expression_planner((Expr *) copyObject(result));
 	check_planned(result, "on");
 	return result;
@@ -292,6 +297,8 @@ compile_order(CompileContext *context, const TideShapeDefinition *definition,
 	tide_expr_check(expr);
 	tide_expr_check_sql(expr, expr->tree, "\"order_by\"");
 	tide_shape_check_rights(row->rel, tide_expr_columns(expr, 0));
+	tide_encrypted_check_expr(context->encrypted, expr->tree, list_make1_oid(node->relid),
+							  "order_by");
 	foreach(lc, keys)
 	{
 		TideSortKey *key = lfirst(lc);
@@ -357,6 +364,8 @@ compile_table(CompileContext *context, const TideShapeDefinition *definition, co
 	columns = shown_columns(row.rel, definition);
 	set_columns(&model, columns);
 	tide_shape_check_rights(row.rel, columns);
+	set_field(context, definition, "encrypted", NULL);
+	model.encrypted = tide_encrypted_columns(row.rel, definition->encrypted, columns);
 	if (parent != NULL)
 		model.join_on = compile_on(context, definition, parent, &row);
 	wheres = compile_where(context, definition, &model, &row);
@@ -373,11 +382,33 @@ compile_table(CompileContext *context, const TideShapeDefinition *definition, co
 	relation_close(row.rel, NoLock);	/* the lock stays */
 }
 
+/* what the definition and all below it call encrypted, before any expression is looked at */
+static void
+collect_encrypted(CompileContext *context, const TideShapeDefinition *definition)
+{
+	ListCell   *lc;
+
+	check_stack_depth();
+	if (definition->encrypted != NIL)
+	{
+		Relation	rel;
+
+		set_field(context, definition, "table", NULL);
+		rel = tide_shape_open_table(definition->table);
+		set_field(context, definition, "encrypted", NULL);
+		context->encrypted = tide_encrypted_add(context->encrypted, rel, definition->encrypted);
+		relation_close(rel, NoLock);	/* the lock stays */
+	}
+	foreach(lc, definition->includes)
+		collect_encrypted(context, lfirst(lc));
+}
+
 TideShape *
 tide_shape_compile(const char *name, Jsonb *definition)
 {
 	TideShape  *shape = palloc0(sizeof(TideShape));
 	CompileContext context = {.shape = name};
+	TideShapeDefinition *read;
 	ErrorContextCallback callback;
 	int			nest_level;
 
@@ -390,7 +421,9 @@ tide_shape_compile(const char *name, Jsonb *definition)
 	shape->name = pstrdup(name);
 	shape->owner = GetUserId();
 	shape->state = TIDE_SHAPE_BUILDING;
-	compile_table(&context, tide_shape_definition_read(definition), NULL);
+	read = tide_shape_definition_read(definition);
+	collect_encrypted(&context, read);
+	compile_table(&context, read, NULL);
 	shape->nodes = context.nodes;
 
 	tide_settings_pop(nest_level);

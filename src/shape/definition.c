@@ -23,8 +23,7 @@ typedef void (*FieldReader) (TideShapeDefinition *definition, const char *field,
 typedef struct DefinitionField
 {
 	const char *name;
-	FieldReader read;			/* NULL: known, but not supported yet */
-	const char *hint;			/* for those */
+	FieldReader read;
 } DefinitionField;
 
 static void read_table(TideShapeDefinition *definition, const char *field, JsonbValue *value);
@@ -33,17 +32,18 @@ static void read_on(TideShapeDefinition *definition, const char *field, JsonbVal
 static void read_order_by(TideShapeDefinition *definition, const char *field, JsonbValue *value);
 static void read_limit(TideShapeDefinition *definition, const char *field, JsonbValue *value);
 static void read_columns(TideShapeDefinition *definition, const char *field, JsonbValue *value);
+static void read_encrypted(TideShapeDefinition *definition, const char *field, JsonbValue *value);
 static void read_include(TideShapeDefinition *definition, const char *field, JsonbValue *value);
 
 static const DefinitionField fields[] = {
-	{"table", read_table, NULL},
-	{"where", read_where, NULL},
-	{"columns", read_columns, NULL},
-	{"include", read_include, NULL},
-	{"on", read_on, NULL},
-	{"order_by", read_order_by, NULL},
-	{"limit", read_limit, NULL},
-	{"encrypted", NULL, "Leave it out: a column that holds ciphertext is synced like any other."},
+	{"table", read_table},
+	{"where", read_where},
+	{"columns", read_columns},
+	{"include", read_include},
+	{"on", read_on},
+	{"order_by", read_order_by},
+	{"limit", read_limit},
+	{"encrypted", read_encrypted},
 };
 
 /* names that mean something else in conditions */
@@ -131,9 +131,11 @@ read_limit(TideShapeDefinition *definition, const char *field, JsonbValue *value
 															  NumericGetDatum(number)));
 }
 
-static void
-read_columns(TideShapeDefinition *definition, const char *field, JsonbValue *value)
+/* a list of char * */
+static List *
+names_of(JsonbValue *value, const char *field)
 {
+	List	   *names = NIL;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
@@ -144,14 +146,26 @@ read_columns(TideShapeDefinition *definition, const char *field, JsonbValue *val
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("shape field \"%s\" must be an array of column names", field)));
 
-	definition->has_columns = true;
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
 	{
 		if (token == WJB_ELEM)
-			definition->columns = lappend(definition->columns,
-										  string_of(&element, psprintf("%s[]", field)));
+			names = lappend(names, string_of(&element, psprintf("%s[]", field)));
 	}
+	return names;
+}
+
+static void
+read_columns(TideShapeDefinition *definition, const char *field, JsonbValue *value)
+{
+	definition->has_columns = true;
+	definition->columns = names_of(value, field);
+}
+
+static void
+read_encrypted(TideShapeDefinition *definition, const char *field, JsonbValue *value)
+{
+	definition->encrypted = names_of(value, field);
 }
 
 static char *
@@ -162,9 +176,7 @@ valid_fields(void)
 	initStringInfo(&names);
 	for (int i = 0; i < lengthof(fields); i++)
 	{
-		if (fields[i].read != NULL)
-			appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "",
-							 fields[i].name);
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "", fields[i].name);
 	}
 	return names.data;
 }
@@ -176,15 +188,8 @@ field_of_key(const TideShapeDefinition *definition, JsonbValue *key)
 
 	for (int i = 0; i < lengthof(fields); i++)
 	{
-		if (strcmp(fields[i].name, name) != 0)
-			continue;
-		if (fields[i].read == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("shape field \"%s\" is not supported by this version of pg_tide",
-							tide_shape_field_name(definition, name)),
-					 errhint("%s", fields[i].hint)));
-		return &fields[i];
+		if (strcmp(fields[i].name, name) == 0)
+			return &fields[i];
 	}
 	ereport(ERROR,
 			(errcode(TIDE_ERRCODE_BAD_REQUEST),

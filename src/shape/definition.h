@@ -20,12 +20,12 @@ typedef struct TideShapeDefinition
 	int64		row_limit;		/* 0 if absent */
 	bool		has_columns;
 	List	   *columns;		/* of char *, as written */
+	List	   *encrypted;		/* of char *, as written */
 	List	   *includes;		/* of TideShapeDefinition */
 } TideShapeDefinition;
 
 /*
- * ERROR 22023 naming the field (include.steps.on), 54000 if it is too large, 0A000 for
- * fields of later versions.
+ * ERROR 22023 naming the field (include.steps.on), 54000 if it is too large.
  */
 extern TideShapeDefinition *tide_shape_definition_read(Jsonb *json);
 

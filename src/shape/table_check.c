@@ -28,7 +28,7 @@
 #include "catalog/table_key.h"
 #include "shape/table_check.h"
 
-static const char *const own_schemas[] = {"tide", "tide_internal", "tide_shadow"};
+static const char *const own_schemas[] = {"tide_internal", "tide_shadow"};
 
 /* the one way a table is refused for what it is */
 static void

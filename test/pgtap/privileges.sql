@@ -1,7 +1,7 @@
 -- Who may do what. The lists are exact: an object that is added and open to anybody changes them.
 -- PUBLIC: pull, push and wait. Everybody else but the extension's owner: what he was granted. The owner: all.
 BEGIN;
-SELECT plan(28);
+SELECT plan(29);
 
 CREATE TEMP VIEW functions AS
 SELECT p.oid, p.oid::regprocedure::text AS name, n.nspname, p.proname, p.prosecdef, p.proconfig, p.proacl, p.proowner
@@ -54,12 +54,18 @@ SELECT is_empty($$SELECT name FROM relations WHERE relowner <> (SELECT extowner 
 
 -- what runs with the owner's rights
 SELECT results_eq('SELECT name, settings FROM definers ORDER BY name COLLATE "C"', $$VALUES
+	('tide.require_signatures(regclass,boolean)', 'search_path=pg_catalog, pg_temp'),
 	('tide.trust_role(regrole)', 'search_path=pg_catalog, pg_temp'),
-	('tide.untrust_role(regrole)', 'search_path=pg_catalog, pg_temp')$$, 'SECURITY DEFINER functions and their settings');
+	('tide.untrust_role(regrole)', 'search_path=pg_catalog, pg_temp'),
+	('tide_internal.check_device()', 'search_path=pg_catalog, pg_temp'),
+	('tide_internal.check_key_backup()', 'search_path=pg_catalog, pg_temp'),
+	('tide_internal.check_key_grant()', 'search_path=pg_catalog, pg_temp')$$, 'SECURITY DEFINER functions and their settings');
 SELECT is_empty('SELECT * FROM loose_definers', 'every one of them sets search_path = pg_catalog, pg_temp');
 SELECT is_empty($$SELECT name FROM relations WHERE nspname = 'tide' AND relkind = 'v'
 	AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$, 'every view is a security barrier');
-SELECT is_empty($$SELECT name FROM relations WHERE nspname = 'tide' AND relkind <> 'v'$$, 'and there is nothing but views');
+SELECT results_eq($$SELECT name FROM relations WHERE nspname = 'tide' AND relkind <> 'v' ORDER BY name COLLATE "C"$$,
+	ARRAY['tide.devices', 'tide.key_backups', 'tide.key_grants', 'tide.signed_mutations'], 'and there are no tables but those by which clients exchange keys');
+SELECT is_empty($$SELECT r.name FROM relations r JOIN pg_class c USING (oid) WHERE nspname = 'tide' AND r.relkind <> 'v' AND NOT relrowsecurity$$, 'which have row-level security');
 
 -- a client
 CREATE ROLE tide_test_client;

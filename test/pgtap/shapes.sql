@@ -97,7 +97,7 @@ SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.absent"}') $$,
 SELECT throws_ok($$ SELECT tide.create_shape('plain', '{"table": "tap.t"}') $$, '42710', NULL, '42710: name taken');
 SELECT throws_ok($$ SELECT tide.drop_shape('r') $$, '42704', NULL, '42704: no such shape');
 SELECT throws_ok($$ SELECT tide.create_shape('r', '{"tables": "tap.t"}') $$, '22023', NULL, '22023: unknown field');
-SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.t", "encrypted": ["id"]}') $$, '0A000', NULL, '0A000: field of a later version');
+SELECT throws_ok($$ SELECT tide.create_shape('r', '{"table": "tap.t", "encrypted": ["id"]}') $$, '42P17', NULL, '42P17: encrypted key');
 SELECT throws_ok($$ SELECT tide.create_shape('', '{"table": "tap.t"}') $$, '22023', NULL, '22023: no name');
 
 SELECT * FROM finish();
