@@ -6,6 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 import pg from 'pg';
 import initSqlite from 'sql.js';
 import { PGlite } from '@electric-sql/pglite';
+import { Encryption } from '../../examples/encryption/index.mjs';
+import { newDataKey, uuidOf } from '../../examples/encryption/envelope.mjs';
 import { listen, makeHop } from '../../examples/sync/hop.mjs';
 import { delayAfter, overHttp, overSql, pglite, prepared, sqljs, startSync } from '../../examples/sync/loop.mjs';
 
@@ -139,6 +141,30 @@ await until('requests were made', () => seen.length === 2, 5);
 same([seen[0]?.token, seen[0]?.mutations[0].values.name, seen[1]?.token], ['to"ken', 'encoded', 'to"ken'], 'tokens and encryption go with every request');
 gate.abort();
 ok(await Promise.race([gated.ended.then(() => true), later(2000).then(() => false)]), 'a loop can be ended while the server does not answer');
+
+// ---- encrypted columns: two devices with one key, and one without ----
+const dataKey = newDataKey();
+const letters = psql(`SELECT tide.client_schema('{letters}', 'sqlite')`);
+const ends = new AbortController();
+const people = [];
+for (const hasKey of [true, true, false]) {
+  const db = new Database();
+  db.exec(letters);
+  const client = sqljs(db);
+  await client.run(`INSERT INTO tide_subscription (shape) VALUES ('letters')`);
+  const keyring = { keyOf: () => (hasKey ? dataKey : undefined), key: (id) => (hasKey && id === uuidOf(dataKey) ? dataKey : undefined) };
+  const tables = { 'public.letters': { columns: { text: 'text' }, scope: 'all' } };
+  people.push({ client, loop: startSync(client, overHttp(base), { signal: ends.signal, encryption: new Encryption({ keyring, tables }) }) });
+}
+await people[0].client.run(`INSERT INTO letters (id, n, text) VALUES (1, 9007199254740993, 'hélas')`);
+await people[0].client.run(`UPDATE letters SET text = 'enfin' WHERE id = 1`);
+people[0].loop.wake();
+const letter = ({ client }) => client.run(`SELECT id || ' ' || n || ' ' || coalesce(text, 'nothing') FROM letters`);
+await until('who has the key reads what another has written', async () => (await letter(people[1])) === '1 9007199254740993 enfin', 10);
+await until('who has none does not', async () => (await letter(people[2])) === '1 9007199254740993 nothing', 10);
+await until('the writer is in sync, and nothing was refused', async () => (await people[0].client.run(`SELECT state || pending || rejected FROM tide_status`)) === 'synced00', 10);
+same(psql(`SELECT tide.is_envelope(text), n FROM letters`), 't|9007199254740993', 'the server has an envelope');
+ends.abort();
 
 // what is offline from the start sends nothing, nor what is cut before it has sent
 const sent = [];

@@ -13,12 +13,14 @@ my $examples = dirname(__FILE__) . '/../../examples';
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE items (id bigint PRIMARY KEY, n bigint, name text CHECK (name <> 'no'));
 CREATE TABLE secrets (id int PRIMARY KEY);
+CREATE TABLE letters (id int PRIMARY KEY, n bigint, text text);
+SELECT tide.create_shape('letters', '{"table": "letters", "encrypted": ["text"]}');
 SELECT tide.create_shape('items', '{"table": "items"}');
 SELECT tide.create_shape('some', '{"table": "items", "where": "name = params.name"}');
 CREATE ROLE hop LOGIN;
 GRANT USAGE ON SCHEMA tide TO hop;
-GRANT SELECT, INSERT, UPDATE, DELETE ON items TO hop;
-SELECT tide.allow_writes('items');
+GRANT SELECT, INSERT, UPDATE, DELETE ON items, letters TO hop;
+SELECT tide.allow_writes('items'), tide.allow_writes('letters');
 SQL
 wait_for_sql($node, q{SELECT count(*) = 0 FROM tide.shapes WHERE state <> 'live'});
 
