@@ -1,15 +1,19 @@
 // The loop of examples/sync with two databases and two wires, an unreliable server, and the
 // hop against what clients should not send. Prints TAP; the server is where PG* say.
 import { spawnSync } from 'node:child_process';
+import { webcrypto } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import pg from 'pg';
 import initSqlite from 'sql.js';
 import { PGlite } from '@electric-sql/pglite';
-import { Encryption } from '../../examples/encryption/index.mjs';
-import { newDataKey, uuidOf } from '../../examples/encryption/envelope.mjs';
 import { listen, makeHop } from '../../examples/sync/hop.mjs';
 import { delayAfter, overHttp, overSql, pglite, prepared, sqljs, startSync } from '../../examples/sync/loop.mjs';
+
+// Node 18 does not have it as a global, and libsodium asks for it when it is loaded
+globalThis.crypto ??= webcrypto;
+const { Encryption } = await import('../../examples/encryption/index.mjs');
+const { newDataKey, uuidOf } = await import('../../examples/encryption/envelope.mjs');
 
 let count = 0;
 let failed = 0;
