@@ -263,3 +263,4 @@ CREATE TABLE tide_internal.set_elements (
 	PRIMARY KEY (relid, key_id, attnum, element_id, client_id)
 );
 COMMENT ON TABLE tide_internal.set_elements IS 'who added the elements of columns with policy set';
+CREATE INDEX set_elements_client ON tide_internal.set_elements (client_id, lsn);

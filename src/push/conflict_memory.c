@@ -16,6 +16,7 @@
 #include "utils/xid8.h"
 
 #include "push/conflict_memory.h"
+#include "push/set_commit.h"
 #include "util/guc.h"
 #include "util/spi.h"
 
@@ -186,6 +187,7 @@ tide_set_note(Oid relid, const pg_uuid_t *key_id, AttrNumber attnum, const List 
 
 	if (ids == NIL)
 		return;
+	tide_set_commit_later(client, lsn);
 	tide_spi_run(&plan,
 				 "INSERT INTO tide_internal.set_elements AS s"
 				 " (relid, key_id, attnum, element_id, client_id, lsn)"
