@@ -37,7 +37,7 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(fuzz_requests);
 
-#define MAX_OUTCOMES	256
+#define MAX_OUTCOMES	128
 #define MAX_LENGTH		40000
 /* a mutation's struct is made of "1,", which is then refused */
 #define MEMORY_FIXED	(64 * 1024)
@@ -594,21 +594,28 @@ parse_request(Fuzzer *fuzzer, bool is_pull, volatile Size *before)
 		count_outcome(fuzzer, push->nmutations > 0 ? "push taken" : "empty push taken");
 }
 
-/* an ereport's text without what it quotes */
+/* an ereport's text without what it quotes, but for the names of our fields, and without numbers */
 static char *
 kind_of_message(const char *message)
 {
+	const char *first = strchr(message, '"');
+	const char *last = strrchr(message, '"');
+	const char *end;
+	const char *field = "...";
 	StringInfoData out;
-	bool		quoted = false;
 
 	initStringInfo(&out);
-	for (; *message != '\0' && *message != '\n' && out.len < 100; message++)
-	{
-		if (*message == '"' && (quoted || strcspn(message + 1, "\"") > 20 || strcspn(message + 1, "0123456789[") < strcspn(message + 1, "\"")))
-			quoted = !quoted;
-		if (!quoted && (*message < '0' || *message > '9'))
-			appendStringInfoChar(&out, *message);
-	}
+	for (const char *c = message; *c != '\0' && (first == NULL || c < first); c++)
+		if (*c < '0' || *c > '9')
+			appendStringInfoChar(&out, *c);
+	if (first == NULL || last == first)
+		return out.data;
+	if (strncmp(first, "\"mutations[", 11) == 0 && (end = strchr(first, ']')) != NULL && end < last)
+		first = end[1] == '.' ? end + 1 : end;
+	for (int i = 0; strncmp(message, "field ", 6) == 0 && i < lengthof(names); i++)
+		if (strcspn(first + 1, ".[\"") == strlen(names[i]) && strncmp(first + 1, names[i], strlen(names[i])) == 0)
+			field = names[i];
+	appendStringInfo(&out, "'%s%s'%s", *first == ']' ? "mutations." : "", field, last + 1);
 	return out.data;
 }
 
