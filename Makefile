@@ -83,6 +83,11 @@ demo: setup
 	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
 	@PG_CONFIG='$(PG_CONFIG)' examples/demo/run.sh
 
+## example: an issue tracker in the browser, against a throw-away cluster, until Ctrl-C
+example: setup
+	@$(MAKE) -s install PG_CONFIG='$(PG_CONFIG)'
+	@PG_CONFIG='$(PG_CONFIG)' examples/tracker/run.sh
+
 ## setup: install what build and tests need (Debian, as root), else say what is missing
 setup:
 	@PG_CONFIG='$(PG_CONFIG)' test/setup.sh
@@ -141,6 +146,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo setup lint pgtap sanitize fuzz bench typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz bench typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
 .DEFAULT_GOAL := all

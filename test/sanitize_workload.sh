@@ -89,15 +89,38 @@ SELECT tide.push('{"client": "0b8c6c6e-0000-4000-8000-000000000001", "claims": {
 	{"id": 3, "op": "update", "table": "issues", "key": {"id": 77777}, "values": {"price": "much"}},
 	{"id": 4, "op": "delete", "table": "notes", "key": {"issue": 3, "no": "inf"}},
 	{"id": 5, "op": "delete", "table": "nothing", "key": {"id": 1}}]}');
+-- conflict policies, and clocks of what plain SQL writes: partitions, TOAST, other keys, deleted rows
+CREATE TABLE timed (b text, id numeric PRIMARY KEY, body text, n int, tags text[], v jsonb) PARTITION BY RANGE (id);
+CREATE TABLE timed_low (id numeric NOT NULL, gone int, b text, body text, n int, tags text[], v jsonb);
+ALTER TABLE timed_low DROP gone;
+ALTER TABLE timed_low ALTER body SET STORAGE external;
+ALTER TABLE timed ATTACH PARTITION timed_low FOR VALUES FROM (0) TO (10000);
+SELECT tide.allow_writes('timed', 'hlc'), tide.set_conflict_policy('timed', 'n', 'counter'), tide.set_conflict_policy('timed', 'tags', 'set'),
+	tide.set_conflict_policy('timed', 'v', 'vclock');
+SELECT tide.sync();
+INSERT INTO timed SELECT 'b', i, repeat(md5(i::text), 100), i, ARRAY['a'], '{}' FROM generate_series(1, 3000) i;
+UPDATE timed SET b = 'c' WHERE id < 1500;
+UPDATE timed SET id = id + 5000 WHERE id BETWEEN 100 AND 200;
+DELETE FROM timed WHERE id BETWEEN 50 AND 60;
+SELECT tide.sync();
+SELECT tide.push(jsonb_build_object('client', '0b8c6c6e-0000-4000-8000-000000000001', 'claims', '{}'::jsonb, 'mutations', jsonb_agg(
+	jsonb_build_object('id', 5 + n, 'op', (ARRAY['update', 'insert', 'update', 'delete', 'insert'])[1 + n % 5], 'table', 'timed', 'key', jsonb_build_object('id', n),
+		'hlc', CASE n % 3 WHEN 0 THEN '0190000000ff-0000-0000000000000001' ELSE tide.hlc_now()::text END, 'vclock', jsonb_build_object('x', n % 4), 'seen', '0/1',
+		'base', '{"n": 1, "tags": ["a"], "v": {}}'::jsonb) ||
+	CASE WHEN n % 5 = 3 THEN '{}' ELSE '{"values": {"b": "x", "n": 3, "tags": ["b", "b"], "v": [1], "body": null}}'::jsonb END ORDER BY n)))
+FROM generate_series(1, 200) n;
+SELECT tide.sync();
+SELECT tide.set_conflict_policy('timed', NULL, 'keep');
 SELECT tide.sync();
 SQL
 for _ in 1 2 3; do cookie=$(pull "$cookie"); done
+[ "$(sql -c "SELECT count(*) > 50 FROM tide.mutation_log WHERE status = 'conflict'")" = t ]
 # cookies that nobody gave out
 for forged in '{}' '{"epoch": 1}' '[]' '"x"' '{"v": 1e400}' "$(sed 's/[0-9]/9/g' <<<"$cookie")"; do
   pull "$forged" >/dev/null || true
 done
 [ "$(sql -c "SELECT count(*) FROM tide.shapes WHERE state <> 'live'")" = 0 ]
-[ "$(sql -c "SELECT last_mutation_id FROM tide.mutation_log, LATERAL (SELECT mutation_id AS last_mutation_id) l ORDER BY 1 DESC LIMIT 1")" = 5 ]
+[ "$(sql -c "SELECT last_mutation_id FROM tide.mutation_log, LATERAL (SELECT mutation_id AS last_mutation_id) l ORDER BY 1 DESC LIMIT 1")" = 205 ]
 
 sql >/dev/null <<'SQL'
 -- partitions that differ from their root

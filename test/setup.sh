@@ -86,6 +86,7 @@ check() {
   need "sqlite3" sqlite3 command -v sqlite3
   need "node" nodejs command -v node
   npm_there || need "npm" npm command -v npm
+  need "chromium" chromium command -v chromium
   need "jq" jq command -v jq
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser

@@ -1,4 +1,5 @@
 // One encrypted value: 0x01 | key_id (16) | nonce (24) | XChaCha20-Poly1305-IETF ciphertext and tag.
+import './webcrypto.mjs';
 import sodium from 'libsodium-wrappers-sumo';
 import { canonical } from './json.mjs';
 

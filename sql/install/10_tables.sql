@@ -196,3 +196,71 @@ CREATE TABLE tide_internal.mutators (
 	function      oid NOT NULL
 );
 COMMENT ON TABLE tide_internal.mutators IS 'functions clients may call by name in a push';
+
+-- written by tide.set_conflict_policy; a table's own policy is in writable_tables
+CREATE TABLE tide_internal.conflict_policies (
+	relid         oid NOT NULL,
+	attnum        smallint NOT NULL,     -- 0: the function of the table's own policy
+	policy        text NOT NULL,
+	function      oid,                   -- of policy custom
+	PRIMARY KEY (relid, attnum)
+);
+COMMENT ON TABLE tide_internal.conflict_policies IS 'conflict policies of single columns';
+
+CREATE VIEW tide_internal.column_policies AS
+SELECT w.relid, a.attnum, coalesce(p.policy, w.conflict) AS policy
+FROM tide_internal.writable_tables w
+JOIN pg_catalog.pg_attribute a ON a.attrelid = w.relid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN tide_internal.conflict_policies p ON p.relid = a.attrelid AND p.attnum = a.attnum;
+COMMENT ON VIEW tide_internal.column_policies IS 'the conflict policy of each column of the writable tables';
+
+-- written by tide.push
+CREATE TABLE tide_internal.row_clocks (
+	relid         oid NOT NULL,
+	key_id        uuid NOT NULL,         -- hash of the key: store/clock_key.h
+	attnum        smallint NOT NULL,     -- 0: when the row was deleted
+	hash          bigint NOT NULL,       -- of the value that the clock belongs to
+	hlc           text,                  -- of columns with policy hlc
+	vclock        jsonb,                 -- of columns with policy vclock
+	client_id     uuid,                  -- who wrote it; NULL: the server
+	xid           xid NOT NULL,
+	lsn           pg_lsn NOT NULL,       -- when the push had locked the row
+	at            timestamptz NOT NULL,
+	PRIMARY KEY (relid, key_id, attnum)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE tide_internal.row_clocks IS 'clocks that pushes have given to columns and to deleted rows';
+CREATE INDEX row_clocks_deleted ON tide_internal.row_clocks (at) WHERE attnum = 0;
+
+-- written by the ingest only
+CREATE TABLE tide_internal.server_clocks (
+	relid         oid NOT NULL,
+	key_id        uuid NOT NULL,
+	attnum        smallint NOT NULL,     -- 0: when the row was deleted
+	hash          bigint NOT NULL,
+	xid           xid NOT NULL,
+	lsn           pg_lsn NOT NULL,       -- of the commit
+	at            timestamptz NOT NULL,  -- of the commit
+	PRIMARY KEY (relid, key_id, attnum)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE tide_internal.server_clocks IS 'when the values of columns with clocks were committed';
+CREATE INDEX server_clocks_deleted ON tide_internal.server_clocks (at) WHERE attnum = 0;
+
+-- one row at most; written by the ingest only
+CREATE TABLE tide_internal.server_clock_marks (
+	singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	xid           xid8 NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE tide_internal.server_clock_marks IS 'all transactions before it have been looked at for server_clocks';
+
+-- written by tide.push
+CREATE TABLE tide_internal.set_elements (
+	relid         oid NOT NULL,
+	key_id        uuid NOT NULL,
+	attnum        smallint NOT NULL,
+	element_id    uuid NOT NULL,         -- hash of the element
+	client_id     uuid NOT NULL,         -- who added it
+	lsn           pg_lsn NOT NULL,       -- when
+	PRIMARY KEY (relid, key_id, attnum, element_id, client_id)
+);
+COMMENT ON TABLE tide_internal.set_elements IS 'who added the elements of columns with policy set';
+CREATE INDEX set_elements_client ON tide_internal.set_elements (client_id, lsn);

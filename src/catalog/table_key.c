@@ -82,6 +82,40 @@ tide_table_key_index(Relation rel)
 	return index;
 }
 
+Oid
+tide_primary_key_index(Relation rel)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+	Oid			result = tide_table_key_index(rel);
+
+	if (OidIsValid(result))
+		return result;
+	foreach(lc, indexes)
+	{
+		Oid			indexid = lfirst_oid(lc);
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexid));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for index %u", indexid);
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		if (index->indisprimary && index->indisvalid)
+			result = indexid;
+		ReleaseSysCache(tuple);
+	}
+	list_free(indexes);
+	return result;
+}
+
+int
+tide_client_key(Relation rel, AttrNumber *attnums)
+{
+	Oid			index = tide_primary_key_index(rel);
+
+	return OidIsValid(index) ? index_columns(index, attnums) : 0;
+}
+
 int
 tide_table_key(Relation rel, AttrNumber *attnums)
 {

@@ -40,6 +40,16 @@ extern int	tide_table_key(Relation rel, AttrNumber *attnums);
 /* the index those columns are of; InvalidOid if they are no index's */
 extern Oid	tide_table_key_index(Relation rel);
 
+/*
+ * The index by whose columns clients name a table's rows: that of tide_table_key_index(), else a
+ * deferrable primary key; InvalidOid if there is none
+ */
+extern Oid	tide_primary_key_index(Relation rel);
+
+/* attnums of its columns, in index order, into an array of INDEX_MAX_KEYS; their number, 0 if
+ * there is none */
+extern int	tide_client_key(Relation rel, AttrNumber *attnums);
+
 /* attnums the WAL has the old values of when a row is updated or deleted; *all: every one */
 extern Bitmapset *tide_table_identity(Relation rel, bool *all);
 

@@ -30,6 +30,7 @@
 #include "ingest/limits.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/server_clock.h"
 #include "ingest/recompile.h"
 #include "ingest/settle.h"
 #include "ingest/tree.h"
@@ -68,6 +69,7 @@ tide_ingest_apply(TideIngest *in)
 	tide_tree_apply(in);
 	if (batch->acks != NULL)
 		apply_acks(in);
+	tide_server_clocks_apply(in);
 	tide_limits_flush(in);
 	foreach(lc, in->regrouped)
 		tide_catalog_set_source_live(lfirst(lc));

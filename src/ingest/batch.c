@@ -59,7 +59,8 @@ tide_batch_create(MemoryContext parent, ResourceOwner owner)
 bool
 tide_batch_is_empty(const TideBatch *batch)
 {
-	return batch->store == NULL && batch->acks == NULL && !batch->is_asked_for;
+	return batch->store == NULL && batch->acks == NULL && !batch->has_clocks &&
+		!batch->is_asked_for;
 }
 
 void
@@ -71,7 +72,7 @@ tide_batch_reset(TideBatch *batch)
 	batch->store = NULL;
 	batch->acks = NULL;
 	batch->nchanges = batch->ntransactions = 0;
-	batch->is_asked_for = false;
+	batch->has_clocks = batch->is_asked_for = false;
 	MemoryContextReset(batch->context);
 }
 

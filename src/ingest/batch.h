@@ -49,6 +49,7 @@ struct TideBatch
 	int64		ntransactions;
 	TimestampTz at;				/* commit time of the newest transaction */
 	XLogRecPtr	lsn;			/* all commits before it are in the batch */
+	bool		has_clocks;		/* see server_clock.h */
 	bool		is_asked_for;	/* write a checkpoint even if nothing changed */
 };
 

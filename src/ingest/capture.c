@@ -33,6 +33,7 @@
 #include "ingest/ingest.h"
 #include "ingest/recheck.h"
 #include "ingest/route.h"
+#include "ingest/server_clock.h"
 #include "store/row_hash.h"
 #include "util/compat.h"
 
@@ -221,6 +222,8 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 	if (!in->saw_ddl)
 		return;
 	in->saw_ddl = false;
+	if (in->server_clocks != NULL)
+		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped tables */
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{
@@ -478,6 +481,20 @@ capture_target(TideIngest *in, ReorderBufferTXN *txn, TideTarget *target, Relati
 	MemoryContextReset(in->scratch);
 }
 
+/* when columns with conflict policies were written, whatever shapes say */
+static void
+capture_clocks(TideIngest *in, ReorderBufferTXN *txn, Relation rel,
+			   ReorderBufferChange *change)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(in->scratch);
+
+	if (tide_server_clocks_capture(in, txn, rel, TIDE_CHANGE_TUPLE(change->data.tp.oldtuple),
+								   TIDE_CHANGE_TUPLE(change->data.tp.newtuple)))
+		txn->output_plugin_private = in;
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(in->scratch);
+}
+
 static void
 capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 			   ReorderBufferChange *change)
@@ -497,6 +514,15 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		txn->output_plugin_private = in;
 		return;
 	}
+	if (tide_server_clocks_depend_on(in, relid))
+	{
+		in->forget_clocks |= !has_seen(&in->shapes_seen, txn->xid);
+		in->needs_reload |= in->forget_clocks;
+		txn->output_plugin_private = in;
+		return;
+	}
+	if (in->server_clocks != NULL)
+		capture_clocks(in, txn, rel, change);
 	targets = tide_route(in, rel);
 	foreach(lc, targets)
 		capture_target(in, txn, lfirst(lc), rel, change);

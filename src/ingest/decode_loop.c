@@ -63,6 +63,8 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	in->buckets = tide_buckets_create(context, tide_settle_buckets, in);
 	in->clients_relid = tide_meta_relid("clients");
 	in->shapes_relid = tide_meta_relid("shapes");
+	in->writable_relid = tide_meta_relid("writable_tables");
+	in->policies_relid = tide_meta_relid("conflict_policies");
 	tide_checkpoint_read(&in->checkpoint);
 	tide_state_read(&state);
 	in->secret = state.secret;

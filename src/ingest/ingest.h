@@ -73,6 +73,11 @@ typedef struct TideIngest
 	List	   *sources;		/* of TideSource */
 	Oid			clients_relid;
 	Oid			shapes_relid;
+	Oid			writable_relid; /* these two say which tables have clocks */
+	Oid			policies_relid;
+	struct TideServerClocks *server_clocks; /* NULL: no table has any */
+	bool		clocks_are_read;
+	bool		forget_clocks;	/* some columns may have none any more */
 	TideBuckets *buckets;
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;

@@ -18,6 +18,7 @@
 #include "ingest/build.h"
 #include "ingest/ingest.h"
 #include "ingest/plan_group.h"
+#include "ingest/server_clock.h"
 #include "ingest/shape_cache.h"
 #include "ingest/tree.h"
 
@@ -68,6 +69,7 @@ tide_ingest_reload(TideIngest *in)
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 		tide_altered_note_use(watch);
+	tide_server_clocks_reload(in);
 	in->needs_reload = false;
 	MemoryContextSwitchTo(old);
 }

@@ -41,7 +41,10 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "catalog/table_key.h"
 #include "push/apply.h"
+#include "push/attempt.h"
+#include "push/conflict.h"
 #include "push/mutator.h"
 #include "push/signature.h"
 #include "push/statement.h"
@@ -49,42 +52,23 @@
 #include "util/spi.h"
 #include "util/subxact.h"
 
-/* a mutation being applied */
-typedef struct Attempt
-{
-	const TideApply *apply;
-	const TideMutation *mutation;
-	TideOutcome *outcome;
-	int			duplicates;
-} Attempt;
-
-static void begin_outcome(Attempt *attempt);
-static bool try_again(Attempt *attempt, ErrorData *error);
+static void begin_outcome(TideAttempt *attempt);
+static bool try_again(TideAttempt *attempt, ErrorData *error);
 static void apply_body(void *arg);
 static void fire_deferred(void *arg);
 static void set_constraints(bool deferred);
 static void open_target(Oid relid, const char *name, TideTarget *target);
 static void load_key(TideTarget *target, Oid indexid);
 static void check_key(const TideTarget *target, Jsonb *key);
-static List *value_columns(const TideTarget *target, const TideMutation *mutation);
-static bool is_key_column(const TideTarget *target, AttrNumber attnum);
-static bool same_json(JsonbValue *a, JsonbValue *b);
-static void run_mutation(const Attempt *attempt, const TideTarget *target);
-static void run_insert(const Attempt *attempt, const TideTarget *target, const List *columns);
-static void run_update(const Attempt *attempt, const TideTarget *target, const List *columns);
-static uint64 run(const Attempt *attempt, const TideTarget *target,
-				  TideStatementKind kind, const List *columns);
-static void reject_missing(const TideTarget *target);
-static void check_unchanged(const TideTarget *target, TidePushOp op);
-static bool can_probe(const TideTarget *target);
-static Jsonb *fetch_row(const Attempt *attempt, const TideTarget *target);
-static Jsonb *object_of_row(Jsonb *row);
+static void run_mutation(TideAttempt *attempt, const TideTarget *target);
+static void run_insert(const TideAttempt *attempt, const TideTarget *target, const List *columns);
+static void run_update(const TideAttempt *attempt, const TideTarget *target, const List *columns);
 
 void
 tide_mutation_apply(const TideApply *apply, const TideMutation *mutation,
 					TideOutcome *outcome)
 {
-	Attempt		attempt = {apply, mutation, outcome};
+	TideAttempt attempt = {apply, mutation, outcome};
 
 	for (;;)
 	{
@@ -108,18 +92,19 @@ void
 tide_mutation_run(const TideApply *apply, const TideMutation *mutation,
 				  TideOutcome *outcome)
 {
-	Attempt		attempt = {apply, mutation, outcome};
+	TideAttempt attempt = {apply, mutation, outcome};
 
 	begin_outcome(&attempt);
 	apply_body(&attempt);
 }
 
 static void
-begin_outcome(Attempt *attempt)
+begin_outcome(TideAttempt *attempt)
 {
 	memset(attempt->outcome, 0, sizeof(TideOutcome));
 	attempt->outcome->status = TIDE_PUSH_APPLIED;
 	attempt->outcome->table_name = attempt->mutation->table;
+	attempt->kept = NIL;
 }
 
 void
@@ -145,7 +130,7 @@ tide_error_is_transient(int sqlerrcode)
  * stay, so only the push as a whole can be tried again.
  */
 static bool
-try_again(Attempt *attempt, ErrorData *error)
+try_again(TideAttempt *attempt, ErrorData *error)
 {
 	if (tide_error_is_transient(error->sqlerrcode))
 		ReThrowError(error);
@@ -159,7 +144,7 @@ try_again(Attempt *attempt, ErrorData *error)
 static void
 apply_body(void *arg)
 {
-	Attempt    *attempt = arg;
+	TideAttempt *attempt = arg;
 	const TideMutation *mutation = attempt->mutation;
 	TideSpiFrame frame;
 	TideTarget	target;
@@ -189,8 +174,9 @@ apply_body(void *arg)
 	run_mutation(attempt, &target);
 	if (attempt->apply->check_deferred)
 		tide_check_deferred(attempt->apply);
-	if (attempt->outcome->status == TIDE_PUSH_MERGED)
-		attempt->outcome->result = fetch_row(attempt, &target);
+	if (attempt->outcome->status == TIDE_PUSH_MERGED ||
+		attempt->outcome->status == TIDE_PUSH_CONFLICT)
+		attempt->outcome->result = tide_attempt_result(attempt, &target);
 	tide_spi_end(&frame);
 
 	/* the lock stays until the transaction ends */
@@ -297,79 +283,15 @@ check_key(const TideTarget *target, Jsonb *key)
 						RelationGetRelationName(target->rel), names.data)));
 }
 
-/*
- * Attnums of the values to be written. Key columns may be among the values
- * if they say the same as the key; then there is nothing to write. What cannot be
- * written (generated columns) is left to PostgreSQL to refuse.
- */
-static List *
-value_columns(const TideTarget *target, const TideMutation *mutation)
-{
-	List	   *columns = NIL;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	member;
-	JsonbValue	value;
-
-	if (mutation->values == NULL)
-		return NIL;
-
-	it = JsonbIteratorInit(&mutation->values->root);
-	while ((token = JsonbIteratorNext(&it, &member, true)) != WJB_DONE)
-	{
-		char	   *name;
-		AttrNumber	attnum;
-
-		if (token != WJB_KEY)
-			continue;
-		(void) JsonbIteratorNext(&it, &value, true);
-		name = pnstrdup(member.val.string.val, member.val.string.len);
-		attnum = get_attnum(RelationGetRelid(target->rel), name);
-		if (attnum <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of table \"%s\" does not exist",
-							name, RelationGetRelationName(target->rel))));
-		if (!is_key_column(target, attnum))
-			columns = lappend_int(columns, attnum);
-		else
-		{
-			JsonbValue	key;
-
-			getKeyJsonValueFromContainer(&mutation->key->root, name, strlen(name), &key);
-			if (!same_json(&key, &value))
-				ereport(ERROR,
-						(errcode(TIDE_ERRCODE_BAD_REQUEST),
-						 errmsg("key column \"%s\" of table \"%s\" cannot be changed",
-								name, RelationGetRelationName(target->rel))));
-		}
-	}
-	return columns;
-}
-
-static bool
-is_key_column(const TideTarget *target, AttrNumber attnum)
-{
-	for (int i = 0; i < target->nkeys; i++)
-	{
-		if (target->keys[i] == attnum)
-			return true;
-	}
-	return false;
-}
-
-static bool
-same_json(JsonbValue *a, JsonbValue *b)
-{
-	return compareJsonbContainers(&JsonbValueToJsonb(a)->root,
-								  &JsonbValueToJsonb(b)->root) == 0;
-}
-
 static void
-run_mutation(const Attempt *attempt, const TideTarget *target)
+run_mutation(TideAttempt *attempt, const TideTarget *target)
 {
-	List	   *columns = value_columns(target, attempt->mutation);
+	List	   *columns = tide_attempt_value_columns(target, attempt->mutation);
+	const TideTablePolicies *policies = tide_writable_policies(attempt->apply->tables,
+															   RelationGetRelid(target->rel));
 
+	if (policies != NULL && tide_conflict_apply(attempt, target, policies, columns))
+		return;
 	switch (attempt->mutation->op)
 	{
 		case TIDE_PUSH_INSERT:
@@ -379,9 +301,9 @@ run_mutation(const Attempt *attempt, const TideTarget *target)
 			run_update(attempt, target, columns);
 			break;
 		case TIDE_PUSH_DELETE:
-			if (run(attempt, target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
-				run(attempt, target, TIDE_STATEMENT_PROBE, NIL) > 0)
-				check_unchanged(target, TIDE_PUSH_DELETE);
+			if (tide_attempt_run(attempt, target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
+				tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) > 0)
+				tide_attempt_check_unchanged(target, TIDE_PUSH_DELETE);
 			break;
 		case TIDE_PUSH_CALL:
 			break;
@@ -389,132 +311,31 @@ run_mutation(const Attempt *attempt, const TideTarget *target)
 }
 
 static void
-run_insert(const Attempt *attempt, const TideTarget *target, const List *columns)
+run_insert(const TideAttempt *attempt, const TideTarget *target, const List *columns)
 {
-	if (!can_probe(target) ||
-		run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+	if (!tide_attempt_can_probe(target) ||
+		tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
 	{
-		run(attempt, target, TIDE_STATEMENT_INSERT, columns);
+		tide_attempt_run(attempt, target, TIDE_STATEMENT_INSERT, columns);
 		return;
 	}
 
 	if (columns != NIL &&
-		run(attempt, target, TIDE_STATEMENT_UPDATE, columns) == 0)
-		check_unchanged(target, TIDE_PUSH_UPDATE);
+		tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) == 0)
+		tide_attempt_check_unchanged(target, TIDE_PUSH_UPDATE);
 	attempt->outcome->status = TIDE_PUSH_MERGED;
 }
 
 /* an update of no columns changes nothing, but still asks for the row */
 static void
-run_update(const Attempt *attempt, const TideTarget *target, const List *columns)
+run_update(const TideAttempt *attempt, const TideTarget *target, const List *columns)
 {
 	if (columns != NIL &&
-		run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0)
+		tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0)
 		return;
-	if (run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
-		reject_missing(target);
+	if (tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+		tide_attempt_reject_missing(target);
 	if (columns != NIL)
-		check_unchanged(target, TIDE_PUSH_UPDATE);
+		tide_attempt_check_unchanged(target, TIDE_PUSH_UPDATE);
 }
 
-/* number of rows a statement touched or found */
-static uint64
-run(const Attempt *attempt, const TideTarget *target,
-	TideStatementKind kind, const List *columns)
-{
-	const TideMutation *mutation = attempt->mutation;
-	Jsonb	   *values = mutation->values ? mutation->values : mutation->key;
-
-	return tide_statement_run(tide_statement_text(target, kind, columns),
-							  JsonbPGetDatum(mutation->key), JsonbPGetDatum(values));
-}
-
-static void
-reject_missing(const TideTarget *target)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND),
-			 errmsg("table \"%s\" has no row with this key",
-					RelationGetRelationName(target->rel))));
-}
-
-/* a visible row was not touched: by the app's own doing, or ERROR 42501 */
-static void
-check_unchanged(const TideTarget *target, TidePushOp op)
-{
-	TriggerDesc *triggers = target->rel->trigdesc;
-
-	if (target->rel->rd_rules != NULL)
-		return;
-	if (triggers != NULL && (op == TIDE_PUSH_DELETE ? triggers->trig_delete_before_row
-							 : triggers->trig_update_before_row))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("a row-level security policy of table \"%s\" prevents the change",
-					RelationGetRelationName(target->rel))));
-}
-
-/* whether the user may look for rows by key; who may not can still insert */
-static bool
-can_probe(const TideTarget *target)
-{
-	Oid			relid = RelationGetRelid(target->rel);
-
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		return true;
-	for (int i = 0; i < target->nkeys; i++)
-	{
-		if (pg_attribute_aclcheck(relid, target->keys[i], GetUserId(),
-								  ACL_SELECT) != ACLCHECK_OK)
-			return false;
-	}
-	return true;
-}
-
-/*
- * {"row": {...}} as the current user sees it now, NULL if he does not or may
- * not read all of it. Text as everywhere in pg_tide: under fixed settings, but
- * for the search path, which functions of his policies may count on.
- */
-static Jsonb *
-fetch_row(const Attempt *attempt, const TideTarget *target)
-{
-	char	   *search_path = pstrdup(namespace_search_path);
-	Jsonb	   *result = NULL;
-	int			nest_level;
-
-	if (pg_class_aclcheck(RelationGetRelid(target->rel), GetUserId(),
-						  ACL_SELECT) != ACLCHECK_OK)
-		return NULL;
-
-	nest_level = tide_settings_push();
-	(void) set_config_option("search_path", search_path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	if (run(attempt, target, TIDE_STATEMENT_FETCH, NIL) > 0)
-	{
-		bool		isnull;
-		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-										1, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(attempt->apply->context);
-
-		result = object_of_row(DatumGetJsonbP(row));
-		MemoryContextSwitchTo(old);
-	}
-	tide_settings_pop(nest_level);
-	return result;
-}
-
-static Jsonb *
-object_of_row(Jsonb *row)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue	name = {.type = jbvString, .val.string = {3, "row"}};
-	JsonbValue	value;
-
-	JsonbToJsonbValue(row, &value);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	pushJsonbValue(&state, WJB_KEY, &name);
-	pushJsonbValue(&state, WJB_VALUE, &value);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}

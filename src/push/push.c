@@ -28,6 +28,7 @@
 #include "auth/claims.h"
 #include "auth/session.h"
 #include "push/apply.h"
+#include "push/deferrable.h"
 #include "push/push.h"
 #include "util/errors.h"
 #include "util/guc.h"
@@ -75,7 +76,6 @@ static void check_size(Jsonb *request);
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push);
 static void refuse_gap(const Push *push, int64 id);
-static void read_deferrable_constraints(Push *push);
 static void apply_fresh(Push *push);
 static void apply_or_retry(Push *push);
 static bool note_failure(Push *push);
@@ -153,6 +153,7 @@ begin_push(Push *push, const char *subject)
 {
 	TidePushRequest *request = push->request;
 	TideSpiFrame frame;
+	TideDeferrable deferrable;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_client_lock(&request->client, subject, request->nmutations > 0, &push->client);
@@ -171,7 +172,9 @@ begin_push(Push *push, const char *subject)
 	{
 		push->apply.tables = tide_writable_read(push->apply.context);
 		push->apply.guards = tide_guard_read(push->apply.context);
-		read_deferrable_constraints(push);
+		deferrable = tide_deferrable_read();
+		push->has_deferrable = deferrable.any;
+		push->apply.fire_deferred = deferrable.all_deferred;
 	}
 	tide_spi_end(&frame);
 }
@@ -209,22 +212,6 @@ refuse_gap(const Push *push, int64 id)
 			 errmsg("mutation ids have a gap before " INT64_FORMAT, id),
 			 errdetail("The next id expected of this client is " INT64_FORMAT ".",
 					   push->last_id + 1)));
-}
-
-/* if there are none, nothing can be deferred and nobody needs to look */
-static void
-read_deferrable_constraints(Push *push)
-{
-	static SPIPlanPtr plan = NULL;
-	bool		isnull;
-
-	tide_spi_run(&plan,
-				 "SELECT pg_catalog.bool_and(condeferred) FROM pg_catalog.pg_constraint"
-				 " WHERE condeferrable",
-				 0, NULL, NULL, NULL, false, 1);
-	push->apply.fire_deferred = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0],
-														   SPI_tuptable->tupdesc, 1, &isnull));
-	push->has_deferrable = !isnull;
 }
 
 static void

@@ -9,6 +9,7 @@
 #include "utils/uuid.h"
 
 #include "auth/claims.h"
+#include "push/conflict_policy.h"
 #include "push/mutator.h"
 #include "push/push.h"
 #include "push/writable.h"
@@ -16,6 +17,7 @@
 PG_FUNCTION_INFO_V1(tide_sql_push);
 PG_FUNCTION_INFO_V1(tide_sql_allow_writes);
 PG_FUNCTION_INFO_V1(tide_sql_disallow_writes);
+PG_FUNCTION_INFO_V1(tide_sql_set_conflict_policy);
 PG_FUNCTION_INFO_V1(tide_sql_create_mutator);
 PG_FUNCTION_INFO_V1(tide_sql_drop_mutator);
 PG_FUNCTION_INFO_V1(tide_sql_current_client);
@@ -52,6 +54,18 @@ tide_sql_disallow_writes(PG_FUNCTION_ARGS)
 {
 	check_argument(fcinfo, 0, "table");
 	tide_writable_disallow(PG_GETARG_OID(0));
+	PG_RETURN_VOID();
+}
+
+/* column NULL: the table; policy NULL: none of its own */
+Datum
+tide_sql_set_conflict_policy(PG_FUNCTION_ARGS)
+{
+	check_argument(fcinfo, 0, "table");
+	tide_conflict_policy_set(PG_GETARG_OID(0),
+							 PG_ARGISNULL(1) ? NULL : NameStr(*PG_GETARG_NAME(1)),
+							 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
+							 PG_ARGISNULL(3) ? InvalidOid : PG_GETARG_OID(3));
 	PG_RETURN_VOID();
 }
 

@@ -55,15 +55,10 @@ typedef struct PlanEntry
 static HTAB *plans = NULL;
 static bool plans_idle = false;
 
-static void append_source(StringInfo sql, const TideTarget *target, char alias,
-						  const AttrNumber *attnums, int n);
 static void append_columns(StringInfo sql, const TideTarget *target, const char *prefix,
 						   const AttrNumber *attnums, int n);
-static void append_condition(StringInfo sql, const TideTarget *target);
-static void append_operator(StringInfo sql, Oid operator);
 static void append_type(StringInfo sql, Form_pg_attribute att);
 static void append_collation(StringInfo sql, Oid collation);
-static const char *column_name(const TideTarget *target, AttrNumber attnum);
 static SPIPlanPtr find_plan(const char *sql);
 static void prepare_cache(void);
 static void empty_cache(void);
@@ -102,7 +97,7 @@ tide_statement_text(const TideTarget *target, TideStatementKind kind,
 			appendStringInfo(&sql, "UPDATE %s AS t SET ", table);
 			for (int i = 0; i < n; i++)
 			{
-				const char *name = column_name(target, attnums[i]);
+				const char *name = tide_statement_column(target, attnums[i]);
 
 				appendStringInfo(&sql, "%s%s = v.%s", i > 0 ? ", " : "", name, name);
 			}
@@ -119,40 +114,47 @@ tide_statement_text(const TideTarget *target, TideStatementKind kind,
 			break;
 	}
 
-	append_source(&sql, target, 'k', target->keys, target->nkeys);
+	tide_statement_append_source(&sql, target, 'k', target->keys, target->nkeys);
 	if (n > 0)
 	{
 		appendStringInfoString(&sql, ", ");
-		append_source(&sql, target, 'v', attnums, n);
+		tide_statement_append_source(&sql, target, 'v', attnums, n);
 	}
 	if (kind != TIDE_STATEMENT_INSERT)
-		append_condition(&sql, target);
+		tide_statement_append_condition(&sql, target);
 	return sql.data;
 }
 
 uint64
 tide_statement_run(const char *sql, Datum key, Datum values)
 {
-	Datum		args[] = {key, values};
-	int			code = SPI_execute_plan(find_plan(sql), args, NULL, false, 0);
+	return tide_statement_run_full(sql, key, values, (Datum) 0, (Datum) 0);
+}
+
+uint64
+tide_statement_run_full(const char *sql, Datum key, Datum values, Datum base, Datum computed)
+{
+	Datum		args[] = {key, values, base, computed};
+	const char	nulls[] = {' ', ' ', base ? ' ' : 'n', computed ? ' ' : 'n'};
+	int			code = SPI_execute_plan(find_plan(sql), args, nulls, false, 0);
 
 	if (code < 0)
 		elog(ERROR, "could not run a mutation: %s", SPI_result_code_string(code));
 	return SPI_processed;
 }
 
-/* pg_catalog.jsonb_to_record($1) AS k(id pg_catalog.uuid, ...) */
-static void
-append_source(StringInfo sql, const TideTarget *target, char alias,
+void
+tide_statement_append_source(StringInfo sql, const TideTarget *target, char alias,
 			  const AttrNumber *attnums, int n)
 {
+	static const char aliases[] = "kvbw";
 	TupleDesc	desc = RelationGetDescr(target->rel);
 
 	appendStringInfo(sql, "pg_catalog.jsonb_to_record($%d) AS %c(",
-					 alias == 'k' ? 1 : 2, alias);
+					 (int) (strchr(aliases, alias) - aliases) + 1, alias);
 	for (int i = 0; i < n; i++)
 	{
-		appendStringInfo(sql, "%s%s ", i > 0 ? ", " : "", column_name(target, attnums[i]));
+		appendStringInfo(sql, "%s%s ", i > 0 ? ", " : "", tide_statement_column(target, attnums[i]));
 		append_type(sql, TupleDescAttr(desc, attnums[i] - 1));
 	}
 	appendStringInfoChar(sql, ')');
@@ -164,25 +166,24 @@ append_columns(StringInfo sql, const TideTarget *target, const char *prefix,
 {
 	for (int i = 0; i < n; i++)
 		appendStringInfo(sql, "%s%s%s", i > 0 ? ", " : "", prefix,
-						 column_name(target, attnums[i]));
+						 tide_statement_column(target, attnums[i]));
 }
 
-/* equality as the primary key has it */
-static void
-append_condition(StringInfo sql, const TideTarget *target)
+void
+tide_statement_append_condition(StringInfo sql, const TideTarget *target)
 {
 	for (int i = 0; i < target->nkeys; i++)
 	{
-		const char *name = column_name(target, target->keys[i]);
+		const char *name = tide_statement_column(target, target->keys[i]);
 
 		appendStringInfo(sql, " %s t.%s ", i > 0 ? "AND" : "WHERE", name);
-		append_operator(sql, target->equals[i]);
+		tide_statement_append_operator(sql, target->equals[i]);
 		appendStringInfo(sql, " k.%s", name);
 	}
 }
 
-static void
-append_operator(StringInfo sql, Oid operator)
+void
+tide_statement_append_operator(StringInfo sql, Oid operator)
 {
 	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
 	Form_pg_operator form;
@@ -224,8 +225,8 @@ append_collation(StringInfo sql, Oid collation)
 	ReleaseSysCache(tuple);
 }
 
-static const char *
-column_name(const TideTarget *target, AttrNumber attnum)
+const char *
+tide_statement_column(const TideTarget *target, AttrNumber attnum)
 {
 	return quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(target->rel),
 												  attnum - 1)->attname));
@@ -237,7 +238,7 @@ column_name(const TideTarget *target, AttrNumber attnum)
 static SPIPlanPtr
 find_plan(const char *sql)
 {
-	Oid			types[] = {JSONBOID, JSONBOID};
+	Oid			types[] = {JSONBOID, JSONBOID, JSONBOID, JSONBOID};
 	uint64		hash = hash_bytes_extended((const unsigned char *) sql, strlen(sql), 0);
 	PlanEntry  *entry;
 	SPIPlanPtr	plan;

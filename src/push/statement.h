@@ -5,6 +5,7 @@
 #ifndef TIDE_PUSH_STATEMENT_H
 #define TIDE_PUSH_STATEMENT_H
 
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
@@ -39,5 +40,20 @@ extern char *tide_statement_text(const TideTarget *target, TideStatementKind kin
  * are kept for the process, up to a bound. Returns the number of rows.
  */
 extern uint64 tide_statement_run(const char *sql, Datum key, Datum values);
+
+/* the same of a text that has $3 (base) and $4 (computed values), too; 0 for NULL */
+extern uint64 tide_statement_run_full(const char *sql, Datum key, Datum values, Datum base,
+									  Datum computed);
+
+/*
+ * Parts of such texts. Source: pg_catalog.jsonb_to_record($1) AS k(id pg_catalog.uuid, ...),
+ * $2 AS v, $3 AS b, $4 AS w. Condition: WHERE t has the key of k, equality as its index
+ * has it. Column: its name, quoted.
+ */
+extern void tide_statement_append_source(StringInfo sql, const TideTarget *target, char alias,
+										 const AttrNumber *attnums, int n);
+extern void tide_statement_append_condition(StringInfo sql, const TideTarget *target);
+extern void tide_statement_append_operator(StringInfo sql, Oid operator);
+extern const char *tide_statement_column(const TideTarget *target, AttrNumber attnum);
 
 #endif							/* TIDE_PUSH_STATEMENT_H */

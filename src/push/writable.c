@@ -24,13 +24,12 @@
 #include "utils/varlena.h"
 
 #include "catalog/table_key.h"
+#include "push/conflict_policy.h"
 #include "push/writable.h"
 #include "util/spi.h"
 
 /* quoted and qualified: two names, each byte doubled, four quotes and a dot */
 #define NAME_KEY_LEN	(4 * NAMEDATALEN + 8)
-
-static const char *const conflict_policies[] = {"overwrite"};
 
 typedef struct NameEntry
 {
@@ -42,55 +41,87 @@ typedef struct NameEntry
 struct TideWritableSet
 {
 	HTAB	   *names;			/* of NameEntry */
+	HTAB	   *policies;		/* of TideTablePolicies; NULL: all have overwrite */
+	MemoryContext context;
 };
 
 static void check_table(Oid relid);
-static void check_conflict(const char *conflict);
-static void run_as_owner(SPIPlanPtr *plan, const char *sql, Oid relid, const char *conflict);
+static void read_policies(TideWritableSet *set);
+static TideTablePolicies *add_policies(TideWritableSet *set, Oid relid);
+static void add_table(TideWritableSet *set, Oid relid);
 static void add_name(TideWritableSet *set, const char *name, Oid relid);
 static bool table_exists(const char *name);
 
 void
 tide_writable_allow(Oid relid, const char *conflict)
 {
-	static SPIPlanPtr plan = NULL;
+	TideSpiFrame frame;
 
-	check_conflict(conflict);
+	tide_conflict_policy_check_table(tide_conflict_policy_parse(conflict));
 	check_table(relid);
-	run_as_owner(&plan,
-				 "INSERT INTO tide_internal.writable_tables (relid, conflict)"
-				 " VALUES ($1, $2)"
-				 " ON CONFLICT (relid) DO UPDATE SET conflict = excluded.conflict",
-				 relid, conflict);
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_writable_store(relid, conflict);
+	tide_conflict_forget_unused();
+	tide_spi_end(&frame);
 }
 
 void
 tide_writable_disallow(Oid relid)
 {
 	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relid)};
+	TideSpiFrame frame;
 
-	run_as_owner(&plan,
-				 "DELETE FROM tide_internal.writable_tables w"
-				 " WHERE w.relid = $1 AND $2 = ''"
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&plan,
+				 "DELETE FROM tide_internal.writable_tables w WHERE w.relid = $1"
 				 " OR NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = w.relid)",
-				 relid, "");
+				 lengthof(types), types, values, NULL, false, 0);
+	tide_conflict_forget_unused();
+	tide_spi_end(&frame);
+}
+
+void
+tide_writable_store(Oid relid, const char *conflict)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {OIDOID, TEXTOID};
+	Datum		values[] = {ObjectIdGetDatum(relid), CStringGetTextDatum(conflict)};
+
+	tide_spi_run(&plan,
+				 "INSERT INTO tide_internal.writable_tables (relid, conflict)"
+				 " VALUES ($1, $2)"
+				 " ON CONFLICT (relid) DO UPDATE SET conflict = excluded.conflict",
+				 lengthof(types), types, values, NULL, false, 0);
+}
+
+void
+tide_writable_refuse(Oid relid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" is not writable by clients", get_rel_name(relid)),
+			 errhint("Opt it in with tide.allow_writes().")));
 }
 
 TideWritableSet *
 tide_writable_read(MemoryContext context)
 {
 	static SPIPlanPtr plan = NULL;
-	TideWritableSet *set = MemoryContextAlloc(context, sizeof(TideWritableSet));
+	TideWritableSet *set = MemoryContextAllocZero(context, sizeof(TideWritableSet));
 	HASHCTL		ctl = {.keysize = NAME_KEY_LEN, .entrysize = sizeof(NameEntry), .hcxt = context};
+	bool		has_policies = false;
 
+	set->context = context;
 	set->names = hash_create("tide writable tables", 64, &ctl,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
+	/* names by the system caches: a join would read all of pg_class for each push */
 	tide_spi_run(&plan,
-				 "SELECT w.relid, n.nspname::text, c.relname::text"
-				 " FROM tide_internal.writable_tables w"
-				 " JOIN pg_catalog.pg_class c ON c.oid = w.relid"
-				 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+				 "SELECT w.relid, w.conflict <> 'overwrite'"
+				 " OR EXISTS (SELECT FROM tide_internal.conflict_policies)"
+				 " FROM tide_internal.writable_tables w",
 				 0, NULL, NULL, NULL, false, 0);
 
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -98,16 +129,82 @@ tide_writable_read(MemoryContext context)
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		char	   *schema = SPI_getvalue(row, desc, 2);
-		char	   *table = SPI_getvalue(row, desc, 3);
 
-		add_name(set, table, relid);
-		add_name(set, quote_identifier(table), relid);
-		add_name(set, psprintf("%s.%s", schema, table), relid);
-		add_name(set, quote_qualified_identifier(schema, table), relid);
+		has_policies |= DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
+		add_table(set, DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull)));
 	}
+	if (has_policies)
+		read_policies(set);
 	return set;
+}
+
+/* tables' own policies first, then their columns' */
+static void
+read_policies(TideWritableSet *set)
+{
+	static SPIPlanPtr plan = NULL;
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(TideTablePolicies),
+	.hcxt = set->context};
+
+	set->policies = hash_create("tide conflict policies", 64, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	tide_spi_run(&plan,
+				 "SELECT w.relid, 0::int2, w.conflict,"
+				 " (SELECT p.function FROM tide_internal.conflict_policies p"
+				 "  WHERE p.relid = w.relid AND p.attnum = 0)"
+				 " FROM tide_internal.writable_tables w"
+				 " UNION ALL SELECT p.relid, p.attnum, p.policy, p.function"
+				 " FROM tide_internal.conflict_policies p WHERE p.attnum > 0 ORDER BY 1, 2",
+				 0, NULL, NULL, NULL, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		Oid			relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+		TideTablePolicies *policies = add_policies(set, relid);
+		TideColumnPolicy policy = {0};
+
+		policy.attnum = DatumGetInt16(SPI_getbinval(row, desc, 2, &isnull));
+		policy.policy = tide_conflict_policy_parse(SPI_getvalue(row, desc, 3));
+		policy.function = DatumGetObjectId(SPI_getbinval(row, desc, 4, &isnull));
+		if (isnull)
+			policy.function = InvalidOid;
+		if (policy.attnum == 0)
+			policies->own = policy;
+		else
+		{
+			policies->columns = policies->columns == NULL ?
+				MemoryContextAlloc(set->context, sizeof(TideColumnPolicy)) :
+				repalloc(policies->columns, sizeof(TideColumnPolicy) * (policies->ncolumns + 1));
+			policies->columns[policies->ncolumns++] = policy;
+		}
+	}
+}
+
+static TideTablePolicies *
+add_policies(TideWritableSet *set, Oid relid)
+{
+	bool		found;
+	TideTablePolicies *policies = hash_search(set->policies, &relid, HASH_ENTER, &found);
+
+	if (!found)
+		*policies = (TideTablePolicies) {.relid = relid};
+	return policies;
+}
+
+const TideTablePolicies *
+tide_writable_policies(const TideWritableSet *set, Oid relid)
+{
+	const TideTablePolicies *policies;
+
+	if (set->policies == NULL)
+		return NULL;
+	policies = hash_search(set->policies, &relid, HASH_FIND, NULL);
+	if (policies == NULL ||
+		(policies->ncolumns == 0 && policies->own.policy == TIDE_CONFLICT_OVERWRITE))
+		return NULL;
+	return policies;
 }
 
 Oid
@@ -133,32 +230,6 @@ tide_writable_resolve(TideWritableSet *set, const char *name)
 				 errmsg("table name \"%s\" is ambiguous", name),
 				 errhint("Qualify it with its schema.")));
 	return entry->relid;
-}
-
-Oid
-tide_primary_key_index(Relation rel)
-{
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-	Oid			result = tide_table_key_index(rel);
-
-	if (OidIsValid(result))
-		return result;
-	foreach(lc, indexes)
-	{
-		Oid			indexid = lfirst_oid(lc);
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexid));
-		Form_pg_index index;
-
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for index %u", indexid);
-		index = (Form_pg_index) GETSTRUCT(tuple);
-		if (index->indisprimary && index->indisvalid)
-			result = indexid;
-		ReleaseSysCache(tuple);
-	}
-	list_free(indexes);
-	return result;
 }
 
 /* a table whose rows a client can name: permanent, of the user, with a primary key */
@@ -199,34 +270,39 @@ check_table(Oid relid)
 	table_close(rel, NoLock);
 }
 
-static void
-check_conflict(const char *conflict)
+bool
+tide_is_key_column(Relation rel, AttrNumber attnum)
 {
-	StringInfoData valid;
+	Oid			indexid = tide_primary_key_index(rel);
+	HeapTuple	tuple;
+	Form_pg_index index;
+	bool		found = false;
 
-	initStringInfo(&valid);
-	for (int i = 0; i < lengthof(conflict_policies); i++)
-	{
-		if (strcmp(conflict, conflict_policies[i]) == 0)
-			return;
-		appendStringInfo(&valid, "%s%s", i > 0 ? ", " : "", conflict_policies[i]);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("conflict policy \"%s\" is not supported", conflict),
-			 errdetail("Supported policies: %s.", valid.data)));
+	if (!OidIsValid(indexid))
+		return false;
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", indexid);
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < index->indnkeyatts; i++)
+		found |= index->indkey.values[i] == attnum;
+	ReleaseSysCache(tuple);
+	return found;
 }
 
+/* nothing if it has been dropped */
 static void
-run_as_owner(SPIPlanPtr *plan, const char *sql, Oid relid, const char *conflict)
+add_table(TideWritableSet *set, Oid relid)
 {
-	static const Oid types[] = {OIDOID, TEXTOID};
-	Datum		values[] = {ObjectIdGetDatum(relid), CStringGetTextDatum(conflict)};
-	TideSpiFrame frame;
+	char	   *table = get_rel_name(relid);
+	char	   *schema = table ? get_namespace_name(get_rel_namespace(relid)) : NULL;
 
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	tide_spi_run(plan, sql, lengthof(types), types, values, NULL, false, 0);
-	tide_spi_end(&frame);
+	if (schema == NULL)
+		return;
+	add_name(set, table, relid);
+	add_name(set, quote_identifier(table), relid);
+	add_name(set, psprintf("%s.%s", schema, table), relid);
+	add_name(set, quote_qualified_identifier(schema, table), relid);
 }
 
 static void

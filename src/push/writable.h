@@ -7,11 +7,19 @@
 
 #include "utils/relcache.h"
 
+#include "push/conflict_policy.h"
+
 /* opt a table in or out; ERRORs name what is wrong with it */
 extern void tide_writable_allow(Oid relid, const char *conflict);
 extern void tide_writable_disallow(Oid relid);
 
-/* names of the writable tables, as of its creation */
+/* set a writable table's own policy; as the owner */
+extern void tide_writable_store(Oid relid, const char *conflict);
+
+/* ERROR 42501: the table is not one of them */
+extern void tide_writable_refuse(Oid relid);
+
+/* names and policies of the writable tables, as of its creation */
 typedef struct TideWritableSet TideWritableSet;
 
 /*
@@ -25,10 +33,10 @@ extern TideWritableSet *tide_writable_read(MemoryContext context);
  */
 extern Oid	tide_writable_resolve(TideWritableSet *set, const char *name);
 
-/*
- * The index by whose columns clients name a table's rows: that of catalog/table_key.h, else a
- * deferrable primary key; InvalidOid if there is none
- */
-extern Oid	tide_primary_key_index(Relation rel);
+/* a table's policies; NULL: overwrite for all of it */
+extern const TideTablePolicies *tide_writable_policies(const TideWritableSet *set, Oid relid);
+
+/* whether clients name rows by the column */
+extern bool tide_is_key_column(Relation rel, AttrNumber attnum);
 
 #endif							/* TIDE_PUSH_WRITABLE_H */

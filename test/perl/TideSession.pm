@@ -104,6 +104,9 @@ sub wait_query
 	}
 	$self->{buffer} = $self->{errors} = '';
 	$buffer{out} =~ s/\n\z//;
+
+	# psql may say so, go on to the mark, and only then exit
+	$self->{lost} = 1 if $buffer{err} =~ /server closed the connection|connection to server was lost|no connection to the server/;
 	$buffer{err} .= 'lost' if $self->{lost};
 	return ($buffer{out}, $buffer{err});
 }

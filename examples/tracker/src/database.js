@@ -1,0 +1,131 @@
+// Opens the browser's database and keeps it in sync. All tabs share one database, kept in the
+// origin private file system; one of them, whichever holds the lock, runs the sync loop.
+import { LeaderChangedError, PGliteWorker } from '@electric-sql/pglite/worker';
+import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
+
+const OFFLINE = 'tracker.offline';
+
+// databases of servers that are no more
+async function removeOthers(name) {
+  const folder = await navigator.storage.getDirectory();
+  for await (const found of folder.keys()) {
+    if (found.startsWith('tracker-') && found !== name) await folder.removeEntry(found, { recursive: true }).catch(() => {});
+  }
+}
+
+// The tab whose worker holds the database may close at any moment: the next one takes over, and
+// what was under way may or may not have happened. So what is done here may be done twice.
+async function again(call) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await call();
+    } catch (error) {
+      if (tries > 1 && error.code === '23505') return undefined; // inserted the time before
+      if (!(error instanceof LeaderChangedError) || tries === 5) throw error;
+    }
+  }
+}
+
+async function open() {
+  const { name, schema } = await (await fetch('/client.json')).json();
+  await removeOthers(name);
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
+  await navigator.locks.request(`${name}-schema`, async () => {
+    const { rows: [{ found }] } = await again(() => db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`));
+    if (found) return;
+    await db.exec(schema);
+    await db.query(`INSERT INTO tide_subscription (shape) VALUES ('board')`);
+  });
+  return { db, name };
+}
+
+// Queries that are asked again whenever something has changed, one at a time each.
+function makeWatches(db) {
+  const watches = new Set();
+  async function refresh(watch) {
+    watch.isStale = true;
+    if (watch.isBusy) return;
+    watch.isBusy = true;
+    try {
+      while (watch.isStale) {
+        watch.isStale = false;
+        const { rows } = await again(() => db.query(watch.text, watch.values));
+        if (watches.has(watch)) watch.call(rows);
+      }
+    } finally {
+      watch.isBusy = false;
+    }
+  }
+  return {
+    refreshAll: () => watches.forEach(refresh),
+    async watch(text, values, call) {
+      const watch = { text, values, call, isBusy: false, isStale: false };
+      watches.add(watch);
+      await refresh(watch);
+      return () => watches.delete(watch);
+    },
+  };
+}
+
+// Gives { query(text, values), watch(text, values, call), write(text, values), transaction(work),
+// isOffline(), setOffline(boolean), onLine(call) }.
+export async function openDatabase({ encryption, token } = {}) {
+  const { db, name } = await open();
+  const { watch, refreshAll } = makeWatches(db);
+  const tabs = new BroadcastChannel(name);
+  const listeners = [];
+  let sync = null;
+
+  const changed = (what) => {
+    refreshAll();
+    tabs.postMessage(what);
+  };
+  tabs.onmessage = ({ data }) => {
+    refreshAll();
+    if (data === 'written') sync?.wake();
+  };
+  const written = () => {
+    sync?.wake();
+    changed('written');
+  };
+
+  const isOffline = () => localStorage.getItem(OFFLINE) !== null;
+  const lineChanged = () => {
+    sync?.setOnline(!isOffline());
+    for (const call of listeners) call();
+  };
+  addEventListener('storage', ({ key }) => { if (key === OFFLINE) lineChanged(); });
+  for (const event of ['online', 'offline']) addEventListener(event, lineChanged);
+
+  const client = pglite(db);
+  async function run(text, ...values) {
+    const value = await again(() => client.run(text, ...values));
+    if (text === client.apply || text === client.fail) changed('synced');
+    return value;
+  }
+  navigator.locks.request(`${name}-sync`, () => {
+    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token, online: !isOffline() });
+    return sync.ended;
+  });
+
+  return {
+    query: (text, values) => again(() => db.query(text, values)),
+    watch,
+    async write(text, values) {
+      await again(() => db.query(text, values));
+      written();
+    },
+    async transaction(work) {
+      await again(() => db.transaction(work));
+      written();
+    },
+    isOffline: () => isOffline() || !navigator.onLine,
+    setOffline(value) {
+      if (value) localStorage.setItem(OFFLINE, 'yes');
+      else localStorage.removeItem(OFFLINE);
+      lineChanged();
+    },
+    onLine: (call) => listeners.push(call),
+  };
+}
