@@ -4,7 +4,8 @@
  *	  the server.
  *
  * What is checked of each: a refusal has the SQLSTATE its step may have, and reading a cookie has none;
- * what is taken fits its header's promises, and written down and read again is the same;
+ * what is taken fits its header's promises, holds what the request did, and written down and read again is the
+ * same;
  * memory taken is in proportion to the text. Outcomes are counted, as a fuzzer that only ever meets the
  * first check proves nothing.
  *
@@ -45,7 +46,7 @@ PG_FUNCTION_INFO_V1(fuzz_requests);
 
 static const char *const values[] = {
 	"null", "true", "false", "0", "1", "2", "-1", "-0", "0.0", "1.0", "1.5", "7e2", "1e-5", "9223372036854775807", "9223372036854775808",
-	"-9223372036854775808", "18446744073709551616", "2147483648", "100000", "100001", "1e131071", "1e131072", "0e-16383", "1e-16383", "1e-16384",
+	"-9223372036854775808", "18446744073709551616", "2147483648", "4294967297", "9007199254740993", "100000", "100001", "1e131071", "1e131072", "0e-16383", "1e-16383", "1e-16384",
 	"\"\"", "\"x\"", "\"1\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\ud83d\\ude00\"", "\"\xc3\xa4\"", "\"\\\"\\\\\"",
 	"\"00000000-0000-4000-8000-0000000000c1\"", "\"00000000-0000-4000-8000-0000000000E1\"", "\"{00000000000040008000-0000000000c1}\"",
 	"\"00000000-0000-4000-8000-0000000000c\"", "\"0000000000000-4000-8000-0000000000c1\"", "\"00000000-0000-4000-8000-0000000000c1 \"",
@@ -339,6 +340,31 @@ uuid_text(pg_uuid_t *uuid)
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
 }
 
+/* fields the request had, null aside, are what was made of them */
+static void
+expect_kept(Fuzzer *fuzzer, JsonbContainer *request, JsonbContainer *written, const char *const *fields, int nfields)
+{
+	for (int i = 0; i < nfields; i++)
+	{
+		JsonbValue	had;
+		JsonbValue	has;
+
+		if (getKeyJsonValueFromContainer(request, fields[i], strlen(fields[i]), &had) == NULL || had.type == jbvNull)
+			continue;
+		expect(fuzzer, getKeyJsonValueFromContainer(written, fields[i], strlen(fields[i]), &has) != NULL &&
+			   same_json(JsonbValueToJsonb(&had), JsonbValueToJsonb(&has)), fields[i]);
+	}
+}
+
+static JsonbContainer *
+mutation_at(Jsonb *request, int i)
+{
+	JsonbValue	array;
+
+	(void) getKeyJsonValueFromContainer(&request->root, "mutations", strlen("mutations"), &array);
+	return getIthJsonbValueFromContainer(array.val.binary.data, i)->val.binary.data;
+}
+
 static char *
 pull_text(TidePullRequest *request)
 {
@@ -351,9 +377,10 @@ pull_text(TidePullRequest *request)
 	if (request->has_client)
 		append_string(&out, "client", uuid_text(&request->client));
 	append_json(&out, "cookie", request->cookie);
+	appendStringInfoString(&out, ",\"resync\":[");
 	for (int i = 0; i < request->nresync; i++)
-		appendStringInfo(&out, "%s" INT64_FORMAT, i == 0 ? ",\"resync\":[" : ",", request->resync[i]);
-	appendStringInfo(&out, "%s,\"shapes\":{", request->nresync > 0 ? "]" : "");
+		appendStringInfo(&out, "%s" INT64_FORMAT, i == 0 ? "" : ",", request->resync[i]);
+	appendStringInfoString(&out, "],\"shapes\":{");
 	foreach(lc, request->shapes)
 	{
 		TideAskedShape *shape = lfirst(lc);
@@ -401,10 +428,13 @@ same_shapes(List *a, List *b)
 }
 
 static void
-check_pull(Fuzzer *fuzzer, TidePullRequest *a)
+check_pull(Fuzzer *fuzzer, Jsonb *request, TidePullRequest *a)
 {
-	TidePullRequest *b = tide_pull_request_parse(read_json(pull_text(a)));
+	static const char *const fields[] = {"limit", "resync", "cookie"};
+	Jsonb	   *written = read_json(pull_text(a));
+	TidePullRequest *b = tide_pull_request_parse(written);
 
+	expect_kept(fuzzer, &request->root, &written->root, fields, lengthof(fields));
 	expect(fuzzer, a->limit >= 1 && a->limit <= TIDE_PULL_MAX_LIMIT && a->limit == b->limit, "limit");
 	expect(fuzzer, a->has_client == b->has_client && memcmp(&a->client, &b->client, UUID_LEN) == 0, "client");
 	expect(fuzzer, a->nresync == b->nresync &&
@@ -498,14 +528,23 @@ check_mutation(Fuzzer *fuzzer, TideMutation *a, TideMutation *b)
 }
 
 static void
-check_push(Fuzzer *fuzzer, TidePushRequest *a)
+check_push(Fuzzer *fuzzer, Jsonb *request, TidePushRequest *a)
 {
-	TidePushRequest *b = tide_push_request_parse(read_json(push_text(a)));
+	static const char *const fields[] = {"atomic", "rejected_seen"};
+	static const char *const mutation_fields[] = {
+		"id", "op", "table", "key", "values", "base", "hlc", "vclock", "tx", "call", "args", "signature"
+	};
+	Jsonb	   *written = read_json(push_text(a));
+	TidePushRequest *b = tide_push_request_parse(written);
 
+	expect_kept(fuzzer, &request->root, &written->root, fields, lengthof(fields));
 	expect(fuzzer, memcmp(&a->client, &b->client, UUID_LEN) == 0 && a->atomic == b->atomic && a->nmutations == b->nmutations &&
 		   a->rejected_seen >= 0 && a->rejected_seen == b->rejected_seen, "push");
 	for (int i = 0; i < a->nmutations; i++)
+	{
 		check_mutation(fuzzer, &a->mutations[i], &b->mutations[i]);
+		expect_kept(fuzzer, mutation_at(request, i), mutation_at(written, i), mutation_fields, lengthof(mutation_fields));
+	}
 }
 
 static void
@@ -584,12 +623,12 @@ parse_request(Fuzzer *fuzzer, bool is_pull, volatile Size *before)
 	fuzzer->step = STEP_AGAIN;
 	if (is_pull)
 	{
-		check_pull(fuzzer, pull);
+		check_pull(fuzzer, json, pull);
 		check_cookie(fuzzer, cookie, client);
 		count_outcome(fuzzer, pull->cookie == NULL ? "pull taken" : cookie->valid ? "pull taken, cookie too" : "pull taken, cookie not");
 	}
 	else
-		check_push(fuzzer, push);
+		check_push(fuzzer, json, push);
 	if (!is_pull)
 		count_outcome(fuzzer, push->nmutations > 0 ? "push taken" : "empty push taken");
 }
