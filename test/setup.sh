@@ -122,9 +122,9 @@ install_packages() {
 npm_there() { # the packages of the lock file, at its versions
   [ ! -f package-lock.json ] || cmp -s package-lock.json node_modules/.installed-lock
 }
-install_npm() {
+install_npm() { # not npm ci: it wants optional packages of all platforms in the lock file, of which a mirror may have ours only
   echo "setup: installing the npm packages of package.json" >&2
-  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --no-update-notifier </dev/null >&2 &&
+  npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error --no-update-notifier </dev/null >&2 &&
     cp package-lock.json node_modules/.installed-lock
 }
 

@@ -1,8 +1,12 @@
 // One encrypted value: 0x01 | key_id (16) | nonce (24) | XChaCha20-Poly1305-IETF ciphertext and tag.
-import './webcrypto.mjs';
-import sodium from 'libsodium-wrappers-sumo';
 import { canonical } from './json.mjs';
 
+// Node 18 has Web Crypto in a module only; libsodium looks for the global of browsers and later versions when it is loaded
+if (globalThis.crypto === undefined) {
+  const builtin = 'node:crypto';
+  globalThis.crypto = (await import(/* @vite-ignore */ builtin)).webcrypto;
+}
+const { default: sodium } = await import('libsodium-wrappers-sumo');
 await sodium.ready;
 
 const VERSION = 1;

@@ -1,6 +1,9 @@
 // Keys and tokens of all four algorithms made by jose, good and hostile ones, as one line of JSON each.
-import { createHmac, createSign, generateKeyPairSync } from 'node:crypto';
-import * as jose from 'jose';
+import { createHmac, createSign, generateKeyPairSync, webcrypto } from 'node:crypto';
+
+// a global since Node 20 only
+globalThis.crypto ??= webcrypto;
+const jose = await import('jose');
 
 const now = Math.floor(Date.now() / 1000);
 const out = (what) => console.log(JSON.stringify(what));
