@@ -104,9 +104,9 @@ pgtap:
 sanitize:
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
-## fuzz: fuzz the output plugin's options, tokens, ciphertext and push requests under ASan and UBSan, TIDE_FUZZ_SECONDS (120) each
+## fuzz: fuzz the output plugin's options, tokens, requests, ciphertext and pushes under ASan and UBSan, TIDE_FUZZ_SECONDS (120) each
 fuzz:
-	@TIDE_SANITIZE_STAGES='fuzz token crypto push' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
+	@TIDE_SANITIZE_STAGES='fuzz token request crypto push' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
 ## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
 bench:

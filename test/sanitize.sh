@@ -6,9 +6,9 @@
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
 # into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
 #   PG_CONFIG              the PostgreSQL to copy
-#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token crypto push
-#   TIDE_FUZZ_SECONDS      how long to fuzz, each of the last four (8)
-#   TIDE_FUZZ_COUNT        how many tokens to make at least (0)
+#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token request crypto push
+#   TIDE_FUZZ_SECONDS      how long to fuzz, each of the last five (8)
+#   TIDE_FUZZ_COUNT        how many tokens, and requests, to make at least (0)
 #   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
 #   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
 set -u
@@ -45,7 +45,7 @@ stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, 
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
     echo "$name: passed (${SECONDS}s)"
-    case "$name" in fuzz | token | crypto | push) cat "$work/$name.out" ;; esac
+    case "$name" in fuzz | token | request | crypto | push) cat "$work/$name.out" ;; esac
   else
     failed=$((failed + 1))
     tail -n 40 "$work/$name.out"
@@ -132,6 +132,7 @@ stage pgtap test/pgtap.sh $(cd "$work/tree" && "$make" -s --no-print-directory P
 stage workload test/sanitize_workload.sh
 stage fuzz env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/decode_options.pl
 stage token env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" TIDE_FUZZ_COUNT="${TIDE_FUZZ_COUNT:-0}" test/fuzz/token.pl
+stage request env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" TIDE_FUZZ_COUNT="${TIDE_FUZZ_COUNT:-0}" test/fuzz/request.pl
 stage crypto "$work/crypto" "${TIDE_FUZZ_SECONDS:-8}"
 stage push env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/push_request.pl
 

@@ -65,7 +65,10 @@ append_number(StringInfo out, Numeric number)
 {
 	Datum		trimmed = DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(number));
 
-	appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(numeric_out, trimmed)));
+	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out, trimmed));
+
+	appendStringInfoString(out, text);
+	pfree(text);
 }
 
 static void

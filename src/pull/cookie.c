@@ -22,6 +22,7 @@
 #include "pull/cookie.h"
 #include "pull/request.h"
 #include "store/checkpoint.h"
+#include "util/json_read.h"
 #include "util/json_text.h"
 
 #define COOKIE_VERSION	1

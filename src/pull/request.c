@@ -6,10 +6,10 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
 
 #include "pull/request.h"
 #include "util/errors.h"
+#include "util/json_read.h"
 
 typedef struct FieldReader
 {
@@ -88,21 +88,6 @@ tide_pull_request_parse(Jsonb *request)
 				(errcode(TIDE_ERRCODE_BAD_REQUEST),
 				 errmsg("field \"%s\" of the request is missing", "shapes")));
 	return result;
-}
-
-bool
-tide_jsonb_int64(const JsonbValue *value, int64 *result)
-{
-	char	   *text;
-	char	   *end;
-
-	if (value->type != jbvNumeric)
-		return false;
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(value->val.numeric)));
-	errno = 0;
-	*result = strtoi64(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0';
 }
 
 bool

@@ -36,9 +36,6 @@ typedef struct TidePullRequest
  */
 extern TidePullRequest *tide_pull_request_parse(Jsonb *request);
 
-/* whole number of a JSON value; false if it is none that fits */
-extern bool tide_jsonb_int64(const JsonbValue *value, int64 *result);
-
 /* text that uuid_in() takes, so that it needs no error of its own */
 extern bool tide_looks_like_uuid(const char *text);
 

@@ -21,6 +21,7 @@
 #include "push/request.h"
 #include "util/errors.h"
 #include "util/guc.h"
+#include "util/json_read.h"
 
 #define OP_BIT(op)	(1 << (op))
 #define ALL_TABLE_OPS \
@@ -246,16 +247,8 @@ static int64
 whole_number(const JsonbValue *value)
 {
 	int64		number;
-	char	   *text;
-	char	   *end;
 
-	if (value->type != jbvNumeric)
-		return -1;
-	text = DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(value->val.numeric)));
-	errno = 0;
-	number = strtoll(text, &end, 10);
-	return errno != 0 || *end != '\0' || number < 0 ? -1 : number;
+	return tide_jsonb_int64(value, &number) && number >= 0 ? number : -1;
 }
 
 static int64

@@ -16,6 +16,9 @@
 #include "shape/request_value.h"
 #include "util/errors.h"
 
+/* a declared numeric has no more */
+#define MAX_NUMBER_LEN	1000
+
 /* for error messages: whose value is being read */
 typedef struct ValueContext
 {
@@ -103,6 +106,10 @@ tide_request_value_scalar(TideValueReader *reader, TideValueName name, JsonbValu
 		case jbvNumeric:
 			text = DatumGetCString(DirectFunctionCall1(numeric_out,
 													   NumericGetDatum(json->val.numeric)));
+			/* 1e131071 is short in JSON: an array of them must not fill the memory */
+			if (strlen(text) > MAX_NUMBER_LEN)
+				refuse_value(reader->request, name,
+							 psprintf("a number of at most %d characters", MAX_NUMBER_LEN));
 			break;
 		case jbvBool:
 			text = pstrdup(json->val.boolean ? "true" : "false");
