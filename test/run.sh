@@ -8,6 +8,7 @@
 #   PG_CONFIG            the PostgreSQL to build and test with
 #   TIDE_STAGES          only these stages, e.g. "build install regress"
 #   TIDE_STAGE_SECONDS   a stage is ended after so many seconds (2400)
+#   TIDE_FUZZ_SECONDS    how long each of the five fuzzers runs (12)
 #   TIDE_TEST_OUTPUT     where to keep logs and diffs of a failed run (tmp_check/output)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -128,6 +129,23 @@ regress_stage() {
   count "$name" "$p" "$f"
 }
 
+# the fuzzers, in a server built for ASan and UBSan; each target is one test. What serves the sanitizers is of PostgreSQL 15.
+fuzz_stage() {
+  local status p f
+  wanted fuzz || return 0
+  case $("$PG_CONFIG" --version) in
+    *' 15.'*) ;;
+    *) echo "skipped: not PostgreSQL 15"; return ;;
+  esac
+  run env TIDE_SANITIZE_STAGES='fuzz token request crypto push' TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-12}" \
+    PG_CONFIG="$PG_CONFIG" MAKE="$make" test/sanitize.sh
+  status=$?
+  read -r p f < <(sed -n 's/^sanitize: \([0-9]*\) stages passed, \([0-9]*\) failed, .*/\1 \2/p' "$work/log")
+  p=${p:-0} f=${f:-0}
+  if [ "$f" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$p" -eq 0 ]; }; then f=1; fi
+  count fuzz "$p" "$f"
+}
+
 # what a failed stage leaves, before the next one clears it away
 keep_output() {
   [ -d "$tree" ] || return 0
@@ -181,6 +199,8 @@ tap_stage tap "$(lists TAP_FILES)" "${command[@]}"
 
 as_tester clients "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-clients
 tap_stage clients "$(lists CLIENT_FILES)" "${command[@]}"
+
+fuzz_stage
 
 [ "$failed" -eq 0 ] || echo "logs and diffs: $output"
 echo
