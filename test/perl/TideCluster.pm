@@ -133,8 +133,17 @@ sub wait_worker
 sub wait_for_sql
 {
 	my ($node, $sql, %opts) = @_;
-	$node->poll_query_until($opts{db} // 'postgres', $sql)
-	  or die "timed out waiting for: $sql";
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (1)
+	{
+		my $reached = eval { $node->poll_query_until($opts{db} // 'postgres', $sql) };
+		return if $reached;
+
+		# a psql that is refused may be gone before it is given its query
+		die $@ if $@ ne '' && $@ !~ /Broken pipe/;
+		die "timed out waiting for: $sql" if $@ eq '' || time > $until;
+		usleep(100_000);
+	}
 	return;
 }
 
