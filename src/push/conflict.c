@@ -256,7 +256,7 @@ run_delete(TideConflict *conflict)
 		find_key(conflict);
 	if (!found && conflict->ncolumns > 0)
 	{
-		tide_conflict_note_deleted(conflict);
+		tide_conflict_note_deleted(conflict, false);
 		return;
 	}
 	for (int i = 0; i < conflict->ncolumns; i++)
@@ -270,7 +270,7 @@ run_delete(TideConflict *conflict)
 		tide_attempt_run(conflict->attempt, conflict->target, TIDE_STATEMENT_PROBE, NIL) > 0)
 		tide_attempt_check_unchanged(conflict->target, TIDE_PUSH_DELETE);
 	else
-		tide_conflict_note_deleted(conflict);
+		tide_conflict_note_deleted(conflict, found);
 }
 
 /* status and kept columns of the outcome */

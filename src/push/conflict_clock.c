@@ -435,9 +435,13 @@ clock_before(const TideConflict *conflict, AttrNumber attnum)
 	return NULL;
 }
 
-/* forget the row, and keep the clock of its deletion: after all of its columns' and no older one */
+/*
+ * Forget the row, and keep the clock of its deletion. That of a row that was there is after all of its columns',
+ * which have been asked, and so is good whatever an earlier tombstone says (the ingest keeps its own for longer);
+ * that of one that was not there only if it is no older than the tombstone.
+ */
 void
-tide_conflict_note_deleted(TideConflict *conflict)
+tide_conflict_note_deleted(TideConflict *conflict, bool existed)
 {
 	const TideMutation *mutation = conflict->attempt->mutation;
 	Oid			relid = RelationGetRelid(conflict->target->rel);
@@ -448,7 +452,7 @@ tide_conflict_note_deleted(TideConflict *conflict)
 	begin_note(conflict, &note);
 	if (conflict->has_clocks)
 	{
-		wins = tide_conflict_wins_over_tombstone(conflict);
+		wins = tide_conflict_wins_over_tombstone(conflict) || existed;
 		note.hlc = conflict->has_hlc ? mutation->hlc : NULL;
 		if (conflict->has_vclock)
 			note.vclock = tide_vclock_merge(mutation->vclock, conflict->tombstone.vclock);
@@ -458,9 +462,11 @@ tide_conflict_note_deleted(TideConflict *conflict)
 				note.vclock = tide_vclock_merge(note.vclock, conflict->columns[i].clock.vclock);
 		}
 	}
+	if (!wins)
+		return;
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_row_forget(relid, &conflict->key_id);
-	if (conflict->has_clocks && wins)
+	if (conflict->has_clocks)
 	{
 		tide_clock_store(relid, &conflict->key_id, &note);
 		tide_tombstones_prune();

@@ -29,6 +29,6 @@ extern void tide_conflict_note_inserted(TideConflict *conflict, const List *retu
 										SPITupleTable *values);
 extern void tide_conflict_note_updated(TideConflict *conflict, const List *returned,
 									   SPITupleTable *values);
-extern void tide_conflict_note_deleted(TideConflict *conflict);
+extern void tide_conflict_note_deleted(TideConflict *conflict, bool existed);
 
 #endif							/* TIDE_PUSH_CONFLICT_CLOCK_H */
