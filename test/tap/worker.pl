@@ -147,7 +147,7 @@ $s->query('SELECT tide.sync()');
 my $slot = "FROM pg_replication_slots WHERE slot_name = 'tide_postgres'";
 my $lsn = $s->query('INSERT INTO other SELECT generate_series(1, 10000); SELECT pg_current_wal_insert_lsn()');
 $s->query('INSERT INTO other VALUES (0)');
-soon('', "SELECT confirmed_flush_lsn >= '$lsn' $slot", "the slot's position advances with foreign changes", 5);
+soon('', "SELECT confirmed_flush_lsn >= '$lsn' $slot", "the slot's position advances with foreign changes", 60);
 for (1 .. 20)
 {
 	last if $s->query("SELECT restart_lsn >= '$lsn' $slot") eq 't';
