@@ -19,3 +19,16 @@ SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tide%' AND nspname <> 'tide
 CREATE EXTENSION pg_tide;
 SELECT extname, extrelocatable, n.nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_tide';
+-- also in a transaction that has pushed
+CREATE TABLE tagged (id int PRIMARY KEY, tags text[]);
+INSERT INTO tagged VALUES (1, '{a}');
+SELECT tide.allow_writes('tagged');
+SELECT tide.set_conflict_policy('tagged', 'tags', 'set');
+BEGIN;
+SELECT tide.push('{"client": "d20b0000-0000-4000-8000-000000000001", "mutations": [{"id": 1, "op": "update", "table": "tagged",
+	"key": {"id": 1}, "values": {"tags": ["a", "b"]}, "base": {"tags": ["a"]}}]}') -> 'results' AS results;
+DROP EXTENSION pg_tide;
+COMMIT;
+SELECT tags FROM tagged;
+CREATE EXTENSION pg_tide;
+DROP TABLE tagged;

@@ -264,7 +264,7 @@ parse_positive(const JsonbValue *value, const char *path, const char *name)
 	return number;
 }
 
-/* as tide.pull writes it: XXX/XXXXXXXX */
+/* as tide.pull writes it: two hexadecimal numbers with a slash between */
 static XLogRecPtr
 parse_lsn(const JsonbValue *value, const char *path)
 {

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "utils/memutils.h"
 #include "utils/pg_lsn.h"
 #include "utils/snapmgr.h"
@@ -52,7 +53,8 @@ on_xact(XactEvent event, void *arg)
 
 	if (noted == NIL || event == XACT_EVENT_PARALLEL_PRE_COMMIT)
 		return;
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) &&
+		OidIsValid(get_extension_oid("pg_tide", true)))	/* not dropped since */
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		tide_spi_begin(&frame, TIDE_AS_OWNER);
