@@ -161,7 +161,7 @@ restore_claims(const char *before)
 }
 
 text *
-tide_session_claim(const text *name)
+tide_session_claim(const text * name)
 {
 	JsonbValue *value;
 

@@ -34,6 +34,6 @@ extern void tide_session_begin(TideSession *session, Jsonb *request, Jsonb *clai
 extern void tide_session_end(TideSession *session, bool has_deferred);
 
 /* claim of the request this session pushes for, as text; NULL outside of a push */
-extern text * tide_session_claim(const text *name);
+extern text * tide_session_claim(const text * name);
 
 #endif							/* TIDE_SESSION_H */

@@ -105,7 +105,7 @@ Jsonb *
 tide_strict_json_object(const uint8 *bytes, int len, int max_depth, TideJsonRefuse refuse)
 {
 	char	   *text = server_text(bytes, len, refuse);
-	Counter		counter = {.max_depth = max_depth, .refuse = refuse};
+	Counter		counter = {.max_depth = max_depth,.refuse = refuse};
 	JsonSemAction actions = {
 		.semstate = &counter,
 		.object_start = count_begin,

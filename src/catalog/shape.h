@@ -54,7 +54,8 @@ typedef struct TideKeyPart
 	Oid			type;			/* of expr (of its elements) and of each value */
 	int32		typmod;
 	Oid			collation;
-	List	   *args;			/* of TideKeyArg: the values' union; NIL: by a lookup */
+	List	   *args;			/* of TideKeyArg: the values' union; NIL: by a
+								 * lookup */
 } TideKeyPart;
 
 /* what a Param of a lookup stands for; its paramid is 2 + its place in the list */
@@ -112,7 +113,8 @@ typedef struct TideShapeNode
 	int			parent_id;		/* -1: a root */
 	int			source_id;
 	Oid			relid;			/* source table */
-	char	   *path;			/* "" for a root, else include names joined by '.' */
+	char	   *path;			/* "" for a root, else include names joined by
+								 * '.' */
 	int			ncolumns;		/* columns shown, key columns included */
 	AttrNumber *columns;		/* source attnums, ascending */
 	Node	   *join_on;		/* NULL for a root */
@@ -121,9 +123,11 @@ typedef struct TideShapeNode
 	List	   *key_parts;		/* of TideKeyPart, of this node alone */
 	List	   *lookups;		/* of TideKeyLookup */
 	List	   *order_by;		/* of TideSortKey; with row_limit */
-	int64		row_limit;		/* per parent row, of a root per bucket; 0: none */
+	int64		row_limit;		/* per parent row, of a root per bucket; 0:
+								 * none */
 	List	   *windows;		/* of TideTimeWindow */
-	List	   *encrypted;		/* attnums of "encrypted"; set by compiling only, not read back */
+	List	   *encrypted;		/* attnums of "encrypted"; set by compiling
+								 * only, not read back */
 } TideShapeNode;
 
 typedef struct TideShape
@@ -133,9 +137,12 @@ typedef struct TideShape
 	Oid			owner;
 	TideShapeState state;
 	int64		built_op_id;	/* 0 unless live */
-	bool		redefined;		/* its buckets are those of the definition before: being built over them */
-	bool		reshown;		/* and its nodes may show other columns than rows' hashes are of */
-	bool		shows_all;		/* the root names no columns: also those to come */
+	bool		redefined;		/* its buckets are those of the definition
+								 * before: being built over them */
+	bool		reshown;		/* and its nodes may show other columns than
+								 * rows' hashes are of */
+	bool		shows_all;		/* the root names no columns: also those to
+								 * come */
 	List	   *nodes;			/* of TideShapeNode, by node_id; NIL: to be
 								 * compiled again from the definition */
 } TideShape;
@@ -148,7 +155,7 @@ tide_node_is_direct(const TideShapeNode *node)
 
 	foreach(lc, node->key_parts)
 		if (((const TideKeyPart *) lfirst(lc))->is_set)
-			return false;
+		return false;
 	return node->parent_id < 0 && node->subfilter == NULL && node->row_limit == 0 &&
 		node->windows == NIL;
 }

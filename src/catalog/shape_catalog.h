@@ -19,15 +19,19 @@ typedef struct TideSource
 	int			nkeys;
 	AttrNumber *keys;			/* source attnums of the key, see table_key.h */
 	int			ncolumns;		/* 0 unless live */
-	AttrNumber *columns;		/* source attnums the shadow has, own ones last */
+	AttrNumber *columns;		/* source attnums the shadow has, own ones
+								 * last */
 	char	  **column_names;
 	Oid		   *column_types;
 	int			nleaves;
-	Oid		   *leaves;			/* of a partitioned table: ascending; else NULL */
+	Oid		   *leaves;			/* of a partitioned table: ascending; else
+								 * NULL */
 	char	   *snapshot;		/* of the copy, or NULL */
 	XLogRecPtr	snapshot_lsn;
-	char	   *table_name;		/* as SQL writes it, as of the copy; while new, as the shapes were compiled */
-	List	   *labels;			/* of char *: names within types, as of the copy */
+	char	   *table_name;		/* as SQL writes it, as of the copy; while
+								 * new, as the shapes were compiled */
+	List	   *labels;			/* of char *: names within types, as of the
+								 * copy */
 } TideSource;
 
 /*
@@ -77,6 +81,7 @@ extern void tide_catalog_set_source_live(const TideSource *source);
 extern void tide_catalog_set_source_broken(int source_id);
 extern void tide_catalog_set_shape_state(int shape_id, TideShapeState state,
 										 int64 built_op_id, const char *error);
+
 /*
  * Mark the named shape dropped; the ingest removes it. ERROR 42704 if there is none,
  * 42501 unless role is a superuser or has the rights of its owner or the database's.
@@ -102,6 +107,7 @@ extern bool tide_catalog_redefine_shape(TideShape *shape, Jsonb *definition,
 /* the ingest's part of it: give buckets the new numbers of their nodes; those of nodes that are gone go */
 extern void tide_catalog_renumber_buckets(int shape_id);
 
-extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its buckets are gone */
+extern void tide_catalog_delete_shape(int shape_id);	/* its rows, once its
+														 * buckets are gone */
 
 #endif							/* TIDE_SHAPE_CATALOG_H */

@@ -161,7 +161,7 @@ static void
 insert_node(int shape_id, TideShapeNode *node)
 {
 	Oid			types[Natts_nodes] = {INT4OID, INT2OID, INT4OID, INT2OID, TEXTOID, INT2ARRAYOID,
-		TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, JSONBOID};
+	TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, JSONBOID};
 	Datum		values[Natts_nodes];
 	char		nulls[Natts_nodes];
 
@@ -418,8 +418,10 @@ has_same_buckets(const TideShapeNode *a, const TideShapeNode *b)
 		list_length(a->key_parts) != list_length(b->key_parts))
 		return false;
 	forboth(lc, a->key_parts, lc2, b->key_parts)
+	{
 		if (((TideKeyPart *) lfirst(lc))->type != ((TideKeyPart *) lfirst(lc2))->type)
 			return false;
+	}
 	return true;
 }
 

@@ -68,7 +68,7 @@ tide_table_key_index(Relation rel)
 {
 	Oid			primary = tide_primary_key_index_compat(rel);
 	Oid			index = rel->rd_rel->relreplident == REPLICA_IDENTITY_INDEX ?
-		RelationGetReplicaIndex(rel) : InvalidOid;
+	RelationGetReplicaIndex(rel) : InvalidOid;
 	AttrNumber	attnums[INDEX_MAX_KEYS];
 	AttrNumber	others[INDEX_MAX_KEYS];
 	int			n;

@@ -17,7 +17,8 @@
 
 #define TIDE_ATTNUM_ROW		(MaxHeapAttributeNumber + 1)	/* uuid "_row" */
 #define TIDE_ATTNUM_COPY	(MaxHeapAttributeNumber + 2)	/* int "_copy" */
-#define TIDE_ATTNUM_LEAF	(MaxHeapAttributeNumber + 3)	/* oid: partition that holds the row */
+#define TIDE_ATTNUM_LEAF	(MaxHeapAttributeNumber + 3)	/* oid: partition that
+															 * holds the row */
 
 #define TIDE_ATTNUM_IS_OWN(attnum)	((attnum) > MaxHeapAttributeNumber)
 

@@ -32,7 +32,7 @@ static uint64 time_after(uint64 time);
 static uint64 advance_server_clock(uint64 seen);
 
 bool
-tide_hlc_parse(const char *text, int len, TideHlc * result)
+tide_hlc_parse(const char *text, int len, TideHlc *result)
 {
 	uint64		ms;
 	uint64		counter;
@@ -67,7 +67,7 @@ parse_hex(const char *text, int digits, uint64 *result)
 }
 
 void
-tide_hlc_format(const TideHlc * hlc, char *buf)
+tide_hlc_format(const TideHlc *hlc, char *buf)
 {
 	format_hex(tide_hlc_ms(hlc), MS_DIGITS, buf);
 	buf += MS_DIGITS;
@@ -87,7 +87,7 @@ format_hex(uint64 value, int digits, char *buf)
 }
 
 int
-tide_hlc_compare(const TideHlc * a, const TideHlc * b)
+tide_hlc_compare(const TideHlc *a, const TideHlc *b)
 {
 	if (a->time != b->time)
 		return a->time < b->time ? -1 : 1;
@@ -97,19 +97,19 @@ tide_hlc_compare(const TideHlc * a, const TideHlc * b)
 }
 
 uint64
-tide_hlc_ms(const TideHlc * hlc)
+tide_hlc_ms(const TideHlc *hlc)
 {
 	return hlc->time >> TIDE_HLC_COUNTER_BITS;
 }
 
 uint16
-tide_hlc_counter(const TideHlc * hlc)
+tide_hlc_counter(const TideHlc *hlc)
 {
 	return (uint16) (hlc->time & TIDE_HLC_MAX_COUNTER);
 }
 
 TimestampTz
-tide_hlc_timestamp(const TideHlc * hlc)
+tide_hlc_timestamp(const TideHlc *hlc)
 {
 	return (TimestampTz) tide_hlc_ms(hlc) * 1000 - UNIX_EPOCH_US;
 }
@@ -160,7 +160,7 @@ time_after(uint64 time)
 }
 
 TideHlc
-tide_hlc_tick(const TideHlc * local, uint64 now_ms)
+tide_hlc_tick(const TideHlc *local, uint64 now_ms)
 {
 	TideHlc		result = {Max(time_after(local->time), now_ms << TIDE_HLC_COUNTER_BITS),
 	local->node};
@@ -169,7 +169,7 @@ tide_hlc_tick(const TideHlc * local, uint64 now_ms)
 }
 
 TideHlc
-tide_hlc_receive(const TideHlc * local, const TideHlc * remote, uint64 now_ms)
+tide_hlc_receive(const TideHlc *local, const TideHlc *remote, uint64 now_ms)
 {
 	TideHlc		seen = {Max(local->time, remote->time), local->node};
 
@@ -177,13 +177,13 @@ tide_hlc_receive(const TideHlc * local, const TideHlc * remote, uint64 now_ms)
 }
 
 bool
-tide_hlc_is_ahead(const TideHlc * hlc, uint64 now_ms)
+tide_hlc_is_ahead(const TideHlc *hlc, uint64 now_ms)
 {
 	return tide_hlc_ms(hlc) > now_ms + tide_max_clock_drift;
 }
 
 void
-tide_hlc_check_drift(const TideHlc * hlc, uint64 now_ms)
+tide_hlc_check_drift(const TideHlc *hlc, uint64 now_ms)
 {
 	if (tide_hlc_is_ahead(hlc, now_ms))
 		ereport(ERROR,
@@ -213,7 +213,7 @@ tide_hlc_now(void)
 }
 
 TideHlc
-tide_hlc_observe(const TideHlc * remote)
+tide_hlc_observe(const TideHlc *remote)
 {
 	TideHlc		result = {0, tide_hlc_server_node()};
 

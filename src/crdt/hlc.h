@@ -19,7 +19,7 @@ typedef struct TideHlc
 {
 	uint64		time;			/* ms since 1970 << 16 | counter */
 	uint64		node;
-}			TideHlc;
+} TideHlc;
 
 #define TIDE_HLC_COUNTER_BITS	16
 #define TIDE_HLC_MAX_COUNTER	0xFFFF
@@ -27,17 +27,17 @@ typedef struct TideHlc
 #define TIDE_HLC_TEXT_LEN		34
 
 /* the text form, nothing else around it; false if text is none */
-extern bool tide_hlc_parse(const char *text, int len, TideHlc * result);
+extern bool tide_hlc_parse(const char *text, int len, TideHlc *result);
 
 /* writes TIDE_HLC_TEXT_LEN bytes and a zero byte */
-extern void tide_hlc_format(const TideHlc * hlc, char *buf);
+extern void tide_hlc_format(const TideHlc *hlc, char *buf);
 
 /* -1, 0, 1 */
-extern int	tide_hlc_compare(const TideHlc * a, const TideHlc * b);
+extern int	tide_hlc_compare(const TideHlc *a, const TideHlc *b);
 
-extern uint64 tide_hlc_ms(const TideHlc * hlc);
-extern uint16 tide_hlc_counter(const TideHlc * hlc);
-extern TimestampTz tide_hlc_timestamp(const TideHlc * hlc);
+extern uint64 tide_hlc_ms(const TideHlc *hlc);
+extern uint16 tide_hlc_counter(const TideHlc *hlc);
+extern TimestampTz tide_hlc_timestamp(const TideHlc *hlc);
 
 /* ms since 1970, rounded down; ERROR 22008 before 1970 and beyond TIDE_HLC_MAX_MS */
 extern uint64 tide_hlc_ms_of_timestamp(TimestampTz at);
@@ -54,12 +54,12 @@ extern uint64 tide_hlc_server_node(void);
  * own, and taking in another node's clock. The result is after all arguments.
  * ERROR 22003 if no clock is after them. Nothing is checked for drift.
  */
-extern TideHlc tide_hlc_tick(const TideHlc * local, uint64 now_ms);
-extern TideHlc tide_hlc_receive(const TideHlc * local, const TideHlc * remote, uint64 now_ms);
+extern TideHlc tide_hlc_tick(const TideHlc *local, uint64 now_ms);
+extern TideHlc tide_hlc_receive(const TideHlc *local, const TideHlc *remote, uint64 now_ms);
 
 /* further ahead of now_ms than tide.max_clock_drift? The second form throws TIDE_ERRCODE_CLOCK_AHEAD. */
-extern bool tide_hlc_is_ahead(const TideHlc * hlc, uint64 now_ms);
-extern void tide_hlc_check_drift(const TideHlc * hlc, uint64 now_ms);
+extern bool tide_hlc_is_ahead(const TideHlc *hlc, uint64 now_ms);
+extern void tide_hlc_check_drift(const TideHlc *hlc, uint64 now_ms);
 
 /* the system's clock, in ms since 1970 */
 extern uint64 tide_hlc_system_ms(void);
@@ -70,7 +70,7 @@ extern uint64 tide_hlc_system_ms(void);
  * observe: take in a client's clock; TIDE_ERRCODE_CLOCK_AHEAD if it is too far ahead.
  */
 extern TideHlc tide_hlc_now(void);
-extern TideHlc tide_hlc_observe(const TideHlc * remote);
+extern TideHlc tide_hlc_observe(const TideHlc *remote);
 
 /* keep the server's clock there, in shared memory; an initialized atomic, at first 0 */
 extern void tide_hlc_attach(pg_atomic_uint64 *clock);

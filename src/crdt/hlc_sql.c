@@ -25,7 +25,7 @@ PG_FUNCTION_INFO_V1(tide_sql_hlc_node);
 PG_FUNCTION_INFO_V1(tide_sql_hlc_client_node);
 
 static Datum hlc_datum(TideHlc hlc);
-static Datum node_datum(const TideHlc * hlc);
+static Datum node_datum(const TideHlc *hlc);
 
 /* make_hlc(at, counter, node) */
 Datum
@@ -118,7 +118,7 @@ hlc_datum(TideHlc hlc)
 
 /* the node as in a clock's text */
 static Datum
-node_datum(const TideHlc * hlc)
+node_datum(const TideHlc *hlc)
 {
 	char		text[TIDE_HLC_TEXT_LEN + 1];
 

@@ -28,19 +28,19 @@ typedef struct Register
 	bool		written;
 	TideHlc		clock;
 	const JsonbValue *value;	/* NULL: removed */
-}			Register;
+} Register;
 
-static void read_register(Jsonb *state, const char *kind, Register * result);
-static void read_entry(const JsonbValue *value, Register * result);
-static void push_entry(JsonbParseState **state, const JsonbValue *key, const Register * reg);
-static bool wins(const Register * a, const Register * b);
-static JsonbValue *push_register(JsonbParseState **state, const Register * reg);
-static Jsonb *build_register(const Register * reg);
+static void read_register(Jsonb *state, const char *kind, Register *result);
+static void read_entry(const JsonbValue *value, Register *result);
+static void push_entry(JsonbParseState **state, const JsonbValue *key, const Register *reg);
+static bool wins(const Register *a, const Register *b);
+static JsonbValue *push_register(JsonbParseState **state, const Register *reg);
+static Jsonb *build_register(const Register *reg);
 
 /* ---- register ---- */
 
 Jsonb *
-tide_lww_register(Jsonb *value, const TideHlc * clock)
+tide_lww_register(Jsonb *value, const TideHlc *clock)
 {
 	Register	reg = {true, *clock, NULL};
 	JsonbValue	unpacked;
@@ -74,7 +74,7 @@ tide_lww_register_value(Jsonb *state)
 }
 
 bool
-tide_lww_register_clock(Jsonb *state, TideHlc * clock)
+tide_lww_register_clock(Jsonb *state, TideHlc *clock)
 {
 	Register	reg;
 
@@ -84,7 +84,7 @@ tide_lww_register_clock(Jsonb *state, TideHlc * clock)
 }
 
 static void
-read_register(Jsonb *state, const char *kind, Register * result)
+read_register(Jsonb *state, const char *kind, Register *result)
 {
 	TideMembers members;
 	const JsonbValue *values[NFIELDS];
@@ -108,7 +108,7 @@ read_register(Jsonb *state, const char *kind, Register * result)
 
 /* Is a the one to be kept? Either may be if they are equal. */
 static bool
-wins(const Register * a, const Register * b)
+wins(const Register *a, const Register *b)
 {
 	int			order;
 
@@ -124,7 +124,7 @@ wins(const Register * a, const Register * b)
 
 /* a register by itself, or the value of the key pushed last */
 static JsonbValue *
-push_register(JsonbParseState **state, const Register * reg)
+push_register(JsonbParseState **state, const Register *reg)
 {
 	char		text[TIDE_HLC_TEXT_LEN + 1];
 	JsonbValue	hlc = {.type = jbvString};
@@ -143,7 +143,7 @@ push_register(JsonbParseState **state, const Register * reg)
 }
 
 static Jsonb *
-build_register(const Register * reg)
+build_register(const Register *reg)
 {
 	JsonbParseState *state = NULL;
 
@@ -153,7 +153,7 @@ build_register(const Register * reg)
 /* ---- map ---- */
 
 Jsonb *
-tide_lww_map_set(Jsonb *state, const char *key, int len, Jsonb *value, const TideHlc * clock)
+tide_lww_map_set(Jsonb *state, const char *key, int len, Jsonb *value, const TideHlc *clock)
 {
 	JsonbParseState *one = NULL;
 	JsonbValue	entry;
@@ -210,7 +210,7 @@ tide_lww_map_value(Jsonb *state)
 }
 
 bool
-tide_lww_map_clock(Jsonb *state, TideHlc * clock)
+tide_lww_map_clock(Jsonb *state, TideHlc *clock)
 {
 	TideMembers members;
 	bool		found = false;
@@ -231,7 +231,7 @@ tide_lww_map_clock(Jsonb *state, TideHlc * clock)
 }
 
 Jsonb *
-tide_lww_map_prune(Jsonb *state, const TideHlc * before)
+tide_lww_map_prune(Jsonb *state, const TideHlc *before)
 {
 	TideMembers members;
 	JsonbParseState *result = NULL;
@@ -251,7 +251,7 @@ tide_lww_map_prune(Jsonb *state, const TideHlc * before)
 
 /* one key's register; NULL: there is no such key */
 static void
-read_entry(const JsonbValue *value, Register * result)
+read_entry(const JsonbValue *value, Register *result)
 {
 	if (value == NULL)
 		memset(result, 0, sizeof(*result));
@@ -261,7 +261,7 @@ read_entry(const JsonbValue *value, Register * result)
 
 /* a key that was never written is not shown */
 static void
-push_entry(JsonbParseState **state, const JsonbValue *key, const Register * reg)
+push_entry(JsonbParseState **state, const JsonbValue *key, const Register *reg)
 {
 	if (!reg->written)
 		return;

@@ -15,27 +15,27 @@
 #include "crdt/hlc.h"
 
 /* register; value NULL: removed */
-extern Jsonb *tide_lww_register(Jsonb *value, const TideHlc * clock);
+extern Jsonb *tide_lww_register(Jsonb *value, const TideHlc *clock);
 extern Jsonb *tide_lww_register_merge(Jsonb *a, Jsonb *b);
 
 /* NULL if it was never written, or removed */
 extern Jsonb *tide_lww_register_value(Jsonb *state);
 
 /* false if it was never written */
-extern bool tide_lww_register_clock(Jsonb *state, TideHlc * clock);
+extern bool tide_lww_register_clock(Jsonb *state, TideHlc *clock);
 
 /* map */
 extern Jsonb *tide_lww_map_set(Jsonb *state, const char *key, int len, Jsonb *value,
-							   const TideHlc * clock);
+							   const TideHlc *clock);
 extern Jsonb *tide_lww_map_merge(Jsonb *a, Jsonb *b);
 
 /* {key: value} of what is there */
 extern Jsonb *tide_lww_map_value(Jsonb *state);
 
 /* the latest clock in it, false if there is none */
-extern bool tide_lww_map_clock(Jsonb *state, TideHlc * clock);
+extern bool tide_lww_map_clock(Jsonb *state, TideHlc *clock);
 
 /* without the removed keys whose clock is before that one */
-extern Jsonb *tide_lww_map_prune(Jsonb *state, const TideHlc * before);
+extern Jsonb *tide_lww_map_prune(Jsonb *state, const TideHlc *before);
 
 #endif							/* TIDE_LWW_H */

@@ -39,7 +39,7 @@ tide_state_malformed(const char *kind, const char *detail,...)
 }
 
 void
-tide_members_read(Jsonb *object, const char *kind, TideMembers * result)
+tide_members_read(Jsonb *object, const char *kind, TideMembers *result)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -69,7 +69,7 @@ compare_keys(const JsonbValue *a, const JsonbValue *b)
 }
 
 int
-tide_members_index(const TideMembers * members, const char *key, int len)
+tide_members_index(const TideMembers *members, const char *key, int len)
 {
 	JsonbValue	wanted = {.type = jbvString};
 	int			low = 0;
@@ -93,7 +93,7 @@ tide_members_index(const TideMembers * members, const char *key, int len)
 }
 
 bool
-tide_walk_next(TideWalk * walk)
+tide_walk_next(TideWalk *walk)
 {
 	JsonbPair  *a = walk->at_a < walk->a.n ? &walk->a.pairs[walk->at_a] : NULL;
 	JsonbPair  *b = walk->at_b < walk->b.n ? &walk->b.pairs[walk->at_b] : NULL;
@@ -119,7 +119,7 @@ tide_walk_next(TideWalk * walk)
 }
 
 void
-tide_members_find(const TideMembers * members, const char *kind,
+tide_members_find(const TideMembers *members, const char *kind,
 				  const char *const *names, int n, const JsonbValue **values)
 {
 	memset(values, 0, sizeof(*values) * n);

@@ -17,7 +17,7 @@ typedef struct TideMembers
 {
 	JsonbPair  *pairs;
 	int			n;
-}			TideMembers;
+} TideMembers;
 
 /* a walk along two objects; at each step a key and what either has for it */
 typedef struct TideWalk
@@ -29,25 +29,25 @@ typedef struct TideWalk
 	const JsonbValue *key;
 	const JsonbValue *value_a;	/* NULL: a has no such key */
 	const JsonbValue *value_b;
-}			TideWalk;
+} TideWalk;
 
 /* ERROR "malformed <kind>" with a detail, a whole sentence */
 TIDE_NORETURN extern void tide_state_malformed(const char *kind, const char *detail,...) pg_attribute_printf(2, 3);
 
 /* ERROR unless it is an object */
-extern void tide_members_read(Jsonb *object, const char *kind, TideMembers * result);
+extern void tide_members_read(Jsonb *object, const char *kind, TideMembers *result);
 
 /* index of the member with that key, -1 if there is none */
-extern int	tide_members_index(const TideMembers * members, const char *key, int len);
+extern int	tide_members_index(const TideMembers *members, const char *key, int len);
 
 /* false when both objects have been walked through */
-extern bool tide_walk_next(TideWalk * walk);
+extern bool tide_walk_next(TideWalk *walk);
 
 /*
  * Find the members named by names (n of them) in the object; NULL where there is none
  * (JSON null is a value). ERROR if there are others.
  */
-extern void tide_members_find(const TideMembers * members, const char *kind,
+extern void tide_members_find(const TideMembers *members, const char *kind,
 							  const char *const *names, int n, const JsonbValue **values);
 
 /* a jsonb as a value to be put into another, and back; the first points into the jsonb */

@@ -42,7 +42,7 @@ typedef struct Element
 {
 	Jsonb	   *value;
 	Jsonb	   *dots;			/* vector clock; NULL in a grow-only set */
-}			Element;
+} Element;
 
 /* a set taken apart: elements sorted by value */
 typedef struct Set
@@ -51,21 +51,21 @@ typedef struct Set
 	TideVclock	seen;			/* it, taken apart, as it was read */
 	Element    *elements;
 	int			n;
-}			Set;
+} Set;
 
-static void read_g_set(Jsonb *state, Set * result);
-static void read_or_set(Jsonb *state, Set * result);
-static void read_element(const JsonbValue *value, const TideVclock * seen, Element * result);
-static Jsonb *read_dots(Jsonb *dots, const TideVclock * seen);
+static void read_g_set(Jsonb *state, Set *result);
+static void read_or_set(Jsonb *state, Set *result);
+static void read_element(const JsonbValue *value, const TideVclock *seen, Element *result);
+static Jsonb *read_dots(Jsonb *dots, const TideVclock *seen);
 static JsonbValue *read_array(Jsonb *array, int *n);
-static void sort_elements(Set * set);
+static void sort_elements(Set *set);
 static int	compare_elements(const void *a, const void *b);
-static void check_doubles(const Set * set);
-static Jsonb *merge_dots(const Element * a, const Set * set_a, const Element * b, const Set * set_b);
-static void push_live_dots(JsonbParseState **state, TideWalk * walk,
-						   const TideVclock * seen_a, const TideVclock * seen_b);
-static Jsonb *build_values(const Set * set);
-static Jsonb *build_or_set(const Set * set);
+static void check_doubles(const Set *set);
+static Jsonb *merge_dots(const Element *a, const Set *set_a, const Element *b, const Set *set_b);
+static void push_live_dots(JsonbParseState **state, TideWalk *walk,
+						   const TideVclock *seen_a, const TideVclock *seen_b);
+static Jsonb *build_values(const Set *set);
+static Jsonb *build_or_set(const Set *set);
 
 /* ---- grow-only set ---- */
 
@@ -97,7 +97,7 @@ tide_g_set_merge(Jsonb *a, Jsonb *b)
 
 /* unsorted; with room for one more element */
 static void
-read_g_set(Jsonb *state, Set * result)
+read_g_set(Jsonb *state, Set *result)
 {
 	JsonbValue *values;
 
@@ -199,7 +199,7 @@ tide_or_set_value(Jsonb *state)
  * other has as well, or has not seen.
  */
 static Jsonb *
-merge_dots(const Element * a, const Set * set_a, const Element * b, const Set * set_b)
+merge_dots(const Element *a, const Set *set_a, const Element *b, const Set *set_b)
 {
 	TideWalk	walk = {0};
 	JsonbParseState *state = NULL;
@@ -222,8 +222,8 @@ merge_dots(const Element * a, const Set * set_a, const Element * b, const Set * 
  * news to the other side, the earlier one cannot.
  */
 static void
-push_live_dots(JsonbParseState **state, TideWalk * walk,
-			   const TideVclock * seen_a, const TideVclock * seen_b)
+push_live_dots(JsonbParseState **state, TideWalk *walk,
+			   const TideVclock *seen_a, const TideVclock *seen_b)
 {
 	const char *node = walk->key->val.string.val;
 	int			len = walk->key->val.string.len;
@@ -246,7 +246,7 @@ push_live_dots(JsonbParseState **state, TideWalk * walk,
 
 /* Elements sorted, with room for one more; dots without zeros. */
 static void
-read_or_set(Jsonb *state, Set * result)
+read_or_set(Jsonb *state, Set *result)
 {
 	TideMembers members;
 	const JsonbValue *values[NFIELDS];
@@ -275,7 +275,7 @@ read_or_set(Jsonb *state, Set * result)
 }
 
 static void
-read_element(const JsonbValue *value, const TideVclock * seen, Element * result)
+read_element(const JsonbValue *value, const TideVclock *seen, Element *result)
 {
 	Jsonb	   *element = tide_value_to_jsonb(value);
 	TideMembers members;
@@ -293,7 +293,7 @@ read_element(const JsonbValue *value, const TideVclock * seen, Element * result)
 
 /* Dots, checked, without zeros. */
 static Jsonb *
-read_dots(Jsonb *dots, const TideVclock * seen)
+read_dots(Jsonb *dots, const TideVclock *seen)
 {
 	TideVclock	read;
 	int			zeros = 0;
@@ -313,7 +313,7 @@ read_dots(Jsonb *dots, const TideVclock * seen)
 }
 
 static void
-check_doubles(const Set * set)
+check_doubles(const Set *set)
 {
 	for (int i = 1; i < set->n; i++)
 		if (compare_elements(&set->elements[i - 1], &set->elements[i]) == 0)
@@ -321,7 +321,7 @@ check_doubles(const Set * set)
 }
 
 static Jsonb *
-build_or_set(const Set * set)
+build_or_set(const Set *set)
 {
 	JsonbParseState *state = NULL;
 
@@ -369,7 +369,7 @@ compare_elements(const void *a, const void *b)
 
 /* Sort; of equal elements one stays. */
 static void
-sort_elements(Set * set)
+sort_elements(Set *set)
 {
 	int			kept = 0;
 
@@ -381,7 +381,7 @@ sort_elements(Set * set)
 }
 
 static Jsonb *
-build_values(const Set * set)
+build_values(const Set *set)
 {
 	JsonbParseState *state = NULL;
 

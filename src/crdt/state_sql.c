@@ -46,10 +46,10 @@ PG_FUNCTION_INFO_V1(tide_sql_or_set_merge);
 static Jsonb *state_argument(FunctionCallInfo fcinfo, int n);
 static Jsonb *array_argument(FunctionCallInfo fcinfo, int n);
 static void check_argument(FunctionCallInfo fcinfo, int n, const char *name);
-static TideHlc * hlc_argument(FunctionCallInfo fcinfo, int n);
+static TideHlc *hlc_argument(FunctionCallInfo fcinfo, int n);
 static text * text_argument(FunctionCallInfo fcinfo, int n, const char *name);
 static Jsonb *value_argument(FunctionCallInfo fcinfo, int n, const char *name);
-static Datum clock_or_null(FunctionCallInfo fcinfo, bool found, const TideHlc * clock);
+static Datum clock_or_null(FunctionCallInfo fcinfo, bool found, const TideHlc *clock);
 
 /* ---- vector clocks ---- */
 
@@ -294,7 +294,7 @@ value_argument(FunctionCallInfo fcinfo, int n, const char *name)
 }
 
 static Datum
-clock_or_null(FunctionCallInfo fcinfo, bool found, const TideHlc * clock)
+clock_or_null(FunctionCallInfo fcinfo, bool found, const TideHlc *clock)
 {
 	TideHlc    *result;
 

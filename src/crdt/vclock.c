@@ -20,7 +20,7 @@ static const char *const order_names[] = {
 	[TIDE_VCLOCK_CONCURRENT] = "concurrent"
 };
 
-static bool next_node(TideWalk * walk, int64 *count_a, int64 *count_b);
+static bool next_node(TideWalk *walk, int64 *count_a, int64 *count_b);
 static bool is_node(const JsonbValue *key, const char *node, int len);
 
 const char *
@@ -107,7 +107,7 @@ tide_vclock_increment(Jsonb *clock, const char *node, int len)
 }
 
 void
-tide_vclock_read(Jsonb *clock, TideVclock * result)
+tide_vclock_read(Jsonb *clock, TideVclock *result)
 {
 	TideWalk	walk = {0};
 	int64		count;
@@ -122,7 +122,7 @@ tide_vclock_read(Jsonb *clock, TideVclock * result)
 }
 
 int64
-tide_vclock_count(const TideVclock * clock, const char *node, int len)
+tide_vclock_count(const TideVclock *clock, const char *node, int len)
 {
 	int			i = tide_members_index(&clock->members, node, len);
 
@@ -145,7 +145,7 @@ tide_vclock_total(Jsonb *clock)
 
 /* the next node of either clock, checked, and its count in both; false if there is none */
 static bool
-next_node(TideWalk * walk, int64 *count_a, int64 *count_b)
+next_node(TideWalk *walk, int64 *count_a, int64 *count_b)
 {
 	if (!tide_walk_next(walk))
 		return false;

@@ -20,7 +20,7 @@ typedef enum TideVclockOrder
 	TIDE_VCLOCK_BEFORE,			/* b has seen all of a, and more */
 	TIDE_VCLOCK_AFTER,			/* a has seen all of b, and more */
 	TIDE_VCLOCK_CONCURRENT		/* each has seen what the other has not */
-}			TideVclockOrder;
+} TideVclockOrder;
 
 /* "equal", "before", "after", "concurrent" */
 extern const char *tide_vclock_order_name(TideVclockOrder order);
@@ -45,12 +45,12 @@ typedef struct TideVclock
 {
 	TideMembers members;
 	int64	   *counts;			/* of each member */
-}			TideVclock;
+} TideVclock;
 
-extern void tide_vclock_read(Jsonb *clock, TideVclock * result);
+extern void tide_vclock_read(Jsonb *clock, TideVclock *result);
 
 /* events of node that the clock has seen */
-extern int64 tide_vclock_count(const TideVclock * clock, const char *node, int len);
+extern int64 tide_vclock_count(const TideVclock *clock, const char *node, int len);
 
 /* a member of a clock: its count, 0 if it is NULL; and the other way round, none for 0 */
 extern int64 tide_vclock_read_count(const JsonbValue *value);

@@ -46,8 +46,8 @@ static bool verify_hs256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes si
 static bool verify_eddsa(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
 static bool verify_rs256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
 static bool verify_es256(TideJwsBytes key, TideJwsBytes message, TideJwsBytes signature);
-static EVP_PKEY *find_key(TideJwsBytes der);
-static bool verify_digest(EVP_PKEY *pkey, TideJwsBytes message, TideJwsBytes signature);
+static EVP_PKEY * find_key(TideJwsBytes der);
+static bool verify_digest(EVP_PKEY * pkey, TideJwsBytes message, TideJwsBytes signature);
 
 bool
 tide_jws_algorithm(const char *name, TideJwsAlgorithm *algorithm)
@@ -196,7 +196,7 @@ find_key(TideJwsBytes der)
 }
 
 static bool
-verify_digest(EVP_PKEY *pkey, TideJwsBytes message, TideJwsBytes signature)
+verify_digest(EVP_PKEY * pkey, TideJwsBytes message, TideJwsBytes signature)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	bool		good;

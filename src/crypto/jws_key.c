@@ -40,7 +40,7 @@ static const uint8 p256_prefix[] = {
 static TideJwsKey
 refused(const char *problem, const char *hint)
 {
-	TideJwsKey	key = {.problem = problem, .hint = hint};
+	TideJwsKey	key = {.problem = problem,.hint = hint};
 
 	ERR_clear_error();
 	return key;
@@ -49,7 +49,7 @@ refused(const char *problem, const char *hint)
 static TideJwsKey
 copied(const void *data, Size len)
 {
-	TideJwsKey	key = {.data = palloc(len), .len = len};
+	TideJwsKey	key = {.data = palloc(len),.len = len};
 
 	memcpy(key.data, data, len);
 	return key;
@@ -66,7 +66,7 @@ ed25519_key(const uint8 *point)
 
 /* NULL, or what is wrong with it */
 static const char *
-rsa_problem(EVP_PKEY *pkey)
+rsa_problem(EVP_PKEY * pkey)
 {
 	BIGNUM	   *e = NULL;
 	bool		exponent;
@@ -82,7 +82,7 @@ rsa_problem(EVP_PKEY *pkey)
 }
 
 static bool
-is_p256(EVP_PKEY *pkey)
+is_p256(EVP_PKEY * pkey)
 {
 	char		group[32];
 	EVP_PKEY_CTX *ctx;
@@ -106,7 +106,7 @@ is_named_point(const uint8 *der, int len)
 }
 
 static TideJwsKey
-canonical_eddsa(EVP_PKEY *pkey)
+canonical_eddsa(EVP_PKEY * pkey)
 {
 	uint8		point[crypto_sign_PUBLICKEYBYTES];
 	Size		len = sizeof(point);
@@ -119,7 +119,7 @@ canonical_eddsa(EVP_PKEY *pkey)
 
 /* the one form of what libcrypto has read */
 static TideJwsKey
-canonical(TideJwsAlgorithm algorithm, EVP_PKEY *pkey)
+canonical(TideJwsAlgorithm algorithm, EVP_PKEY * pkey)
 {
 	const char *problem = NULL;
 	unsigned char *der = NULL;
@@ -242,7 +242,7 @@ tide_jws_key_pem(TideJwsAlgorithm algorithm, const char *pem)
 }
 
 static EVP_PKEY *
-make_rsa(BIGNUM *n, BIGNUM *e)
+make_rsa(BIGNUM * n, BIGNUM * e)
 {
 	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
@@ -287,7 +287,7 @@ tide_jws_key_rsa(TideJwsBytes n, TideJwsBytes e)
 
 /* a number of the key, in base64url; of width bytes, or as few as it needs */
 static char *
-number(EVP_PKEY *pkey, const char *name, int width)
+number(EVP_PKEY * pkey, const char *name, int width)
 {
 	BIGNUM	   *bn = NULL;
 	uint8		bytes[RSA_MAX_BITS / 8];

@@ -12,9 +12,11 @@ typedef struct TideIdentity
 {
 	bool		full;			/* REPLICA IDENTITY FULL: whole old rows */
 	int			nkeys;			/* 0: rows have no name */
-	AttrNumber *keys;			/* what names a row: the identity's index, the primary
-								 * key under FULL, every column where there is none */
-	Bitmapset  *columns;		/* attnums whose old values are known; all if full */
+	AttrNumber *keys;			/* what names a row: the identity's index, the
+								 * primary key under FULL, every column where
+								 * there is none */
+	Bitmapset  *columns;		/* attnums whose old values are known; all if
+								 * full */
 } TideIdentity;
 
 /* Set *identity, in the current context. Needs a transaction, reads catalogs only. */

@@ -154,6 +154,7 @@ tide_decode_options_parse(TideDecodeOptions *options, List *given)
 	{
 		DefElem    *element = lfirst_node(DefElem, cell);
 		const OptionKind *kind = find_option(element->defname);
+
 		/* pg_recvlogical -o name gives no value: a switch is on */
 		const char *value = element->arg ? defGetString(element) : "";
 		ErrorContextCallback context;

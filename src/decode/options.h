@@ -43,10 +43,12 @@ typedef struct TideDecodeOptions
 	bool		local_origin_only;
 	bool		numbers_as_strings;
 	bool		whole_transactions; /* format = transaction */
-	bool		ddl;			/* lines for what pg_tide's event triggers tell */
+	bool		ddl;			/* lines for what pg_tide's event triggers
+								 * tell */
 	bool		partitions_as_root; /* partitions = root */
 	bool		streaming;		/* transactions in progress, in blocks */
-	bool		two_phase;		/* prepared transactions, at PREPARE TRANSACTION */
+	bool		two_phase;		/* prepared transactions, at PREPARE
+								 * TRANSACTION */
 } TideDecodeOptions;
 
 /*

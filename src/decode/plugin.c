@@ -185,7 +185,8 @@ tide_transaction_enter(TideStream *stream, ReorderBufferTXN *txn, TideTransactio
 
 	/*
 	 * A walsender has the settings for good. Elsewhere they last until the
-	 * subtransaction that decoding runs in is rolled back, if not until its end.
+	 * subtransaction that decoding runs in is rolled back, if not until its
+	 * end.
 	 */
 	stream->settings_level = stream->to_client ? 0 : tide_settings_push();
 	stream->settings_subxact = GetCurrentSubTransactionId();
@@ -488,7 +489,7 @@ tide_transaction_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 {
 	TideStream *stream = ctx->output_plugin_private;
 	bool		is_ddl = stream->options.ddl && transactional &&
-		strcmp(prefix, TIDE_DDL_PREFIX) == 0;
+	strcmp(prefix, TIDE_DDL_PREFIX) == 0;
 	MemoryContext old;
 
 	if (!is_ddl && !wants_message(&stream->options, prefix))

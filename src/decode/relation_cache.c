@@ -29,7 +29,8 @@ struct TideRelationCache
 {
 	MemoryContext context;
 	HTAB	   *entries;
-	TideDecodeRelation *last;	/* most changes concern the table of the change before */
+	TideDecodeRelation *last;	/* most changes concern the table of the
+								 * change before */
 	bool		has_roots;		/* an entry goes by another table's name */
 	MemoryContextCallback on_reset; /* an ERROR ends a stream without shutdown */
 };
@@ -129,7 +130,10 @@ make_head(TideLineType type, const char *shape, const char *table)
 	}
 	tide_json_literal(&head, ",\"table\":");
 	tide_json_cstring(&head, table);
-	return (TideFragment) {head.data, head.len};
+	return (TideFragment)
+	{
+		head.data, head.len
+	};
 }
 
 /* ,"partition":"public.parts_low" */
@@ -142,7 +146,10 @@ make_partition(Relation relation)
 	initStringInfo(&text);
 	tide_json_literal(&text, ",\"partition\":");
 	tide_json_cstring(&text, quote_qualified_identifier(schema, RelationGetRelationName(relation)));
-	return (TideFragment) {text.data, text.len};
+	return (TideFragment)
+	{
+		text.data, text.len
+	};
 }
 
 /* ,"types":{"id":"integer",…} */
@@ -165,7 +172,10 @@ make_types(TupleDesc desc, const AttrNumber *attnums, int count)
 														   attribute->atttypmod));
 	}
 	tide_json_char(&types, '}');
-	return (TideFragment) {types.data, types.len};
+	return (TideFragment)
+	{
+		types.data, types.len
+	};
 }
 
 /* a target that shows these columns; shape is NULL for the plain table */

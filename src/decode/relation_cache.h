@@ -37,10 +37,12 @@ typedef struct TideDecodeRelation
 {
 	Oid			relid;			/* hash key */
 	bool		is_valid;		/* cleared by invalidations */
-	bool		is_built;		/* an ERROR that core swallows may end building early */
+	bool		is_built;		/* an ERROR that core swallows may end
+								 * building early */
 	MemoryContext context;
 
-	Oid			root;			/* the table that partitions go by, with partitions = root */
+	Oid			root;			/* the table that partitions go by, with
+								 * partitions = root */
 	TideFragment partition;		/* then ,"partition":… */
 	int			ntargets;
 	TideTarget *targets;

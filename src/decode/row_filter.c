@@ -232,6 +232,7 @@ List *
 tide_bound_shapes_load(const TideDecodeOptions *options, bool missing_ok)
 {
 	int			nparams = options->params ? JB_ROOT_COUNT(options->params) : 0;
+
 	/* the past may lie before CREATE EXTENSION */
 	bool		no_extension = missing_ok && !OidIsValid(get_extension_oid("pg_tide", true));
 	bool	   *used = palloc0(sizeof(bool) * (nparams + 1));

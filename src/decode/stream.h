@@ -41,15 +41,19 @@ typedef struct TideStream
 
 	struct TideRelationCache *relations;
 
-	/* of TideBoundShape, one per name of options.shapes; own context, rebuilt as a whole */
+	/*
+	 * of TideBoundShape, one per name of options.shapes; own context, rebuilt
+	 * as a whole
+	 */
 	List	   *shapes;
 	MemoryContext shapes_context;
 	TideCatalogMark shapes_mark;	/* the state they were read in */
 
 	/*
-	 * Lines not yet sent (of format transaction: the transaction so far), in the
-	 * server encoding, separated by newlines. The first complete bytes of it are complete lines;
-	 * what follows is left of a line if an ERROR that core swallows got in between.
+	 * Lines not yet sent (of format transaction: the transaction so far), in
+	 * the server encoding, separated by newlines. The first complete bytes of
+	 * it are complete lines; what follows is left of a line if an ERROR that
+	 * core swallows got in between.
 	 */
 	StringInfoData buffer;
 	int			complete;
@@ -58,10 +62,12 @@ typedef struct TideStream
 	/* state of the transaction being decoded; of a streamed one, of its block */
 	TideTransactionKind kind;
 	bool		has_begun;		/* its begin (stream_start) line is written */
-	TransactionId line_xid;		/* the xid of its lines: of a streamed one the subtransaction's */
+	TransactionId line_xid;		/* the xid of its lines: of a streamed one the
+								 * subtransaction's */
 	int			settings_level; /* GUC nest level, 0: settings need no undoing */
 	SubTransactionId settings_subxact;	/* where that level is valid */
-	int			idle_changes;	/* since something was sent or progress reported */
+	int			idle_changes;	/* since something was sent or progress
+								 * reported */
 } TideStream;
 
 #endif							/* TIDE_DECODE_STREAM_H */

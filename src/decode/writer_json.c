@@ -321,6 +321,7 @@ tide_write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr
 {
 	TideStream *stream = ctx->output_plugin_private;
 	StringInfo	out = &stream->buffer;
+
 	/* a row that left a shape goes by its old name, if that is known */
 	bool		by_old = type == TIDE_LINE_DELETE && has_old;
 	TupleTableSlot *named = by_old ? entry->old_slot : entry->new_slot;

@@ -17,17 +17,21 @@ extern void tide_write_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn
 							  XLogRecPtr lsn, TideDecodeRelation *entry,
 							  TideTarget *target, TideLineType type,
 							  bool has_old, const Bitmapset *unchanged);
+
 /* partition, ,"partition":…, may be empty */
 extern void tide_write_truncate(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 								ReorderBufferChange *change, TideTarget *target,
 								TideFragment partition);
+
 /* txn is NULL if the message is not transactional */
 extern void tide_write_message(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							   XLogRecPtr lsn, const char *prefix,
 							   const char *content, Size size);
+
 /* members: ,"command":… or empty */
 extern void tide_write_ddl(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 						   XLogRecPtr lsn, StringInfo members);
+
 /* nothing if the transaction has no line so far */
 extern void tide_write_commit(LogicalDecodingContext *ctx, ReorderBufferTXN *txn,
 							  XLogRecPtr commit_lsn);

@@ -49,7 +49,10 @@ tide_altered_note_use(TideWatch *watch)
 	foreach(lc, watch->joined)
 		note_node(watch, ((const TideJoined *) lfirst(lc))->node);
 
-	/* a shape of several tables may need more than its nodes say, and a hash needs all */
+	/*
+	 * a shape of several tables may need more than its nodes say, and a hash
+	 * needs all
+	 */
 	if (watch->joins != NULL || watch->shadow->is_keyless || source->leaves != NULL)
 	{
 		memset(watch->used, true, source->ncolumns);
@@ -167,8 +170,10 @@ tide_altered_fits_shape(const TideShape *shape, Relation rel)
 	if (shape->shows_all && root->ncolumns != stored)
 		return false;
 	foreach(lc, root->key_parts)
+	{
 		if (lacks_column(((TideKeyPart *) lfirst(lc))->expr, desc))
 			return false;
+	}
 	return !lacks_column(root->filter, desc);
 }
 
@@ -233,13 +238,17 @@ tide_altered_is_open(const TideWatch *watch)
 	ListCell   *lc;
 
 	foreach(lc, watch->evals)
+	{
 		if (check_enable_rls(relid, ((TideNodeEval *) lfirst(lc))->shape->owner, true) ==
 			RLS_ENABLED)
 			return false;
+	}
 	foreach(lc, watch->joined)
+	{
 		if (check_enable_rls(relid, ((TideJoined *) lfirst(lc))->shape->owner, true) ==
 			RLS_ENABLED)
 			return false;
+	}
 	return true;
 }
 
@@ -281,7 +290,10 @@ tide_altered_still_serves(const TideWatch *watch)
 
 	result = result && tide_altered_is_open(watch);
 
-	/* the shadow does not keep a type from being dropped, nor a column of one that may be */
+	/*
+	 * the shadow does not keep a type from being dropped, nor a column of one
+	 * that may be
+	 */
 	for (int i = 0; result && i < source->ncolumns; i++)
 		result = source->column_types[i] < FirstNormalObjectId ||
 			!tide_altered_is_lost(watch, rel, i);

@@ -118,7 +118,10 @@ tide_apply_begin(void)
 	session_origin = replorigin_session_origin;
 	replorigin_session_origin = DoNotReplicateId;
 
-	/* the slot is confirmed after this commit, whatever synchronous_commit says */
+	/*
+	 * the slot is confirmed after this commit, whatever synchronous_commit
+	 * says
+	 */
 	ForceSyncCommit();
 }
 
@@ -231,8 +234,8 @@ apply_truncate(TideChunk *chunk, TideWatch *watch, HeapTuple spooled)
 	int			leaf = watch->shadow->leaf_pos;
 	bool		isnull = true;
 	Datum		only = leaf < 0 ? (Datum) 0 :
-		heap_getattr(spooled, TIDE_SPOOL_FIXED + watch->shadow->nkeys + leaf + 1,
-					 watch->spool_desc, &isnull);
+	heap_getattr(spooled, TIDE_SPOOL_FIXED + watch->shadow->nkeys + leaf + 1,
+				 watch->spool_desc, &isnull);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TideShadow *shadow = watch->shadow;
 	TableScanDesc scan = table_beginscan(shadow->heap, snapshot, 0, NULL);

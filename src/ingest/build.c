@@ -87,7 +87,7 @@ take_over_buckets(TideIngest *in, TideShape *shape)
 	tide_buckets_reset(in->buckets);
 	foreach(lc, shape->reshown ? shape->nodes : NIL)
 	{
-		TideJoined	joined = {.shape = shape, .node = lfirst(lc)};
+		TideJoined	joined = {.shape = shape,.node = lfirst(lc)};
 
 		if (joined.node->parent_id >= 0)
 			continue;
@@ -119,7 +119,11 @@ prepare_tree(TideIngest *in, TideShape *shape, bool *later)
 		copied = !source->live && ConditionalLockRelationOid(source->relid, AccessShareLock) &&
 			copy_source(in, source, NIL);
 		tide_evaluating_shape = 0;
-		/* another shape may have set it as well: what is copied is to be reloaded before anything else */
+
+		/*
+		 * another shape may have set it as well: what is copied is to be
+		 * reloaded before anything else
+		 */
 		*later |= !copied;
 		return copied;
 	}
@@ -361,7 +365,10 @@ copy_source(TideIngest *in, TideSource *source, List *shapes)
 	rel = table_open(source->relid, NoLock);
 	if (!tide_route_is_same(source, rel) || !has_name(source))
 	{
-		/* the key or the name is another than when the shapes were made: compile them again */
+		/*
+		 * the key or the name is another than when the shapes were made:
+		 * compile them again
+		 */
 		table_close(rel, NoLock);
 		UnregisterSnapshot(snapshot);
 		tide_ingest_break(in, source->source_id);
@@ -478,7 +485,10 @@ build_evaluate(Build *build)
 
 		slot_getallattrs(row);
 		build->hits[i].n = 0;
-		asks[i] = (TideRowAsk) {row->tts_values, row->tts_isnull, 0, &build->hits[i]};
+		asks[i] = (TideRowAsk)
+		{
+			row->tts_values, row->tts_isnull, 0, &build->hits[i]
+		};
 	}
 	tide_groups_ask(build->groups, build->in->buckets, asks, build->nrows,
 					&build->in->checkpoint.op_id);
@@ -561,8 +571,10 @@ tide_build_is_waiting(const TideIngest *in, XLogRecPtr position)
 	ListCell   *lc;
 
 	foreach(lc, in->copied)
+	{
 		if (((TideCopied *) lfirst(lc))->lsn <= position)
 			return true;
+	}
 	return false;
 }
 

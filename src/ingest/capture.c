@@ -223,7 +223,8 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 		return;
 	in->saw_ddl = false;
 	if (in->server_clocks != NULL)
-		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped tables */
+		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped
+														 * tables */
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{
@@ -238,8 +239,10 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 		watch->rewrite_from = InvalidOid;
 	}
 	foreach(lc, in->shapes)
+	{
 		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
 			in->needs_reload = in->retry_failed = true;
+	}
 }
 
 /* the rows of a table are about to be rewritten: look at it when that is done */
@@ -316,7 +319,8 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 	{
 		int			a = target->attnums[i] - 1;
 
-		nulls[i] = a < 0 || row_nulls[a];	/* without attnum: nobody uses it, NULL will do */
+		nulls[i] = a < 0 || row_nulls[a];	/* without attnum: nobody uses it,
+											 * NULL will do */
 		if (nulls[i])
 			continue;
 		values[i] = row[a];

@@ -215,8 +215,10 @@ carry_nodes(Carry *carry, List *shapes)
 		ListCell   *is;
 
 		forboth(was, carried->was->nodes, is, carried->is->nodes)
+		{
 			if (((TideShapeNode *) lfirst(is))->source_id == carry->new->source->source_id)
 				carry_node(carry, carried, lfirst(was), lfirst(is));
+		}
 	}
 }
 
@@ -489,7 +491,11 @@ carry_finish(Carry *carry, int old_id)
 
 		if (node->is_joined)
 			continue;
-		/* where all rows were written anew, none has an entry that only a build wrote */
+
+		/*
+		 * where all rows were written anew, none has an entry that only a
+		 * build wrote
+		 */
 		tide_catalog_set_shape_state(shape->shape_id, TIDE_SHAPE_BUILDING,
 									 node->resends ? TIDE_BUILT_EXPLICIT : shape->built_op_id,
 									 NULL);

@@ -22,7 +22,8 @@ typedef struct OldMember
 	TideMember	member;			/* op_id 0 if implied */
 	CarryNode  *joined;			/* whose it is, or NULL: of a plain shape */
 	bool		is_implied;		/* or it is in _members */
-	bool		is_by_op;		/* its entry is current for being newer than _op */
+	bool		is_by_op;		/* its entry is current for being newer than
+								 * _op */
 	bool		goes_on;		/* the row is still in the bucket */
 	bool		is_kept;		/* without a new entry */
 } OldMember;
@@ -115,7 +116,7 @@ old_members(Carry *carry, int row, OldMember **members)
 		explicit->joined = node != NULL && node->is_joined ? node : NULL;
 		explicit->is_by_op = explicit->member.op_id >
 			DatumGetInt64(old->values[TIDE_SHADOW_OP - 1]) &&
-			node != NULL && !node->resends;		/* else its entry is gone */
+			node != NULL && !node->resends; /* else its entry is gone */
 	}
 	foreach(lc, carry->nodes)
 	{
@@ -230,7 +231,7 @@ plan_leaves(Carry *carry, int row, OldMember *old, int nold)
 	for (int i = 0; i < nold; i++)
 	{
 		TideBucket *bucket = old[i].goes_on ? NULL :
-			tide_bucket_by_id(carry->in->buckets, old[i].member.bucket_id);
+		tide_bucket_by_id(carry->in->buckets, old[i].member.bucket_id);
 
 		if (bucket != NULL)
 			(void) add_entry(carry, row, bucket, TIDE_LOG_LEAVE, 0, &old[i],

@@ -16,7 +16,8 @@ typedef struct CarryNode
 {
 	TideNodeEval *was;
 	TideNodeEval *is;
-	bool		is_joined;		/* of a tree: rows stay in its buckets until they are decided anew */
+	bool		is_joined;		/* of a tree: rows stay in its buckets until
+								 * they are decided anew */
 	bool		is_same_view;	/* same columns, names and types */
 	bool		resends;		/* columns or names differ: so does every row */
 	TideRowWriter *was_writer;
@@ -40,7 +41,8 @@ typedef struct Carry
 	List	   *nodes;			/* of CarryNode */
 	int64		base_op_id;
 	MemoryContext chunk;		/* reset after each flush */
-	int64		nmatched;		/* rows of the table that were in the old shadow */
+	int64		nmatched;		/* rows of the table that were in the old
+								 * shadow */
 	int			nrows;			/* gathered */
 	CarryRow	olds[TIDE_MULTI_INSERT];
 	CarryRow	news[TIDE_MULTI_INSERT];

@@ -56,13 +56,16 @@ evaluate(TideChunk *chunk, TideWatch *watch)
 		if (delta->watch != watch)
 			continue;
 		if (delta->exists)
-			asks[n++] = (TideRowAsk) {delta->after, delta->after_nulls, 0, &delta->is};
+			asks[n++] = (TideRowAsk)
+		{
+			delta->after, delta->after_nulls, 0, &delta->is
+		};
 		if (delta->existed)
 			asks[n++] = (TideRowAsk)
-			{
-				delta->before, delta->before_nulls,
+		{
+			delta->before, delta->before_nulls,
 				Max(DatumGetInt64(delta->before[TIDE_SHADOW_OP - 1]), 1), &delta->was
-			};
+		};
 	}
 	INSTR_TIME_SET_CURRENT(begin);
 	tide_groups_ask(watch->groups, chunk->in->buckets, asks, n, &chunk->in->checkpoint.op_id);
@@ -158,7 +161,10 @@ plan_member(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideNodeEval *eva
 		return *old;
 	else
 	{
-		/* op_id 0: the build's entry is superseded by writing _members, so write anew */
+		/*
+		 * op_id 0: the build's entry is superseded by writing _members, so
+		 * write anew
+		 */
 		member.hash = old->hash +
 			tide_node_eval_hash(eval, delta->after, delta->after_nulls, delta->changed) -
 			tide_node_eval_hash(eval, delta->before, delta->before_nulls, delta->changed);
@@ -173,7 +179,7 @@ static TideNodeEval *
 joined_eval(const TideDelta *delta, const TideBucket *bucket)
 {
 	TideJoined *joined = delta->watch->joined == NIL ? NULL :
-		tide_tree_of_bucket(delta->watch, bucket);
+	tide_tree_of_bucket(delta->watch, bucket);
 
 	return joined == NULL || joined->is_direct ? NULL : joined->eval;
 }
@@ -215,7 +221,7 @@ kept_members(TideChunk *chunk, TideDelta *delta, TideMember *old, int nold)
 	for (int i = 0; i < nold; i++)
 	{
 		TideBucket *bucket = kept[i] ? NULL :
-			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
+		tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
 		if (bucket != NULL && delta->exists && !delta->key_changed &&
 			joined_eval(delta, bucket) != NULL)
@@ -234,7 +240,7 @@ plan_joined(TideChunk *chunk, TideDelta *delta, LogPlan *plan, TideMember *old, 
 	for (int i = 0; i < nold; i++)
 	{
 		TideBucket *bucket = kept[i] ?
-			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id) : NULL;
+		tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id) : NULL;
 		TideNodeEval *eval = bucket ? joined_eval(delta, bucket) : NULL;
 		TideMember	member;
 
@@ -262,7 +268,7 @@ plan_delta(TideChunk *chunk, TideDelta *delta, LogPlan *plan)
 	for (int i = 0; i < nold; i++)
 	{
 		TideBucket *bucket = kept[i] ? NULL :
-			tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
+		tide_bucket_by_id(chunk->in->buckets, old[i].bucket_id);
 
 		if (bucket != NULL)
 			plan_entry(chunk, plan, delta, bucket, TIDE_LOG_LEAVE, 0, &old[i]);

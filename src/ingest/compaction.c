@@ -50,10 +50,12 @@
 
 typedef struct TideCompaction
 {
-	TideLogPlaces *places;		/* NULL in tide.ingest(), which ends too soon to use it */
+	TideLogPlaces *places;		/* NULL in tide.ingest(), which ends too soon
+								 * to use it */
 	int64		queue[QUEUE_SIZE];	/* buckets to sweep */
 	int			nqueued;
-	bool		search;			/* buckets may be due that are not in the queue */
+	bool		search;			/* buckets may be due that are not in the
+								 * queue */
 
 	/* the sweep under way */
 	int64		bucket_id;		/* 0: none */
@@ -334,8 +336,10 @@ next_watch(TideIngest *in, int shape_id, int after)
 		if (id <= after || (next != NULL && next->shadow->source->source_id < id))
 			continue;
 		foreach(lc, watch->evals)
+		{
 			if (((TideNodeEval *) lfirst(lc))->shape->shape_id == shape_id)
 				next = watch;
+		}
 	}
 	return next;
 }

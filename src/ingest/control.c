@@ -98,8 +98,10 @@ require_settings(void)
 	if (!SplitGUCList(pstrdup(plugins), ',', &names))
 		names = NIL;
 	foreach(lc, names)
+	{
 		if (strcmp(lfirst(lc), "pg_tide") == 0)
 			return;
+	}
 	ereport(ERROR,
 			(errcode(TIDE_ERRCODE_NOT_RUNNING),
 			 errmsg("library \"%s\" is not in \"output_plugin_libraries\"", "pg_tide"),
@@ -141,7 +143,7 @@ static char *
 usable_slot_name(const TideState *state)
 {
 	ReplicationSlot *slot = state->slot_name[0] ?
-		SearchNamedReplicationSlot(state->slot_name, true) : NULL;
+	SearchNamedReplicationSlot(state->slot_name, true) : NULL;
 
 	if (state->slot_name[0] == '\0' ||
 		(slot != NULL && SlotIsLogical(slot) && slot->data.database != MyDatabaseId))
@@ -213,8 +215,8 @@ tide_ingest_start(void)
 	drop_leftover_slot(&state, slot_name);
 
 	/*
-	 * In a transaction that has written core makes no slot: then the worker makes it, once
-	 * this transaction has committed.
+	 * In a transaction that has written core makes no slot: then the worker
+	 * makes it, once this transaction has committed.
 	 */
 	if (slot_holder(slot_name) < 0 &&
 		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
@@ -263,7 +265,10 @@ end_worker(const char *slot_name)
 					 errmsg("replication slot \"%s\" is in use by process %d", slot_name, pid)));
 		if (proc != NULL && i % STOP_KILL_EVERY == 0)
 		{
-			/* at first ask it to end for good; the postmaster restarts a terminated one */
+			/*
+			 * at first ask it to end for good; the postmaster restarts a
+			 * terminated one
+			 */
 			relaunch_on_abort = true;
 			(void) kill(pid, i == 0 ? SIGUSR2 : SIGTERM);
 		}
@@ -465,7 +470,10 @@ tide_ingest_sync(long timeout_ms)
 	tide_shared_wake(mark);
 	reached = tide_shared_wait(-1, mark, timeout_ms);
 
-	/* shapes created before the call count as well: they become live with a new op_id */
+	/*
+	 * shapes created before the call count as well: they become live with a
+	 * new op_id
+	 */
 	while (reached && is_building(&op_id))
 	{
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);

@@ -32,7 +32,7 @@ static long
 timeout_ms(Interval *timeout)
 {
 	double		ms = timeout->time / 1000.0 +
-		(timeout->day + timeout->month * (double) DAYS_PER_MONTH) * SECS_PER_DAY * 1000.0;
+	(timeout->day + timeout->month * (double) DAYS_PER_MONTH) * SECS_PER_DAY * 1000.0;
 
 	if (ms < 0)
 		ereport(ERROR,

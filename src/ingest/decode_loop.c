@@ -201,7 +201,10 @@ tide_ingest_read(TideIngest *in, int64 max_changes)
 		CurrentResourceOwner = old_owner;
 		MemoryContextSwitchTo(old);
 
-		/* where a copy was made the shadow is of one moment with the checkpoint again */
+		/*
+		 * where a copy was made the shadow is of one moment with the
+		 * checkpoint again
+		 */
 		if (tide_build_is_waiting(in, reader->EndRecPtr))
 			in->batch->is_asked_for = true;
 		if (in->needs_reload || in->batch->is_asked_for)

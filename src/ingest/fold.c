@@ -28,7 +28,8 @@ typedef struct Fold
 	TideWatch  *watch;
 	TupleHashTable table;		/* additional: TideDelta * */
 	TupleTableSlot *key_slot;
-	HTAB	   *copies;			/* of CopyCount, of a source without key; NULL: none yet */
+	HTAB	   *copies;			/* of CopyCount, of a source without key;
+								 * NULL: none yet */
 } Fold;
 
 /* how many rows of the same content there are now */

@@ -18,14 +18,17 @@ typedef struct TideDelta
 	int64		seq;			/* of its newest change */
 	bool		existed;
 	bool		exists;
-	ItemPointerData tid;		/* shadow version before; after writing: the new one */
+	ItemPointerData tid;		/* shadow version before; after writing: the
+								 * new one */
 	Datum	   *before;			/* set if existed */
 	bool	   *before_nulls;
 	Datum	   *after;			/* set if exists */
 	bool	   *after_nulls;
-	bool	   *changed;		/* by column position; set if existed and exists */
+	bool	   *changed;		/* by column position; set if existed and
+								 * exists */
 	bool		key_changed;	/* equal to the index, but other bits */
-	bool		buckets_differ; /* the buckets that hold it are others than before */
+	bool		buckets_differ; /* the buckets that hold it are others than
+								 * before */
 	TideHits	was;			/* where it was, unless _members tells */
 	TideHits	is;				/* where direct nodes have it now */
 } TideDelta;

@@ -141,8 +141,10 @@ find_part(List *parts, const char *path)
 	ListCell   *lc;
 
 	foreach(lc, parts)
+	{
 		if (path != NULL && strcmp(((Part *) lfirst(lc))->path, path) == 0)
 			return lfirst(lc);
+	}
 	return NULL;
 }
 

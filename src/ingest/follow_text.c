@@ -201,8 +201,10 @@ find_table(Places *places, const char *name)
 		ListCell   *lc2;
 
 		foreach(lc2, (List *) lfirst(lc))
+		{
 			if (strcmp(((TideNamedTable *) lfirst(lc2))->name, name) == 0)
 				return lfirst(lc2);
+		}
 	}
 	return NULL;
 }
@@ -296,7 +298,7 @@ compare_places(const ListCell *a, const ListCell *b)
 char *
 tide_follow_text(const char *text, const char *prefix, List *tables, const TideRenames *renames)
 {
-	Places		places = {.text = psprintf("%s%s", prefix, text), .renames = renames};
+	Places		places = {.text = psprintf("%s%s", prefix, text),.renames = renames};
 	List	   *statements = raw_parser(places.text, RAW_PARSE_PLPGSQL_EXPR);
 	StringInfoData result;
 	int			done = strlen(prefix);

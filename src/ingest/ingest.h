@@ -36,22 +36,32 @@ typedef struct TideWatch
 	Oid			relid;			/* hash key */
 	TideShadow *shadow;
 	TupleDesc	spool_desc;		/* of the batch's tuples, see batch.h */
-	bool		is_broken;		/* definition differs: rebuild before reading on */
+	bool		is_broken;		/* definition differs: rebuild before reading
+								 * on */
 
-	/* snapshot of the initial copy; skip what it saw and commits up to copy_lsn */
+	/*
+	 * snapshot of the initial copy; skip what it saw and commits up to
+	 * copy_lsn
+	 */
 	XLogRecPtr	copy_lsn;		/* 0: nothing to skip any more */
 	TideSeen	copy_seen;
 
-	List	   *evals;			/* of TideNodeEval: direct nodes on it, each in a group */
+	List	   *evals;			/* of TideNodeEval: direct nodes on it, each
+								 * in a group */
 	struct TidePlanGroups *groups;	/* of direct nodes on it; NULL: none */
 	List	   *joined;			/* of TideJoined on it, see tree.h */
-	bool	   *joins;			/* by column position: some joined node depends on it; or NULL */
-	struct TideVersions *versions;	/* of its rows in this batch; set with used */
-	int64		forgotten_upto; /* leave entries up to here are gone; 0: not known */
-	bool	   *used;			/* by column position: some shape shows or uses it */
+	bool	   *joins;			/* by column position: some joined node
+								 * depends on it; or NULL */
+	struct TideVersions *versions;	/* of its rows in this batch; set with
+									 * used */
+	int64		forgotten_upto; /* leave entries up to here are gone; 0: not
+								 * known */
+	bool	   *used;			/* by column position: some shape shows or
+								 * uses it */
 	bool		uses_all;		/* some shape shows columns to come as well */
 	Oid			rewrite_relid;	/* the table or the first partition announced */
-	Oid			rewrite_from;	/* file of the table before a rewrite that was announced */
+	Oid			rewrite_from;	/* file of the table before a rewrite that was
+								 * announced */
 } TideWatch;
 
 typedef struct TideIngest
@@ -82,21 +92,28 @@ typedef struct TideIngest
 	TideCheckpoint checkpoint;	/* as stored; op_id runs ahead within a batch */
 	TideBatch  *batch;
 	List	   *trees;			/* of TideJoined: parents before children */
-	List	   *tree_plans;		/* saved plans of theirs, to be freed on reload */
+	List	   *tree_plans;		/* saved plans of theirs, to be freed on
+								 * reload */
 	MemoryContext tree_context; /* of versions, until the end of the batch */
 	struct TideTreeBuild *build;	/* of a shape that is not plain, or NULL */
-	List	   *unprepared;		/* ids of redefined shapes whose changes are not followed yet */
+	List	   *unprepared;		/* ids of redefined shapes whose changes are
+								 * not followed yet */
 	TimestampTz last_now;		/* of the checkpoint before */
-	TimestampTz applied_at;		/* when the last batch was applied, whatever tide.clock says */
+	TimestampTz applied_at;		/* when the last batch was applied, whatever
+								 * tide.clock says */
 	bool		needs_reload;	/* shapes changed, or a source broke */
-	bool		saw_ddl;		/* in the transaction being decoded: look at the catalogs */
+	bool		saw_ddl;		/* in the transaction being decoded: look at
+								 * the catalogs */
 	bool		retry_failed;	/* shapes that did not compile may do so now */
 	List	   *broken;			/* source_ids to copy again or rebuild */
 	List	   *regrown;		/* those of them that only got partitions */
-	List	   *regrouped;		/* of TideSource: lost partitions; the next batch stores it */
+	List	   *regrouped;		/* of TideSource: lost partitions; the next
+								 * batch stores it */
 	List	   *copied;			/* of TideCopied */
-	HTAB	   *shape_rows;		/* for limits.c; in watch_context, NULL until needed */
-	struct TideCompaction *compaction;	/* made when first needed, as the next two */
+	HTAB	   *shape_rows;		/* for limits.c; in watch_context, NULL until
+								 * needed */
+	struct TideCompaction *compaction;	/* made when first needed, as the next
+										 * two */
 	struct TideSettling *settling;
 	struct TideLoad *load;
 	int64		notified_op_id;

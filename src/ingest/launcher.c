@@ -131,6 +131,7 @@ tide_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	databases = connectable_databases();
 	foreach(lc, databases)
+	{
 		if (has_ingest_slot(lfirst_oid(lc)) &&
 			!launch(lfirst_oid(lc), NULL))
 			ereport(WARNING,
@@ -138,6 +139,7 @@ tide_launcher_main(Datum arg)
 					 errmsg("could not start the pg_tide worker for database %u",
 							lfirst_oid(lc)),
 					 errhint("Increase max_worker_processes.")));
+	}
 	foreach(lc, databases)
 	{
 		BackgroundWorkerHandle *handle;

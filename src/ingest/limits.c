@@ -30,8 +30,10 @@ shape_name(TideIngest *in, int shape_id)
 	ListCell   *lc;
 
 	foreach(lc, in->shapes)
+	{
 		if (((TideShape *) lfirst(lc))->shape_id == shape_id)
 			return ((TideShape *) lfirst(lc))->name;
+	}
 	return "?";
 }
 

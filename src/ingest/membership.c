@@ -281,14 +281,16 @@ tide_node_eval_keys(TideNodeEval *eval, const Datum *values, const bool *nulls)
 		ListCell   *lc2;
 
 		foreach(lc, tuples)
-			foreach(lc2, texts)
 		{
-			char	  **tuple = palloc(sizeof(char *) * eval->nkeys);
+			foreach(lc2, texts)
+			{
+				char	  **tuple = palloc(sizeof(char *) * eval->nkeys);
 
-			memcpy(tuple, lfirst(lc), sizeof(char *) * eval->nkeys);
-			tuple[i] = lfirst(lc2);
-			if (!has_tuple(longer, tuple, i + 1))
-				longer = lappend(longer, tuple);
+				memcpy(tuple, lfirst(lc), sizeof(char *) * eval->nkeys);
+				tuple[i] = lfirst(lc2);
+				if (!has_tuple(longer, tuple, i + 1))
+					longer = lappend(longer, tuple);
+			}
 		}
 		tuples = longer;
 	}

@@ -21,14 +21,19 @@ typedef struct TideNodeEval
 	int			ncolumns;		/* columns shown */
 	int		   *positions;		/* of them in the shadow */
 	int			nkeys;
-	bool		in_tree;		/* of a shape that is not plain: _members tells all */
+	bool		in_tree;		/* of a shape that is not plain: _members
+								 * tells all */
 
-	/* from the first begin() on; nodes that are decided in plan groups never have it */
+	/*
+	 * from the first begin() on; nodes that are decided in plan groups never
+	 * have it
+	 */
 	bool		is_prepared;
 	Expr	   *filter;			/* over shadow attnums, or NULL */
 	Expr	  **keys;
 	TideKeyCodec **codecs;
-	bool	   *key_is_set;		/* by key: an array, each of whose elements is a key */
+	bool	   *key_is_set;		/* by key: an array, each of whose elements is
+								 * a key */
 	bool		is_builtin;		/* calls no user code: may run as anybody */
 
 	/* while evaluating; kept for good if is_builtin */

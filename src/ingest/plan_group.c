@@ -38,7 +38,8 @@ typedef struct PrefixEntry
 typedef struct PlanGroup
 {
 	struct PlanGroup *next_same_hash;
-	const TidePlanTemplate *template;	/* a member's: only the constants differ */
+	const TidePlanTemplate *template;	/* a member's: only the constants
+										 * differ */
 	TideNodeEval *first;
 	int64		newest_build;	/* of the plain shapes among the members */
 	Prefix		root;			/* of length 0: all members */
@@ -462,7 +463,9 @@ tide_groups_ask(TidePlanGroups *groups, TideBuckets *buckets, TideRowAsk *asks, 
 	}
 	ExecClearTuple(groups->slot);
 	foreach(lc, groups->groups)
+	{
 		if (!((PlanGroup *) lfirst(lc))->is_builtin)
 			ask_as_owner(groups, lfirst(lc), buckets, asks, n, op_id);
+	}
 	blame(NULL);
 }

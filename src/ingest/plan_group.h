@@ -27,7 +27,8 @@ typedef struct TideRowAsk
 {
 	const Datum *values;
 	const bool *nulls;
-	int64		since;			/* only plain shapes that were built at this op_id or later; 0: all */
+	int64		since;			/* only plain shapes that were built at this
+								 * op_id or later; 0: all */
 	TideHits   *hits;			/* the answers are added here */
 } TideRowAsk;
 

@@ -60,15 +60,15 @@ static void
 unbuild_shapes(int source_id)
 {
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets b USING tide_internal.shape_sources n"
-				   " WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
+							" WHERE n.source_id = $1 AND b.shape_id = n.shape_id", source_id);
 	(void) tide_spi_run_for("UPDATE tide_internal.shapes s SET state = 'building', built_op_id = NULL, redefined = false"
-				   " FROM tide_internal.shape_sources n WHERE n.source_id = $1"
-				   " AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
-				   source_id);
+							" FROM tide_internal.shape_sources n WHERE n.source_id = $1"
+							" AND s.shape_id = n.shape_id AND s.state IN ('building', 'live')",
+							source_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
-				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
+							" WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources d USING tide_internal.shape_sources n"
-				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
+							" WHERE n.source_id = $1 AND d.shape_id = n.shape_id", source_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.sources WHERE source_id = $1", source_id);
 }
 
@@ -92,7 +92,7 @@ uses_source(const TideShape *shape, int source_id)
 {
 	return shape->nodes != NIL &&
 		tide_spi_run_for(psprintf("SELECT FROM tide_internal.shape_sources WHERE source_id = $1"
-						 " AND shape_id = %d", shape->shape_id), source_id) > 0;
+								  " AND shape_id = %d", shape->shape_id), source_id) > 0;
 }
 
 static bool
@@ -106,7 +106,10 @@ rebuild_broken(TideIngest *in, bool *later)
 		TideSource *source = find_source(in, source_id);
 		TideResyncResult result = tide_resync(in, source_id);
 
-		/* the table's lock, so that its names stay while definitions follow them */
+		/*
+		 * the table's lock, so that its names stay while definitions follow
+		 * them
+		 */
 		if (result == TIDE_RESYNC_LATER ||
 			(result == TIDE_RESYNC_NOT &&
 			 (!tide_catalog_try_lock() || !tide_shadow_try_lock(source_id) ||
@@ -151,8 +154,10 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 	ListCell   *lc;
 
 	foreach(lc, in->shapes)
+	{
 		if (uses_source(lfirst(lc), source_id))
 			shapes = lappend(shapes, lfirst(lc));
+	}
 	if (source != NULL && can_carry(source, shapes))
 	{
 		TideSource	now = *source;
@@ -173,8 +178,10 @@ rebuild_source(TideIngest *in, int source_id, TideSource *source)
 
 		/* now: under the lock the names are what the definitions follow */
 		foreach(lc, shapes)
+		{
 			if (((TideShape *) lfirst(lc))->state != TIDE_SHAPE_FAILED)
 				(void) tide_recompile(lfirst(lc));
+		}
 	}
 	return true;
 }
@@ -187,9 +194,13 @@ has_nodes(const TideSource *source, List *shapes)
 	ListCell   *lc2;
 
 	foreach(lc, shapes)
+	{
 		foreach(lc2, ((TideShape *) lfirst(lc))->nodes)
+		{
 			if (((TideShapeNode *) lfirst(lc2))->source_id == source->source_id)
 				return true;
+		}
+	}
 	return false;
 }
 
@@ -262,15 +273,15 @@ static void
 take_nodes(int old_id, int new_id)
 {
 	(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_nodes n SET source_id = %d"
-							" FROM tide_internal.shapes s WHERE n.source_id = $1"
-							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
-				   old_id);
+									 " FROM tide_internal.shapes s WHERE n.source_id = $1"
+									 " AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+							old_id);
 	(void) tide_spi_run_for(psprintf("UPDATE tide_internal.shape_sources n SET source_id = %d"
-							" FROM tide_internal.shapes s WHERE n.source_id = $1"
-							" AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
-				   old_id);
+									 " FROM tide_internal.shapes s WHERE n.source_id = $1"
+									 " AND s.shape_id = n.shape_id AND s.state = 'dropped'", new_id),
+							old_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes d USING tide_internal.shape_sources n"
-				   " WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
+							" WHERE n.source_id = $1 AND d.shape_id = n.shape_id", old_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE source_id = $1", old_id);
 }
 
@@ -292,9 +303,9 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		TideCarried *pair;
 
 		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
-					   was->shape_id);
+								was->shape_id);
 		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
-					   was->shape_id);
+								was->shape_id);
 		if (was->state == TIDE_SHAPE_FAILED)
 			continue;
 		is = tide_recompile(was);
@@ -320,10 +331,10 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		/* nothing to go on from: like a new source, if it is needed at all */
 		(void) tide_shadow_drop(source->source_id);
 		(void) tide_spi_run_for("UPDATE tide_internal.sources SET state = 'new', attnums = NULL,"
-					   " column_names = NULL, column_types = NULL, snapshot = NULL,"
-					   " snapshot_lsn = NULL, table_name = (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)"
-					   " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-					   " WHERE c.oid = relid) WHERE source_id = $1", new_id);
+								" column_names = NULL, column_types = NULL, snapshot = NULL,"
+								" snapshot_lsn = NULL, table_name = (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)"
+								" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+								" WHERE c.oid = relid) WHERE source_id = $1", new_id);
 		UnregisterSnapshot(snapshot);
 	}
 }
@@ -365,14 +376,14 @@ clean_shape(const TideShape *shape)
 
 		/* not if the log itself is about to go */
 		if (tide_spi_run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
-					" AND s.state = 'live' AND EXISTS (SELECT FROM"
-					" tide_internal.shape_nodes n JOIN tide_internal.shapes h"
-					" USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
-					source_id) > 0)
+							 " AND s.state = 'live' AND EXISTS (SELECT FROM"
+							 " tide_internal.shape_nodes n JOIN tide_internal.shapes h"
+							 " USING (shape_id) WHERE n.source_id = $1 AND h.state <> 'dropped')",
+							 source_id) > 0)
 			(void) tide_spi_run_for(psprintf("DELETE FROM tide_shadow.log%d l"
-									" USING tide_internal.buckets b"
-									" WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
-									source_id), shape->shape_id);
+											 " USING tide_internal.buckets b"
+											 " WHERE b.shape_id = $1 AND l.bucket_id = b.bucket_id",
+											 source_id), shape->shape_id);
 	}
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1", shape->shape_id);
 	tide_catalog_delete_shape(shape->shape_id);
@@ -400,14 +411,15 @@ drop_unused_sources(TideIngest *in, bool *later)
 		int			source_id = ((TideSource *) lfirst(lc))->source_id;
 
 		/*
-		 * A shape being created holds a lock on the row: then it is not unused. The
-		 * second look sees one that committed just before we got our lock.
+		 * A shape being created holds a lock on the row: then it is not
+		 * unused. The second look sees one that committed just before we got
+		 * our lock.
 		 */
 		if (tide_spi_run_for("SELECT FROM tide_internal.sources s WHERE s.source_id = $1"
-					" AND NOT EXISTS (SELECT FROM tide_internal.shape_sources n"
-					" WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
+							 " AND NOT EXISTS (SELECT FROM tide_internal.shape_sources n"
+							 " WHERE n.source_id = $1) FOR UPDATE SKIP LOCKED", source_id) == 0 ||
 			tide_spi_run_for("SELECT FROM tide_internal.shape_sources n WHERE n.source_id = $1",
-					source_id) > 0)
+							 source_id) > 0)
 			continue;
 		if (!tide_shadow_drop(source_id))
 		{
@@ -439,5 +451,5 @@ tide_rebuild_all(void)
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
 	(void) tide_spi_run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
-				   " WHERE $1 = 0", 0);
+							" WHERE $1 = 0", 0);
 }

@@ -80,7 +80,8 @@ is_passing(const ErrorData *error)
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
+														 * resources */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
 			return true;
@@ -92,7 +93,7 @@ is_passing(const ErrorData *error)
 TideShape *
 tide_recompile(TideShape *shape)
 {
-	Recompile	work = {.shape = shape, .context = CurrentMemoryContext};
+	Recompile	work = {.shape = shape,.context = CurrentMemoryContext};
 	ErrorData  *error;
 
 	read_definition(&work);
@@ -122,7 +123,7 @@ tide_recompile_pending(TideIngest *in, bool *later)
 			return false;
 		}
 		(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE shape_id = $1",
-					   shape->shape_id);
+								shape->shape_id);
 		(void) tide_recompile(shape);
 		return true;
 	}
@@ -153,9 +154,9 @@ tide_recompile_shapes(List *shapes, bool *later)
 		TideShape  *shape = lfirst(lc);
 
 		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1",
-					   shape->shape_id);
+								shape->shape_id);
 		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
-					   shape->shape_id);
+								shape->shape_id);
 		(void) tide_recompile(shape);
 	}
 	tide_apply_end();
@@ -225,7 +226,7 @@ tide_recompile_tree(TideShape *shape, bool *same, bool *later)
 	tide_apply_begin();
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_nodes WHERE shape_id = $1", shape->shape_id);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
-				   shape->shape_id);
+							shape->shape_id);
 	compiled = tide_recompile(shape);
 	*same = compiled != NULL && are_same(shape, compiled);
 	if (compiled != NULL && shape->redefined && !*same &&

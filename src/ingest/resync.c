@@ -105,8 +105,8 @@ is_comparable(const TideSource *source, const TideShadow *shadow)
 	Relation	rel = try_relation_open(source->relid, NoLock);
 	char	   *name = tide_altered_table_name(source->relid);
 	bool		result = rel != NULL && name != NULL &&
-		strcmp(name, source->table_name) == 0 && tide_source_matches(source, rel) &&
-		tide_route_is_same(source, rel) && same_columns(shadow, rel);
+	strcmp(name, source->table_name) == 0 && tide_source_matches(source, rel) &&
+	tide_route_is_same(source, rel) && same_columns(shadow, rel);
 
 	for (int i = 0; result && i < source->nleaves; i++)
 	{

@@ -12,7 +12,8 @@ typedef enum TideResyncResult
 {
 	TIDE_RESYNC_DONE,
 	TIDE_RESYNC_LATER,			/* locked, or no snapshot to be had now */
-	TIDE_RESYNC_NOT				/* the table is not what was copied: rebuild it */
+	TIDE_RESYNC_NOT				/* the table is not what was copied: rebuild
+								 * it */
 } TideResyncResult;
 
 /*

@@ -200,8 +200,10 @@ tide_route_leaves(Oid relid, int *n)
 	list_sort(all, compare_oids);
 	leaves = palloc(sizeof(Oid) * Max(list_length(all), 1));
 	foreach(lc, all)
+	{
 		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_PARTITIONED_TABLE)
 			leaves[(*n)++] = lfirst_oid(lc);
+	}
 	return leaves;
 }
 

@@ -19,9 +19,11 @@ struct ReorderBufferTXN;
 typedef struct TideTarget
 {
 	TideWatch  *watch;
-	AttrNumber *attnums;		/* by the source's column position: attnum in the table, or
-								 * 0. NULL: the rows are not what the shadow holds */
-	bool		gives_key;		/* the WAL has the key of updated and deleted rows */
+	AttrNumber *attnums;		/* by the source's column position: attnum in
+								 * the table, or 0. NULL: the rows are not
+								 * what the shadow holds */
+	bool		gives_key;		/* the WAL has the key of updated and deleted
+								 * rows */
 } TideTarget;
 
 /* list of TideTarget, valid until the next call; NIL: nobody listens */

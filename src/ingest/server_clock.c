@@ -39,7 +39,7 @@ static const struct
 {
 	const char *name;
 	Oid			type;
-	}			fields[CLOCK_NFIELDS] = {
+}			fields[CLOCK_NFIELDS] = {
 	[CLOCK_RELID] = {"relid", OIDOID},
 	[CLOCK_KEY] = {"key_id", UUIDOID},
 	[CLOCK_ATTNUM] = {"attnum", INT2OID},
@@ -63,7 +63,8 @@ typedef struct ClockRoute
 	Oid			relid;			/* hash key */
 	const ClockTable *table;	/* NULL: nowhere */
 	int			nkeys;
-	AttrNumber	keys[INDEX_MAX_KEYS];	/* of the table with that relid, as the next */
+	AttrNumber	keys[INDEX_MAX_KEYS];	/* of the table with that relid, as
+										 * the next */
 	AttrNumber *attnums;		/* by column of table; 0 for one it has not */
 } ClockRoute;
 
@@ -107,7 +108,7 @@ create(TideIngest *in)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TideServerClocks *clocks = palloc0(sizeof(TideServerClocks));
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(ClockTable), .hcxt = context};
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ClockTable),.hcxt = context};
 
 	clocks->context = context;
 	clocks->route_context = AllocSetContextCreate(context, "tide server clock routes",
@@ -219,7 +220,7 @@ find_route(TideServerClocks *clocks, Relation rel)
 
 	if (clocks->routes == NULL || clocks->route_version != version)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(ClockRoute),
+		HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(ClockRoute),
 		.hcxt = clocks->route_context};
 
 		MemoryContextReset(clocks->route_context);

@@ -51,12 +51,14 @@ typedef struct TideServerClocks
 	MemoryContext context;		/* of all of it */
 	MemoryContext route_context;
 	HTAB	   *tables;			/* that have such columns */
-	HTAB	   *routes;			/* from tables that rows are in; NULL: to be made */
+	HTAB	   *routes;			/* from tables that rows are in; NULL: to be
+								 * made */
 	uint64		route_version;
 	TupleDesc	desc;			/* of the tuplestore */
 	Tuplestorestate *store;		/* NULL until the first clock of the batch */
 	TupleTableSlot *slot;
-	FullTransactionId mark;		/* to be stored when the WAL up to mark_lsn has been read */
+	FullTransactionId mark;		/* to be stored when the WAL up to mark_lsn
+								 * has been read */
 	XLogRecPtr	mark_lsn;
 } TideServerClocks;
 

@@ -116,7 +116,7 @@ store_mark(TideIngest *in)
 static HTAB *
 next_chunk(TideServerClocks *clocks, bool *more)
 {
-	HASHCTL		ctl = {.keysize = sizeof(((TideServerClock *) NULL)->id), .entrysize = sizeof(TideServerClock),
+	HASHCTL		ctl = {.keysize = sizeof(((TideServerClock *) NULL)->id),.entrysize = sizeof(TideServerClock),
 	.hcxt = CurrentMemoryContext};
 	HTAB	   *chunk = hash_create("tide server clocks", STORED_AT_ONCE, &ctl,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

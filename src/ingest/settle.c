@@ -43,7 +43,8 @@ typedef struct OpenLog
 typedef struct LogWalk
 {
 	TideIngest *in;
-	ListCell   *shape;			/* of in->shapes, which is in that order as well */
+	ListCell   *shape;			/* of in->shapes, which is in that order as
+								 * well */
 	List	   *open;			/* of OpenLog */
 } LogWalk;
 
@@ -53,8 +54,10 @@ source_of_node(const TideShape *shape, int node_id)
 	ListCell   *lc;
 
 	foreach(lc, shape->nodes)
+	{
 		if (((TideShapeNode *) lfirst(lc))->node_id == node_id)
 			return ((TideShapeNode *) lfirst(lc))->source_id;
+	}
 	return 0;
 }
 
@@ -68,8 +71,10 @@ log_of_source(LogWalk *walk, int source_id)
 	ListCell   *lc;
 
 	foreach(lc, walk->open)
+	{
 		if (((OpenLog *) lfirst(lc))->source_id == source_id)
 			return ((OpenLog *) lfirst(lc))->reader;
+	}
 	log = palloc0(sizeof(OpenLog));
 	log->source_id = source_id;
 	hash_seq_init(&status, walk->in->watches);
@@ -117,8 +122,10 @@ end_walk(LogWalk *walk)
 	ListCell   *lc;
 
 	foreach(lc, walk->open)
+	{
 		if (((OpenLog *) lfirst(lc))->reader != NULL)
 			tide_log_reader_close(((OpenLog *) lfirst(lc))->reader);
+	}
 	list_free_deep(walk->open);
 }
 
@@ -220,10 +227,10 @@ search(TideIngest *in, TimestampTz now)
 	{
 		TideBucketInfo *info = lfirst(lc);
 		TideLogReader *log = !info->may_lag ? NULL :
-			walk_to(&walk, info->shape_id, info->node_id);
+		walk_to(&walk, info->shape_id, info->node_id);
 		TideBucket *bucket = log == NULL ||
-			tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) == 0 ? NULL :
-			tide_bucket_by_id(in->buckets, info->bucket_id);
+		tide_log_reader_count(log, info->bucket_id, info->last_op_id, 1) == 0 ? NULL :
+		tide_bucket_by_id(in->buckets, info->bucket_id);
 
 		if (bucket != NULL)
 			tide_bucket_touch(in->buckets, bucket);

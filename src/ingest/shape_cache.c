@@ -26,11 +26,13 @@ typedef struct CachedShape
 {
 	int			shape_id;		/* hash key */
 	bool		is_there;		/* its row was met by the scan under way */
-	uint64		now;			/* over the versions of its rows met by the scan */
+	uint64		now;			/* over the versions of its rows met by the
+								 * scan */
 	uint64		version;		/* the same of those it was read from */
 	MemoryContext context;		/* of what follows */
 	TideShape  *shape;
-	TidePlanTemplate **templates;	/* by place among the nodes; made when asked for */
+	TidePlanTemplate **templates;	/* by place among the nodes; made when
+									 * asked for */
 } CachedShape;
 
 static HTAB *
@@ -156,8 +158,10 @@ tide_shape_cache_template(TideIngest *in, int shape_id, const TideShapeNode *nod
 	ListCell   *lc;
 
 	foreach(lc, cached->shape->nodes)
+	{
 		if (lfirst(lc) == node)
 			place = foreach_current_index(lc);
+	}
 	if (cached->templates[place] == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(cached->context);

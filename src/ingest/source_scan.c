@@ -56,7 +56,7 @@ take_snapshot(void)
 {
 	int			ncommitting;
 	VirtualTransactionId *committing =
-		GetVirtualXIDsDelayingChkpt(&ncommitting, DELAY_CHKPT_START);
+	GetVirtualXIDsDelayingChkpt(&ncommitting, DELAY_CHKPT_START);
 	Snapshot	snapshot;
 
 	while (HaveVirtualXIDsDelayingChkpt(committing, ncommitting, DELAY_CHKPT_START))
@@ -91,7 +91,10 @@ tide_source_snapshot(TideSource *source)
 	if (snapshot == NULL)
 		return NULL;
 
-	/* the partitions are those of the snapshot if they are the same before and after */
+	/*
+	 * the partitions are those of the snapshot if they are the same before
+	 * and after
+	 */
 	leaves = tide_route_leaves(source->relid, &n);
 	if (n != source->nleaves ||
 		(n > 0 && memcmp(leaves, source->leaves, sizeof(Oid) * n) != 0))

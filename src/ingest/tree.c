@@ -152,7 +152,7 @@ tide_tree_note_delta(TideIngest *in, const TideDelta *delta)
 {
 	TideWatch  *watch = delta->watch;
 	bool		differs = delta->buckets_differ || !delta->existed || !delta->exists ||
-		delta->key_changed;
+	delta->key_changed;
 
 	for (int i = 0; !differs && i < watch->shadow->ncolumns; i++)
 		differs = watch->joins[i] && delta->changed[i];
@@ -220,8 +220,10 @@ is_concerned(const TideIngest *in, const TideJoined *joined)
 		(tide_tree_has_versions(joined->parent->watch) || joined->parent->moved.n > 0))
 		return true;
 	foreach(lc, joined->reaches)
+	{
 		if (tide_tree_has_versions(((TideReach *) lfirst(lc))->from))
 			return true;
+	}
 	return false;
 }
 

@@ -38,10 +38,13 @@ typedef struct TideJoined
 	struct TideJoined *parent;	/* NULL: a root */
 	TideWatch  *watch;			/* of the node's table */
 	TideNodeEval *eval;
-	int			bit;			/* in the masks of own changes; see tide_tree_note_delta() */
-	bool		is_direct;		/* decided on the row; here for its children and its build */
+	int			bit;			/* in the masks of own changes; see
+								 * tide_tree_note_delta() */
+	bool		is_direct;		/* decided on the row; here for its children
+								 * and its build */
 	bool		has_children;
-	bool	   *decides;		/* by column position: its change may change membership */
+	bool	   *decides;		/* by column position: its change may change
+								 * membership */
 	List	   *reaches;		/* of TideReach */
 	char	   *recompute_sql;
 	SPIPlanPtr	recompute_plan;
@@ -51,7 +54,8 @@ typedef struct TideJoined
 	SPIPlanPtr	window_plan;
 	char	   *limit_sql;		/* NULL unless there is a limit */
 	SPIPlanPtr	limit_plan;
-	TideVersions moved;			/* of rows whose membership this node changed; for children */
+	TideVersions moved;			/* of rows whose membership this node changed;
+								 * for children */
 	HTAB	   *rows;			/* R: rows to recompute, TideTreeRow by tid */
 } TideJoined;
 
@@ -59,7 +63,8 @@ typedef struct TideJoined
 typedef struct TideTreeRow
 {
 	ItemPointerData tid;		/* hash key */
-	bool		holds;			/* recomputed: the conditions hold, or a parent was found */
+	bool		holds;			/* recomputed: the conditions hold, or a
+								 * parent was found */
 } TideTreeRow;
 
 /* what is to become of one row's membership in one bucket */

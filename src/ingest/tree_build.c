@@ -39,7 +39,8 @@ typedef struct TideTreeBuild
 	MemoryContext context;
 	int			shape_id;
 	int			root;			/* node_id of the root being decided */
-	Tuplestorestate *keys;		/* of its table, in the layout of the shadow's key_desc */
+	Tuplestorestate *keys;		/* of its table, in the layout of the shadow's
+								 * key_desc */
 	int64		nkeys;
 	int64		ndone;
 } TideTreeBuild;
@@ -103,8 +104,10 @@ next_shape(TideIngest *in)
 	ListCell   *lc;
 
 	foreach(lc, in->shapes)
+	{
 		if (is_ready(in, lfirst(lc)))
 			return lfirst(lc);
+	}
 	return NULL;
 }
 
@@ -130,8 +133,10 @@ tide_tree_has_windows(const TideIngest *in)
 	ListCell   *lc;
 
 	foreach(lc, in->trees)
+	{
 		if (((TideJoined *) lfirst(lc))->window_sql != NULL)
 			return true;
+	}
 	return false;
 }
 

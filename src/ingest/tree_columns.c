@@ -27,7 +27,7 @@ mark_column(void *arg, Oid relid, AttrNumber attnum, TideColumnOf of)
 	Mark	   *mark = arg;
 	TideWatch  *watch = hash_search(mark->in->watches, &relid, HASH_FIND, NULL);
 	int			position = attnum > 0 && attnum < watch->shadow->natts_source ?
-		watch->shadow->attnum_pos[attnum] : -1;
+	watch->shadow->attnum_pos[attnum] : -1;
 
 	tide_tree_use(watch, position);
 	if (of == TIDE_COLUMN_OF_ROW && position >= 0)
@@ -49,8 +49,10 @@ source_of(TideIngest *in, Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, in->sources)
+	{
 		if (((TideSource *) lfirst(lc))->relid == relid)
 			return lfirst(lc);
+	}
 	return NULL;
 }
 

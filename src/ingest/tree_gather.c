@@ -37,7 +37,7 @@ tide_tree_add_row(TideIngest *in, TideJoined *joined, ItemPointer tid)
 static void
 add_found_row(void *arg, HeapTuple tuple, TupleDesc desc)
 {
-	TideTreePass	   *pass = arg;
+	TideTreePass *pass = arg;
 	bool		isnull;
 	Datum		tid = SPI_getbinval(tuple, desc, 1, &isnull);
 
@@ -96,7 +96,7 @@ gather_limited(TideTreePass *pass)
 {
 	TideIngest *in = pass->in;
 	TideJoined *joined = pass->joined;
-	TideTreeInputs		inputs = {0};
+	TideTreeInputs inputs = {0};
 	TideVersions none = {0};
 
 	inputs.versions = tide_tree_has_versions(joined->watch) ? joined->watch->versions : &none;
@@ -118,7 +118,7 @@ gather_by_parent(TideTreePass *pass, TideVersions *versions)
 {
 	TideIngest *in = pass->in;
 	TideJoined *joined = pass->joined;
-	TideTreeInputs		inputs = {0};
+	TideTreeInputs inputs = {0};
 
 	if (versions == NULL || versions->n == 0)
 		return;
@@ -142,7 +142,7 @@ tide_tree_gather(TideTreePass *pass)
 	foreach(lc, joined->reaches)
 	{
 		TideReach  *reach = lfirst(lc);
-		TideTreeInputs		inputs = {0};
+		TideTreeInputs inputs = {0};
 
 		if (!tide_tree_has_versions(reach->from))
 			continue;
@@ -152,7 +152,7 @@ tide_tree_gather(TideTreePass *pass)
 	}
 	if (joined->window_sql != NULL && in->last_now != in->checkpoint.now)
 	{
-		TideTreeInputs		inputs = {0};
+		TideTreeInputs inputs = {0};
 
 		tide_tree_run(in, joined, joined->window_sql, &joined->window_plan, &inputs,
 					  add_found_row, pass);

@@ -123,7 +123,7 @@ finish_row(TideTreePass *pass)
 static void
 take_parent(void *arg, HeapTuple tuple, TupleDesc desc)
 {
-	TideTreePass	   *pass = arg;
+	TideTreePass *pass = arg;
 	bool		isnull;
 	ItemPointer tid = (ItemPointer) DatumGetPointer(SPI_getbinval(tuple, desc, 1, &isnull));
 	Datum		members = SPI_getbinval(tuple, desc, 2, &isnull);
@@ -147,7 +147,7 @@ take_parent(void *arg, HeapTuple tuple, TupleDesc desc)
 static void
 take_version(void *arg, HeapTuple tuple, TupleDesc desc)
 {
-	TideTreePass	   *pass = arg;
+	TideTreePass *pass = arg;
 	bool		isnull;
 	ItemPointer tid = (ItemPointer) DatumGetPointer(SPI_getbinval(tuple, desc, 1, &isnull));
 	int64		sign = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
@@ -170,7 +170,7 @@ take_version(void *arg, HeapTuple tuple, TupleDesc desc)
 static void
 take_holds(void *arg, HeapTuple tuple, TupleDesc desc)
 {
-	TideTreePass	   *pass = arg;
+	TideTreePass *pass = arg;
 	bool		isnull;
 	Datum		tid = SPI_getbinval(tuple, desc, 1, &isnull);
 	TideTreeRow *row = hash_search(pass->joined->rows, DatumGetPointer(tid), HASH_FIND, NULL);
@@ -231,7 +231,7 @@ static void
 recompute(TideTreePass *pass)
 {
 	TideJoined *joined = pass->joined;
-	TideTreeInputs		inputs = {0};
+	TideTreeInputs inputs = {0};
 
 	if (hash_get_num_entries(joined->rows) == 0)
 		return;
@@ -260,7 +260,7 @@ recompute(TideTreePass *pass)
 static void
 add_versions(TideTreePass *pass, TideVersions *versions)
 {
-	TideTreeInputs		inputs = {0};
+	TideTreeInputs inputs = {0};
 
 	if (versions == NULL || versions->n == 0)
 		return;
@@ -277,7 +277,7 @@ add_versions(TideTreePass *pass, TideVersions *versions)
 void
 tide_tree_pass(TideIngest *in, TideJoined *joined)
 {
-	TideTreePass		pass = {.in = in, .joined = joined};
+	TideTreePass pass = {.in = in,.joined = joined};
 	TideShadow *shadow = joined->watch->shadow;
 	MemoryContext old = MemoryContextSwitchTo(in->tree_context);
 	instr_time	begin;
@@ -308,7 +308,7 @@ tide_tree_pass(TideIngest *in, TideJoined *joined)
 static void
 take_implied(void *arg, HeapTuple tuple, TupleDesc desc)
 {
-	TideTreePass	   *pass = arg;
+	TideTreePass *pass = arg;
 	bool		isnull;
 	ItemPointer tid = (ItemPointer) DatumGetPointer(SPI_getbinval(tuple, desc, 1, &isnull));
 	MemoryContext old = MemoryContextSwitchTo(pass->context);
@@ -326,11 +326,11 @@ take_implied(void *arg, HeapTuple tuple, TupleDesc desc)
 void
 tide_tree_make_explicit(TideIngest *in, TideJoined *joined)
 {
-	TideTreePass		pass = {.in = in, .joined = joined};
+	TideTreePass pass = {.in = in,.joined = joined};
 	TideShadow *shadow = joined->watch->shadow;
 	TideSource *source = shadow->source;
 	SPIPlanPtr	plan = NULL;
-	TideTreeInputs		inputs = {0};
+	TideTreeInputs inputs = {0};
 	StringInfoData sql;
 
 	initStringInfo(&sql);

@@ -14,7 +14,8 @@ typedef struct TideTreeInputs
 	TideWatch  *versions_of;	/* whose layout they have */
 	Tuplestorestate *rows;		/* "tide_rows", or NULL */
 	int64		nrows;
-	int64		nrivals;		/* $3: how many rows may have come before another */
+	int64		nrivals;		/* $3: how many rows may have come before
+								 * another */
 } TideTreeInputs;
 
 typedef void (*TideTreeCallback) (void *arg, HeapTuple tuple, TupleDesc desc);

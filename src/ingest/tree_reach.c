@@ -22,7 +22,8 @@ typedef struct Reacher
 	TideShadowSql *sql;
 	const char *table;			/* of the node */
 	List	   *queries;		/* of Query */
-	List	   *offsets;		/* of int: varno of each one's first relation, less 1 */
+	List	   *offsets;		/* of int: varno of each one's first relation,
+								 * less 1 */
 	List	   *relids;			/* of all relations; the first is z */
 	List	   *conditions;		/* of Node over them */
 } Reacher;
@@ -33,7 +34,8 @@ typedef struct FlattenContext
 {
 	Reacher    *r;
 	int			depth;			/* of the expression: 0 the node's own */
-	List	   *targets;		/* of the subquery whose testexpr this is, or NIL */
+	List	   *targets;		/* of the subquery whose testexpr this is, or
+								 * NIL */
 } FlattenContext;
 
 /* the relation a Var of the expression means, as one of all the relations */
@@ -166,9 +168,11 @@ add_reach(Reacher *r, int which, Node *extra)
 	}
 	appendStringInfoString(&text, " WHERE true");
 	foreach(lc, conditions)
+	{
 		if (bms_is_subset(pull_varnos(NULL, lfirst(lc)), between))
 			appendStringInfo(&text, " AND (%s)",
 							 tide_shadow_sql_expr(r->sql, lfirst(lc), n, relids, aliases));
+	}
 	reach->sql = text.data;
 	r->joined->reaches = lappend(r->joined->reaches, reach);
 }
@@ -217,7 +221,11 @@ add_reaches(Reacher *r, int offset, SubLink *link, FlattenContext *flatten, bool
 		r->conditions = conditions;
 		if (is_conjunct)
 			continue;
-		/* [NOT] IN where it may be NULL: no comparison says whom that concerns */
+
+		/*
+		 * [NOT] IN where it may be NULL: no comparison says whom that
+		 * concerns
+		 */
 		foreach(lc, tests)
 		{
 			ListCell   *lc2;
@@ -252,12 +260,16 @@ reach_sublink(Reacher *r, SubLink *link, bool is_conjunct)
 								InvalidOid);
 	}
 	foreach(lc, quals)
+	{
 		if (!has_sublink(lfirst(lc), NULL))
 			r->conditions = lappend(r->conditions, flatten_mutator(lfirst(lc), &inner));
+	}
 	add_reaches(r, offset, link, &outer, is_conjunct);
 	foreach(lc, comparisons(link->testexpr))
+	{
 		if (is_conjunct)
 			r->conditions = lappend(r->conditions, flatten_mutator(lfirst(lc), &outer));
+	}
 	foreach(lc, quals)
 		reach_into(r, lfirst(lc), true);
 	*r = saved;
@@ -294,7 +306,7 @@ reach_into(Reacher *r, Node *expr, bool is_conjunct)
 void
 tide_tree_make_reaches(TideIngest *in, TideJoined *joined, TideShadowSql *sql)
 {
-	Reacher		r = {.in = in, .joined = joined, .sql = sql};
+	Reacher		r = {.in = in,.joined = joined,.sql = sql};
 	ListCell   *lc;
 
 	r.table = tide_shadow_sql_table(sql, joined->node->relid);

@@ -73,7 +73,10 @@ tide_tree_rows_desc(void)
 static void
 name_relations(const TideTreeInputs *inputs)
 {
-	/* few rows are assumed: the statements go through indexes whatever their number */
+	/*
+	 * few rows are assumed: the statements go through indexes whatever their
+	 * number
+	 */
 	if (inputs->versions != NULL)
 		name_relation("tide_versions", inputs->versions_of->shadow->desc,
 					  inputs->versions->store, 10);
@@ -88,7 +91,7 @@ tide_tree_run(TideIngest *in, TideJoined *joined, const char *sql, SPIPlanPtr *p
 	TideSpiFrame frame;
 	Portal		portal;
 	Datum		args[NARGS] = {TimestampTzGetDatum(in->checkpoint.now),
-		TimestampTzGetDatum(in->last_now), Int64GetDatum(inputs->nrivals)};
+	TimestampTzGetDatum(in->last_now), Int64GetDatum(inputs->nrivals)};
 
 	tide_evaluating_shape = joined->shape->shape_id;
 	PushActiveSnapshot(GetLatestSnapshot());

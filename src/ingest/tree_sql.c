@@ -39,7 +39,8 @@ typedef struct Maker
 	const char *table;			/* of the node */
 	const char *parent_table;	/* or NULL */
 	const char *on;				/* p and z, or NULL */
-	const char *conditions;		/* " AND …" of z: subfilter, with a limit also filter; or "" */
+	const char *conditions;		/* " AND …" of z: subfilter, with a limit
+								 * also filter; or "" */
 	const char *order;			/* of z, key columns last; or NULL */
 } Maker;
 
@@ -256,7 +257,7 @@ tide_tree_make_sql(TideIngest *in, TideJoined *joined)
 {
 	MemoryContext old = MemoryContextSwitchTo(in->watch_context);
 	TideShapeNode *node = joined->node;
-	Maker		m = {.in = in, .joined = joined};
+	Maker		m = {.in = in,.joined = joined};
 
 	m.sql = tide_shadow_sql_create(in->sources);
 	m.table = tide_shadow_sql_table(m.sql, node->relid);

@@ -320,7 +320,7 @@ void
 tide_tree_write(TideIngest *in, TideJoined *joined, ItemPointer tid,
 				const TideTreeCounts *counts, bool absolute)
 {
-	RowWrite	w = {.in = in, .joined = joined, .tid = tid};
+	RowWrite	w = {.in = in,.joined = joined,.tid = tid};
 
 	w.slot = tide_tree_fetch(joined, tid);
 	read_members(&w, counts->n);

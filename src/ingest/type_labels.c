@@ -98,8 +98,10 @@ find_label(List *labels, const char *label)
 	ListCell   *lc;
 
 	foreach(lc, labels)
+	{
 		if (strncmp(lfirst(lc), label, length) == 0)
 			return lfirst(lc);
+	}
 	return NULL;
 }
 
@@ -107,7 +109,7 @@ TideLabelsDiffer
 tide_labels_compare(List *was, List *is)
 {
 	TideLabelsDiffer result = list_length(was) == list_length(is) ? TIDE_LABELS_SAME :
-		TIDE_LABELS_ADDED;
+	TIDE_LABELS_ADDED;
 	ListCell   *lc;
 
 	foreach(lc, is)

@@ -192,7 +192,11 @@ add_tree(TideIngest *in, TideShape *shape)
 	tide_tree_load(in, shape);
 	if (shape->state != TIDE_SHAPE_BUILDING)
 		return;
-	/* its build begins with the first checkpoint that has passed all the copies */
+
+	/*
+	 * its build begins with the first checkpoint that has passed all the
+	 * copies
+	 */
 	foreach(lc, tide_shape_relids(shape))
 	{
 		TideWatch  *watch = hash_search(in->watches, &lfirst_oid(lc), HASH_FIND, NULL);

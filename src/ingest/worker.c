@@ -53,10 +53,11 @@
 #include "util/spi.h"
 
 #define IDLE_MS				1000	/* the net under lost wake-ups */
-#define RETRY_MS			20		/* something was locked or in doubt */
-#define IDLE_CHECKPOINT_BYTES	(256 * 1024)	/* of WAL without anything for us, */
+#define RETRY_MS			20	/* something was locked or in doubt */
+#define IDLE_CHECKPOINT_BYTES	(256 * 1024)	/* of WAL without anything for
+												 * us, */
 #define IDLE_CHECKPOINT_MS	1000	/* or so long after the last checkpoint */
-#define POLL_MIN_MS			1		/* without preload: look at the WAL */
+#define POLL_MIN_MS			1	/* without preload: look at the WAL */
 #define POLL_MAX_MS			10
 
 static bool worker_start(TideIngest **in);
@@ -158,7 +159,10 @@ worker_start(TideIngest **in)
 	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
 		ReplicationSlotIsLost_compat(slot))
 	{
-		/* max_slot_wal_keep_size: the server has removed WAL that we had not read */
+		/*
+		 * max_slot_wal_keep_size: the server has removed WAL that we had not
+		 * read
+		 */
 		ReplicationSlotDrop(state.slot_name, true);
 		slot = NULL;
 	}
@@ -246,7 +250,10 @@ worker_loop(TideIngest *in)
 			tide_compact_begin(in);
 		}
 
-		/* a commit with synchronous_commit = off told us before it was flushed */
+		/*
+		 * a commit with synchronous_commit = off told us before it was
+		 * flushed
+		 */
 		target = tide_shared_target();
 		if (target > GetFlushRecPtr(NULL))
 			XLogFlush(target);
@@ -404,7 +411,8 @@ is_shapes_fault(const ErrorData *error)
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient resources */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
+														 * resources */
 		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock not available */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */

@@ -25,7 +25,8 @@ struct TideChangeWriter
 	TideLogReader *reader;
 	MemoryContext row_context;
 	int			rows_since_reset;
-	int			natts;			/* shadow attributes that are shown, or before such */
+	int			natts;			/* shadow attributes that are shown, or before
+								 * such */
 	char	   *table;			/* JSON string */
 	TideRowWriter *row;			/* shown columns, of the shadow row */
 	TideRowWriter *key;			/* key columns, of the shadow row */
@@ -89,7 +90,7 @@ tide_change_writer_create(const TideShapeNode *node, const TideSource *source,
 
 	initStringInfo(&table);
 	tide_json_cstring(&table, source->table_name);
-	appendStringInfoChar(&table, '\0');	/* the JSON writers add none */
+	appendStringInfoChar(&table, '\0'); /* the JSON writers add none */
 	writer->table = table.data;
 	writer->reader = tide_log_reader_open(source, snapshot);
 	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "tide pull row",

@@ -195,7 +195,7 @@ read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_t *epoch)
 	JsonbContainer *mutations = array_member(root, "mutations");
 	int64		last_op_id;
 	bool		ok = is_current(root, epoch, &last_op_id) && at != NULL && first != NULL &&
-		mutations != NULL;
+	mutations != NULL;
 
 	for (uint32 i = 0; at != NULL && i < JsonContainerSize(at); i++)
 		ok &= read_group(cookie, array_element(at, i));

@@ -18,7 +18,8 @@ typedef struct TidePosition
 	bool		first_sync;		/* has never been at the end yet */
 	int64		init;			/* in first sync: the checkpoint at its begin */
 	int64		sent;			/* in first sync: rows sent so far */
-	bool		keep;			/* set by the pull: the bucket is still the client's */
+	bool		keep;			/* set by the pull: the bucket is still the
+								 * client's */
 } TidePosition;
 
 typedef struct TideCookie

@@ -179,8 +179,10 @@ has_shadows(Resolver *resolver, const TideShape *shape)
 		resolver->keys.sources = tide_catalog_sources();
 	search.sources = resolver->keys.sources;
 	foreach(lc, shape->nodes)
+	{
 		foreach(lc2, ((TideShapeNode *) lfirst(lc))->lookups)
 			tide_columns_walk(((TideKeyLookup *) lfirst(lc2))->query, NIL, search_column, &search);
+	}
 	return !search.is_missing;
 }
 
@@ -194,8 +196,9 @@ resolve_params(Resolver *resolver, TideServedShape *shape, Jsonb *params)
 	ListCell   *lc;
 
 	/*
-	 * While a shape is built anew its lookups' tables, or columns of them, may not be there yet: then nobody
-	 * can tell which buckets are meant. The client is to keep what it has, as while one is compared.
+	 * While a shape is built anew its lookups' tables, or columns of them,
+	 * may not be there yet: then nobody can tell which buckets are meant. The
+	 * client is to keep what it has, as while one is compared.
 	 */
 	if (!shape->live && !has_shadows(resolver, shape->shape))
 	{

@@ -39,7 +39,8 @@ typedef struct PlanKey
 typedef struct PlanEntry
 {
 	PlanKey		key;			/* hash key */
-	Query	   *query;			/* as it was compiled; NULL: entry is not filled */
+	Query	   *query;			/* as it was compiled; NULL: entry is not
+								 * filled */
 	List	   *source_ids;		/* of its tables */
 	SPIPlanPtr	plan;
 	MemoryContext context;		/* of all but the plan */
@@ -138,21 +139,23 @@ static PlanEntry *
 plan_entry(const TideShapeRequest *request, const TideShapeNode *node,
 		   const TideKeyLookup *lookup)
 {
-	PlanKey		key = {.shape_id = request->shape->shape_id, .node_id = node->node_id};
+	PlanKey		key = {.shape_id = request->shape->shape_id,.node_id = node->node_id};
 	PlanEntry  *entry;
 	ListCell   *lc;
 
 	if (plan_cache == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(PlanKey), .entrysize = sizeof(PlanEntry)};
+		HASHCTL		ctl = {.keysize = sizeof(PlanKey),.entrysize = sizeof(PlanEntry)};
 
 		ctl.hcxt = CacheMemoryContext;
 		plan_cache = hash_create("tide lookup plans", 32, &ctl,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	foreach(lc, node->lookups)
+	{
 		if (lfirst(lc) == lookup)
 			key.place = foreach_current_index(lc);
+	}
 	entry = hash_search(plan_cache, &key, HASH_FIND, NULL);
 	if (entry != NULL)
 		return entry;
@@ -223,7 +226,7 @@ static char *
 lookup_sql(const TideLookupRun *run, const TideKeyLookup *lookup)
 {
 	char	   *query = run->over_sources ? tide_source_sql_query(lookup->query) :
-		tide_shadow_sql_query(tide_shadow_sql_create(run->sources), lookup->query);
+	tide_shadow_sql_query(tide_shadow_sql_create(run->sources), lookup->query);
 
 	if (lookup->nparts == 0)
 		return psprintf("SELECT WHERE EXISTS (%s)", query);

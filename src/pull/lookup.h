@@ -17,7 +17,8 @@ typedef struct TideLookupRun
 	const TideShapeRequest *request;
 	TimestampTz now;			/* the checkpoint's time */
 	List	   *sources;		/* of TideSource */
-	bool		over_sources;	/* as the shape's owner over the tables themselves, to verify */
+	bool		over_sources;	/* as the shape's owner over the tables
+								 * themselves, to verify */
 	int			max_rows;		/* what it may give at most */
 } TideLookupRun;
 

@@ -36,10 +36,11 @@ typedef struct NodeWork
 	TideKeyResolver *resolver;
 	const TideShapeRequest *request;
 	const TideShapeNode *node;
-	List	   *rules;	/* of KeyRule */
+	List	   *rules;			/* of KeyRule */
 	TideNodeKeys *parent;		/* NULL for a root */
 	TideNodeKeys *result;
-	TideKeySet *parent_keys;	/* of buckets that exist; where all buckets are visited */
+	TideKeySet *parent_keys;	/* of buckets that exist; where all buckets
+								 * are visited */
 	char	  **key;			/* being put together */
 	bool		has_keys;		/* the lookups have run, and leave some */
 } NodeWork;
@@ -105,7 +106,7 @@ read_rules(NodeWork *work)
 	foreach(lc, work->node->key_parts)
 	{
 		const TideKeyPart *part = lfirst(lc);
-		KeyRule *rule;
+		KeyRule    *rule;
 
 		if (part->args == NIL)
 			continue;
@@ -118,7 +119,7 @@ read_rules(NodeWork *work)
 	foreach(lc, work->node->lookups)
 	{
 		const TideKeyLookup *lookup = lfirst(lc);
-		KeyRule *rule = palloc0(sizeof(KeyRule));
+		KeyRule    *rule = palloc0(sizeof(KeyRule));
 
 		rule->first_part = lookup->first_part;
 		rule->nparts = lookup->nparts;
@@ -141,7 +142,7 @@ run_lookups(NodeWork *work)
 
 	foreach(lc, work->rules)
 	{
-		KeyRule *rule = lfirst(lc);
+		KeyRule    *rule = lfirst(lc);
 		bool		exists;
 
 		if (rule->lookup != NULL)
@@ -152,7 +153,7 @@ run_lookups(NodeWork *work)
 				work->resolver->sources = tide_catalog_sources();
 			run = lookup_run(work);
 			rule->set = tide_lookup_run(&run, work->node, rule->lookup,
-											  rule->params, &exists);
+										rule->params, &exists);
 			if (rule->set == NULL)
 				refuse_many(work->resolver);
 			if (rule->nparts == 0 && exists == rule->negated)
@@ -263,8 +264,10 @@ list_keys(NodeWork *work)
 	ListCell   *lc;
 
 	foreach(lc, work->rules)
+	{
 		if (((KeyRule *) lfirst(lc))->nparts > 0)
 			rules = lappend(rules, lfirst(lc));
+	}
 	list_sort(rules, compare_rules);
 	work->key = palloc(sizeof(char *) * Max(work->result->nparts, 1));
 	if (work->parent == NULL)

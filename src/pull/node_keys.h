@@ -33,8 +33,10 @@ struct NodeWork;
 typedef struct TideNodeKeys
 {
 	const TideShapeNode *node;
-	struct NodeWork *work;		/* how they were found, see tide_node_keys_match() */
-	bool		are_listed;		/* all keys there may be; else those of buckets that exist */
+	struct NodeWork *work;		/* how they were found, see
+								 * tide_node_keys_match() */
+	bool		are_listed;		/* all keys there may be; else those of
+								 * buckets that exist */
 	int			nparts;			/* of a key, the parents' parts included */
 	int			n;
 	int			max;

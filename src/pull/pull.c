@@ -49,7 +49,7 @@ typedef struct Pull
 static bool is_ahead(Pull *pull);
 static void match_positions(Pull *pull);
 static void serve_buckets(Pull *pull);
-static text *write_answer(Pull *pull);
+static text * write_answer(Pull *pull);
 
 text *
 tide_pull(Jsonb *request)
@@ -140,7 +140,7 @@ static bool
 can_go_on(const TidePosition *position, const TideBucketInfo *info)
 {
 	int64		reached = position->first_sync ?
-		Max(position->cursor, position->init) : position->cursor;
+	Max(position->cursor, position->init) : position->cursor;
 
 	return position->cursor >= info->first_op_id && reached >= info->forgotten_op_id;
 }
@@ -521,7 +521,11 @@ write_mutations(StringInfo out, Pull *pull)
 	appendStringInfoChar(out, ']');
 	if (!pull->client.expired)
 		return;
-	/* it names whom it means: an answer may come when the client has begun anew */
+
+	/*
+	 * it names whom it means: an answer may come when the client has begun
+	 * anew
+	 */
 	appendStringInfoString(out, ",\"expired\":true,\"client\":");
 	tide_json_uuid(out, pull->request->client.data);
 }

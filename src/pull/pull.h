@@ -12,6 +12,6 @@
  * snapshot, writes nothing. ERRORs: 22023 malformed, 28000 refused, 42704 unknown
  * shape, 54000 too many buckets, 55000 failed shape.
  */
-extern text *tide_pull(Jsonb *request);
+extern text * tide_pull(Jsonb *request);
 
 #endif							/* TIDE_PULL_H */

@@ -338,4 +338,3 @@ run_update(const TideAttempt *attempt, const TideTarget *target, const List *col
 	if (columns != NIL)
 		tide_attempt_check_unchanged(target, TIDE_PUSH_UPDATE);
 }
-

@@ -16,8 +16,10 @@ typedef struct TideApply
 	MemoryContext context;		/* outcomes are allocated here */
 	const pg_uuid_t *client;	/* whose mutations these are */
 	Jsonb	   *claims;			/* of the request: an object */
-	bool		check_deferred; /* what is deferred is due at the end of a mutation */
-	bool		fire_deferred;	/* all deferrable constraints are initially deferred */
+	bool		check_deferred; /* what is deferred is due at the end of a
+								 * mutation */
+	bool		fire_deferred;	/* all deferrable constraints are initially
+								 * deferred */
 } TideApply;
 
 /*

@@ -86,7 +86,7 @@ same_json(JsonbValue *a, JsonbValue *b)
 
 uint64
 tide_attempt_run(const TideAttempt *attempt, const TideTarget *target,
-	TideStatementKind kind, const List *columns)
+				 TideStatementKind kind, const List *columns)
 {
 	const TideMutation *mutation = attempt->mutation;
 	Jsonb	   *values = mutation->values ? mutation->values : mutation->key;
@@ -202,7 +202,7 @@ fetch_row(const TideAttempt *attempt, const TideTarget *target)
 static void
 push_kept(JsonbParseState **state, const List *names)
 {
-	JsonbValue	kept = {.type = jbvString, .val.string = {4, "kept"}};
+	JsonbValue	kept = {.type = jbvString,.val.string = {4, "kept"}};
 	ListCell   *lc;
 
 	push_name(state, "columns");

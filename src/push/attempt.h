@@ -14,7 +14,8 @@ typedef struct TideAttempt
 	const TideApply *apply;
 	const TideMutation *mutation;
 	TideOutcome *outcome;
-	List	   *kept;			/* names of columns sent whose server's value stays */
+	List	   *kept;			/* names of columns sent whose server's value
+								 * stays */
 	int			duplicates;
 } TideAttempt;
 

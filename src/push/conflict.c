@@ -43,7 +43,7 @@ tide_conflict_apply(TideAttempt *attempt, const TideTarget *target,
 					const TideTablePolicies *policies, const List *columns)
 {
 	TideConflict conflict = {
-		.attempt = attempt, .target = target, .policies = policies
+		.attempt = attempt,.target = target,.policies = policies
 	};
 
 	if (columns == NIL && attempt->mutation->op == TIDE_PUSH_UPDATE)

@@ -17,7 +17,8 @@
 
 typedef enum TideColumnFate
 {
-	TIDE_COLUMN_WRITTEN,		/* the value sent; of a delete: nothing against it */
+	TIDE_COLUMN_WRITTEN,		/* the value sent; of a delete: nothing
+								 * against it */
 	TIDE_COLUMN_MERGED,			/* another value than the one sent */
 	TIDE_COLUMN_KEPT,			/* the server's value stays */
 	TIDE_COLUMN_ASIDE			/* not sent: there for its clock's sake */
@@ -27,7 +28,8 @@ typedef enum TideColumnFate
 typedef struct TideNotedClock
 {
 	AttrNumber	attnum;			/* 0: of a deleted row */
-	bool		by_ingest;		/* from server_clocks, which has no hlc, vclock, client */
+	bool		by_ingest;		/* from server_clocks, which has no hlc,
+								 * vclock, client */
 	int64		hash;
 	char	   *hlc;			/* or NULL */
 	Jsonb	   *vclock;			/* or NULL */
@@ -64,7 +66,8 @@ typedef struct TideConflictColumn
 	Datum		values[3];		/* by TideConflictValue; as form says */
 	bool		nulls[3];
 	TideColumnFate fate;
-	Jsonb	   *computed;		/* MERGED of set and custom: to be written; NULL for SQL NULL */
+	Jsonb	   *computed;		/* MERGED of set and custom: to be written;
+								 * NULL for SQL NULL */
 	TideValueClock clock;		/* of policies that have one */
 	List	   *added;			/* of set: ids of elements added */
 	List	   *removed;		/* and of those removed */
@@ -97,7 +100,8 @@ typedef struct TideConflict
 	FullTransactionId mark;		/* of the ingest: tide_clock_mark_read() */
 	bool		mark_is_read;
 	Jsonb	   *row;			/* with has_group */
-	TideValueClock tombstone;	/* of the row that was deleted, once it was looked for */
+	TideValueClock tombstone;	/* of the row that was deleted, once it was
+								 * looked for */
 } TideConflict;
 
 /*

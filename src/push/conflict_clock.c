@@ -387,8 +387,8 @@ note_staying(const TideConflict *conflict, const TideConflictColumn *column, boo
 	const TideValueClock *clock = &column->clock;
 	Jsonb	   *vclock = conflict->attempt->mutation->vclock;
 	bool		has_won = column->fate == TIDE_COLUMN_KEPT &&
-		column->policy == TIDE_CONFLICT_VCLOCK &&
-		tide_vclock_compare(vclock, clock->vclock) == TIDE_VCLOCK_CONCURRENT;
+	column->policy == TIDE_CONFLICT_VCLOCK &&
+	tide_vclock_compare(vclock, clock->vclock) == TIDE_VCLOCK_CONCURRENT;
 	TideNotedClock note;
 
 	if (!has_won && (clock->is_noted || !is_written))

@@ -85,7 +85,7 @@ add_base_columns(TideConflict *conflict)
 {
 	const TideTarget *target = conflict->target;
 	Jsonb	   *base = conflict->attempt->mutation->base;
-	TideMutation as_values = {.key = conflict->attempt->mutation->key, .values = base};
+	TideMutation as_values = {.key = conflict->attempt->mutation->key,.values = base};
 	List	   *attnums = base ? tide_attempt_value_columns(target, &as_values) : NIL;
 	ListCell   *lc;
 

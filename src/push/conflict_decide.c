@@ -61,8 +61,8 @@ decide_by_base(TideConflict *conflict, TideConflictColumn *column)
 {
 	bool		stands = (column->has_base &&
 						  tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_BASE)) ||
-		(column->is_sent &&
-		 tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_NEW));
+	(column->is_sent &&
+	 tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_NEW));
 
 	column->fate = stands ? TIDE_COLUMN_WRITTEN : TIDE_COLUMN_KEPT;
 }
@@ -78,7 +78,7 @@ static void
 decide_vclock(TideConflict *conflict, TideConflictColumn *column)
 {
 	bool		has_seen = column->has_base &&
-		tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_BASE);
+	tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_BASE);
 
 	column->fate = tide_conflict_wins_vclock(conflict, &column->clock, has_seen) ?
 		TIDE_COLUMN_WRITTEN : TIDE_COLUMN_KEPT;

@@ -25,12 +25,12 @@
 
 const TidePolicyTraits tide_policy_traits[TIDE_CONFLICT_NPOLICIES] = {
 	[TIDE_CONFLICT_OVERWRITE] = {"overwrite", TIDE_FORM_NONE},
-	[TIDE_CONFLICT_KEEP] = {"keep", TIDE_FORM_TYPED, .needs_base = true},
-	[TIDE_CONFLICT_REJECT] = {"reject", TIDE_FORM_TYPED, .needs_base = true},
-	[TIDE_CONFLICT_HLC] = {"hlc", TIDE_FORM_NONE, .has_clock = true},
-	[TIDE_CONFLICT_VCLOCK] = {"vclock", TIDE_FORM_TYPED, .has_clock = true},
-	[TIDE_CONFLICT_COUNTER] = {"counter", TIDE_FORM_SUM, .column_only = true},
-	[TIDE_CONFLICT_SET] = {"set", TIDE_FORM_JSON, .column_only = true},
+	[TIDE_CONFLICT_KEEP] = {"keep", TIDE_FORM_TYPED,.needs_base = true},
+	[TIDE_CONFLICT_REJECT] = {"reject", TIDE_FORM_TYPED,.needs_base = true},
+	[TIDE_CONFLICT_HLC] = {"hlc", TIDE_FORM_NONE,.has_clock = true},
+	[TIDE_CONFLICT_VCLOCK] = {"vclock", TIDE_FORM_TYPED,.has_clock = true},
+	[TIDE_CONFLICT_COUNTER] = {"counter", TIDE_FORM_SUM,.column_only = true},
+	[TIDE_CONFLICT_SET] = {"set", TIDE_FORM_JSON,.column_only = true},
 	[TIDE_CONFLICT_CUSTOM] = {"custom", TIDE_FORM_JSON}
 };
 

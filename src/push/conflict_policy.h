@@ -26,9 +26,11 @@ typedef enum TideConflictPolicy
 typedef enum TideConflictForm
 {
 	TIDE_FORM_NONE,				/* does not look at them */
-	TIDE_FORM_TYPED,			/* as the column's type; jsonb if that has no equality */
+	TIDE_FORM_TYPED,			/* as the column's type; jsonb if that has no
+								 * equality */
 	TIDE_FORM_JSON,				/* to_jsonb() of each */
-	TIDE_FORM_SUM				/* as the type; what is to be written in place of the base */
+	TIDE_FORM_SUM				/* as the type; what is to be written in place
+								 * of the base */
 } TideConflictForm;
 
 typedef struct TidePolicyTraits

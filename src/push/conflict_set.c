@@ -116,7 +116,7 @@ read_elements(Jsonb *array)
 static HTAB *
 new_index(int n)
 {
-	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(pg_uuid_t),
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(pg_uuid_t),
 	.hcxt = CurrentMemoryContext};
 
 	return hash_create("tide set elements", Max(n, 16), &ctl,

@@ -8,7 +8,8 @@
 typedef struct TideDeferrable
 {
 	bool		any;
-	bool		all_deferred;	/* each of them is INITIALLY DEFERRED; false if there are none */
+	bool		all_deferred;	/* each of them is INITIALLY DEFERRED; false
+								 * if there are none */
 } TideDeferrable;
 
 /* within an owner's SPI frame */

@@ -44,7 +44,7 @@ TideGuardSet *
 tide_guard_read(MemoryContext context)
 {
 	static SPIPlanPtr plan = NULL;
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(GuardEntry), .hcxt = context};
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(GuardEntry),.hcxt = context};
 	MemoryContext old;
 	TideGuardSet *set;
 

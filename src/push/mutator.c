@@ -84,7 +84,7 @@ tide_mutator_call(const TideApply *apply, const TideMutation *mutation,
 	static const char none[] = "{}";
 	Oid			function = find_function(mutation->call);
 	Datum		args = mutation->args ? JsonbPGetDatum(mutation->args)
-		: DirectFunctionCall1(jsonb_in, CStringGetDatum(none));
+	: DirectFunctionCall1(jsonb_in, CStringGetDatum(none));
 	Oid			type;
 	char	   *sql = call_text(function, &type);
 	TideSpiFrame frame;
@@ -181,7 +181,7 @@ static Jsonb *
 result_of_row(Oid type, MemoryContext context)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue	name = {.type = jbvString, .val.string = {6, "result"}};
+	JsonbValue	name = {.type = jbvString,.val.string = {6, "result"}};
 	JsonbValue	value = {.type = jbvNull};
 	Jsonb	   *result;
 	bool		isnull;

@@ -51,7 +51,8 @@ typedef struct Push
 	int			nfresh;
 	int64		first_id;		/* of the fresh ones */
 	int64		last_id;		/* last mutation id of the client */
-	bool	   *careful;		/* of fresh ones: in a subtransaction of its unit's own */
+	bool	   *careful;		/* of fresh ones: in a subtransaction of its
+								 * unit's own */
 	int			nfailures;		/* units that were found to need one */
 	int			running;		/* the fresh one that runs without, or -1 */
 	bool		has_deferrable; /* the database has deferrable constraints */
@@ -89,8 +90,8 @@ static void reject_unit(const Unit *unit, const ErrorData *error);
 static void apply_one(Push *push, int n, bool careful);
 static void answer_repeats(Push *push);
 static void finish_push(Push *push);
-static text *answer(const Push *push);
-static text *answer_expired(const Push *push);
+static text * answer(const Push *push);
+static text * answer_expired(const Push *push);
 static void append_outcome(StringInfo out, int64 id, const TideOutcome *outcome);
 
 text *

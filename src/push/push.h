@@ -13,7 +13,7 @@
  * user. ERRORs (and changes nothing): 22023 malformed or a gap in the ids, 28000
  * refused, and whatever is not the fault of a mutation.
  */
-extern text *tide_push(Jsonb *request);
+extern text * tide_push(Jsonb *request);
 
 /* client and id of the mutation being applied in this session; NULL outside of a push */
 extern const pg_uuid_t *tide_push_current(int64 *mutation_id);

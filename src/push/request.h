@@ -27,19 +27,22 @@ typedef struct TideMutation
 	Jsonb	   *base;			/* object: what the client wrote over, or NULL */
 	char	   *hlc;			/* clock of the write as sent, or NULL */
 	Jsonb	   *vclock;			/* object of clients' counters, or NULL */
-	XLogRecPtr	seen;			/* checkpoint the client had, or InvalidXLogRecPtr */
+	XLogRecPtr	seen;			/* checkpoint the client had, or
+								 * InvalidXLogRecPtr */
 	int64		tx;				/* group, or 0 */
 	char	   *call;			/* mutator's name, or NULL */
 	Jsonb	   *args;			/* object; NULL if none were sent */
 	Jsonb	   *signature;		/* object, or NULL */
-	Jsonb	   *sent;			/* all of it as sent; only if there is a signature */
+	Jsonb	   *sent;			/* all of it as sent; only if there is a
+								 * signature */
 } TideMutation;
 
 typedef struct TidePushRequest
 {
 	pg_uuid_t	client;
 	bool		atomic;
-	int64		rejected_seen;	/* the client knows of rejections up to this id */
+	int64		rejected_seen;	/* the client knows of rejections up to this
+								 * id */
 	int			nmutations;
 	TideMutation *mutations;
 } TidePushRequest;

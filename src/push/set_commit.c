@@ -23,7 +23,8 @@
 typedef struct Noted
 {
 	pg_uuid_t	client;
-	XLogRecPtr	first;			/* its elements noted in this transaction are not before it */
+	XLogRecPtr	first;			/* its elements noted in this transaction are
+								 * not before it */
 } Noted;
 
 /* of this transaction, in TopTransactionContext */
@@ -54,7 +55,7 @@ on_xact(XactEvent event, void *arg)
 	if (noted == NIL || event == XACT_EVENT_PARALLEL_PRE_COMMIT)
 		return;
 	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) &&
-		OidIsValid(get_extension_oid("pg_tide", true)))	/* not dropped since */
+		OidIsValid(get_extension_oid("pg_tide", true))) /* not dropped since */
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		tide_spi_begin(&frame, TIDE_AS_OWNER);
@@ -78,8 +79,10 @@ tide_set_commit_later(const pg_uuid_t *client, XLogRecPtr lsn)
 		RegisterXactCallback(on_xact, NULL);
 	is_registered = true;
 	foreach(lc, noted)
+	{
 		if (memcmp(&((Noted *) lfirst(lc))->client, client, UUID_LEN) == 0)
 			return;
+	}
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	entry = palloc(sizeof(Noted));
 	entry->client = *client;

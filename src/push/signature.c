@@ -62,7 +62,7 @@ static bool
 read_uuid(pg_uuid_t *uuid, const JsonbValue *text)
 {
 	char		digits[2 * UUID_LEN];
-	JsonbValue	packed = {.type = jbvString, .val.string = {sizeof(digits), digits}};
+	JsonbValue	packed = {.type = jbvString,.val.string = {sizeof(digits), digits}};
 	int			n = 0;
 
 	if (text->val.string.len != sizeof(digits) + 4)
@@ -175,7 +175,7 @@ tide_signature_keep(const pg_uuid_t *client, const TideMutation *mutation, Relat
 	char	   *table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 												   RelationGetRelationName(rel));
 	Datum		values[] = {UUIDPGetDatum(client), Int64GetDatum(mutation->id),
-		CStringGetTextDatum(table), JsonbPGetDatum(mutation->key), JsonbPGetDatum(mutation->sent)};
+	CStringGetTextDatum(table), JsonbPGetDatum(mutation->key), JsonbPGetDatum(mutation->sent)};
 	TideSpiFrame frame;
 
 	tide_spi_begin(&frame, TIDE_AS_OWNER);

@@ -145,7 +145,7 @@ tide_statement_run_full(const char *sql, Datum key, Datum values, Datum base, Da
 
 void
 tide_statement_append_source(StringInfo sql, const TideTarget *target, char alias,
-			  const AttrNumber *attnums, int n)
+							 const AttrNumber *attnums, int n)
 {
 	static const char aliases[] = "kvbw";
 	TupleDesc	desc = RelationGetDescr(target->rel);
@@ -268,7 +268,7 @@ find_plan(const char *sql)
 static void
 prepare_cache(void)
 {
-	HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(PlanEntry)};
+	HASHCTL		ctl = {.keysize = sizeof(uint64),.entrysize = sizeof(PlanEntry)};
 
 	if (plans == NULL)
 	{

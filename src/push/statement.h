@@ -14,7 +14,8 @@ typedef enum TideStatementKind
 	TIDE_STATEMENT_INSERT,		/* one row from key and values */
 	TIDE_STATEMENT_UPDATE,		/* values into the row of the key */
 	TIDE_STATEMENT_DELETE,		/* the row of the key */
-	TIDE_STATEMENT_PROBE,		/* one row of nothing if the key's row is visible */
+	TIDE_STATEMENT_PROBE,		/* one row of nothing if the key's row is
+								 * visible */
 	TIDE_STATEMENT_FETCH		/* the key's row as jsonb */
 } TideStatementKind;
 

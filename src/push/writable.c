@@ -41,7 +41,8 @@ typedef struct NameEntry
 struct TideWritableSet
 {
 	HTAB	   *names;			/* of NameEntry */
-	HTAB	   *policies;		/* of TideTablePolicies; NULL: all have overwrite */
+	HTAB	   *policies;		/* of TideTablePolicies; NULL: all have
+								 * overwrite */
 	MemoryContext context;
 };
 
@@ -110,14 +111,17 @@ tide_writable_read(MemoryContext context)
 {
 	static SPIPlanPtr plan = NULL;
 	TideWritableSet *set = MemoryContextAllocZero(context, sizeof(TideWritableSet));
-	HASHCTL		ctl = {.keysize = NAME_KEY_LEN, .entrysize = sizeof(NameEntry), .hcxt = context};
+	HASHCTL		ctl = {.keysize = NAME_KEY_LEN,.entrysize = sizeof(NameEntry),.hcxt = context};
 	bool		has_policies = false;
 
 	set->context = context;
 	set->names = hash_create("tide writable tables", 64, &ctl,
 							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
-	/* names by the system caches: a join would read all of pg_class for each push */
+	/*
+	 * names by the system caches: a join would read all of pg_class for each
+	 * push
+	 */
 	tide_spi_run(&plan,
 				 "SELECT w.relid, w.conflict <> 'overwrite'"
 				 " OR EXISTS (SELECT FROM tide_internal.conflict_policies)"
@@ -143,7 +147,7 @@ static void
 read_policies(TideWritableSet *set)
 {
 	static SPIPlanPtr plan = NULL;
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(TideTablePolicies),
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(TideTablePolicies),
 	.hcxt = set->context};
 
 	set->policies = hash_create("tide conflict policies", 64, &ctl,
@@ -189,7 +193,10 @@ add_policies(TideWritableSet *set, Oid relid)
 	TideTablePolicies *policies = hash_search(set->policies, &relid, HASH_ENTER, &found);
 
 	if (!found)
-		*policies = (TideTablePolicies) {.relid = relid};
+		*policies = (TideTablePolicies)
+	{
+		.relid = relid
+	};
 	return policies;
 }
 

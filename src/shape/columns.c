@@ -64,7 +64,7 @@ columns_walker(Node *node, void *context)
 void
 tide_columns_walk(const void *expr, List *relids, TideColumnCallback callback, void *arg)
 {
-	Walk		walk = {.relids = relids, .callback = callback, .arg = arg};
+	Walk		walk = {.relids = relids,.callback = callback,.arg = arg};
 
 	(void) columns_walker(unconstify(void *, expr), &walk);
 }
@@ -140,8 +140,10 @@ window_index(const TideShapeNode *node)
 	while ((i = bms_next_member(joined, i)) >= 0)
 		index->attnums = lappend_int(index->attnums, i + FirstLowInvalidHeapAttributeNumber);
 	foreach(lc, node->order_by)
+	{
 		if (!IsA(((TideSortKey *) lfirst(lc))->expr, Var))
 			return NULL;
+	}
 	return index;
 }
 

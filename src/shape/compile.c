@@ -41,7 +41,8 @@ typedef struct CompileContext
 	const char *text;			/* what error positions point into, or NULL */
 	int			prefix;			/* positions are off by as much */
 	List	   *nodes;			/* of TideShapeNode, as far as compiled */
-	List	   *encrypted;		/* of TideEncryptedColumn: of the whole definition */
+	List	   *encrypted;		/* of TideEncryptedColumn: of the whole
+								 * definition */
 } CompileContext;
 
 /* the parent of what is being compiled */

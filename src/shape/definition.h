@@ -12,7 +12,8 @@
 typedef struct TideShapeDefinition
 {
 	char	   *name;			/* of the include; NULL for the root */
-	char	   *path;			/* include names joined by '.', "" for the root */
+	char	   *path;			/* include names joined by '.', "" for the
+								 * root */
 	char	   *table;
 	char	   *where;			/* NULL if absent, as are on and order_by */
 	char	   *on;

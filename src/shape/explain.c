@@ -334,8 +334,8 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 {
 	bool		is_only = list_length(shape->nodes) == 1;
 	const TideShapeNode *parent = node->parent_id < 0 ? NULL :
-		list_nth(shape->nodes, node->parent_id);
-	Explain		explain = {.out = out, .indent = is_only ? "  " : "    ", .node = node};
+	list_nth(shape->nodes, node->parent_id);
+	Explain		explain = {.out = out,.indent = is_only ? "  " : "    ",.node = node};
 
 	if (!is_only && parent == NULL)
 		appendStringInfo(out, "  node %d:\n", node->node_id);

@@ -78,7 +78,7 @@ tide_explain_indexes(const TideShape *shape, const TideShapeNode *node)
 		TideNodeIndex *index = lfirst(lc);
 		char	   *table = get_rel_name(index->relid);
 		const char *columns = index->is_window ? window_columns(node, index->attnums) :
-			column_name(index->relid, linitial_int(index->attnums));
+		column_name(index->relid, linitial_int(index->attnums));
 
 		if (table != NULL && columns != NULL)
 			texts = lappend(texts, psprintf("%s (%s)", quote_identifier(table), columns));

@@ -29,8 +29,10 @@ typedef struct TideExprRow
 /* an expression, or the expressions of an order_by */
 typedef struct TideExpr
 {
-	const char *field;			/* of the definition: "where", "on", "order_by" */
-	Node	   *tree;			/* Var of varno 1 .. nrows, Param of PARAM_EXTERN */
+	const char *field;			/* of the definition: "where", "on",
+								 * "order_by" */
+	Node	   *tree;			/* Var of varno 1 .. nrows, Param of
+								 * PARAM_EXTERN */
 	int			nrows;
 	TideExprRow rows[2];		/* by varno - 1 */
 	List	   *refs;			/* of TideParamRef, by paramid - 1 */

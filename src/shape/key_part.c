@@ -375,7 +375,7 @@ tide_key_part_of(TideExpr *expr, Node *row_side, bool is_set, Node *condition)
 	Oid			type = exprType(row_side);
 	Oid			collation = exprInputCollation(condition);
 	Oid			operator = is_set ? ((ScalarArrayOpExpr *) condition)->opno :
-		((OpExpr *) condition)->opno;
+	((OpExpr *) condition)->opno;
 
 	check_equality(expr, condition, operator,
 				   is_set ? get_element_type(getBaseType(type)) : type);

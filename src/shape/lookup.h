@@ -20,7 +20,7 @@ typedef struct TideCorrelation
 
 /* raises the ERROR for a subquery no lookup can be made of */
 TIDE_NORETURN extern void tide_lookup_refuse(TideExpr *expr, int location,
-													   const char *reason, const char *hint);
+											 const char *reason, const char *hint);
 
 /* EXISTS (query); the query of EXISTS that says what "x = ANY (SELECT ...)" says */
 extern SubLink *tide_exists_sublink(Query *query);

@@ -36,7 +36,8 @@ struct TidePlanImager
 	Oid			type;
 	int16		typlen;
 	bool		typbyval;
-	TideKeyCodec *codec;		/* of types whose equal values differ in their bytes, else NULL */
+	TideKeyCodec *codec;		/* of types whose equal values differ in their
+								 * bytes, else NULL */
 };
 
 static SPIPlanPtr sharers_plan = NULL;
@@ -81,8 +82,8 @@ tide_plan_image(StringInfo out, TidePlanImager *imager, Datum value)
 	{
 		/* integers of all widths alike, and no bits that are not the value's */
 		int64		number = imager->typlen == 1 ? (int8) DatumGetChar(value) :
-			imager->typlen == 2 ? DatumGetInt16(value) :
-			imager->typlen == 4 ? DatumGetInt32(value) : DatumGetInt64(value);
+		imager->typlen == 2 ? DatumGetInt16(value) :
+		imager->typlen == 4 ? DatumGetInt32(value) : DatumGetInt64(value);
 
 		append_bytes(out, (const char *) &number, sizeof(number));
 	}

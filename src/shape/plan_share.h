@@ -30,7 +30,8 @@ typedef struct TidePlanTemplate
 {
 	List	   *steps;			/* of TidePlanStep */
 	int			ndispatch;
-	char	   *text;			/* equal for nodes of a table that differ in constants only */
+	char	   *text;			/* equal for nodes of a table that differ in
+								 * constants only */
 } TidePlanTemplate;
 
 /* of a direct node, in the current context */

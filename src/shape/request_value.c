@@ -106,7 +106,11 @@ tide_request_value_scalar(TideValueReader *reader, TideValueName name, JsonbValu
 		case jbvNumeric:
 			text = DatumGetCString(DirectFunctionCall1(numeric_out,
 													   NumericGetDatum(json->val.numeric)));
-			/* 1e131071 is short in JSON: an array of them must not fill the memory */
+
+			/*
+			 * 1e131071 is short in JSON: an array of them must not fill the
+			 * memory
+			 */
 			if (strlen(text) > MAX_NUMBER_LEN)
 				refuse_value(reader->request, name,
 							 psprintf("a number of at most %d characters", MAX_NUMBER_LEN));
@@ -199,20 +203,24 @@ needed_params(const TideShape *shape)
 		const TideShapeNode *node = lfirst(lc);
 
 		foreach(lc2, node->key_parts)
-			foreach(lc3, ((TideKeyPart *) lfirst(lc2))->args)
 		{
-			TideKeyArg *arg = lfirst(lc3);
+			foreach(lc3, ((TideKeyPart *) lfirst(lc2))->args)
+			{
+				TideKeyArg *arg = lfirst(lc3);
 
-			if (arg->name != NULL && !arg->is_claim)
-				result = lappend(result, arg->name);
+				if (arg->name != NULL && !arg->is_claim)
+					result = lappend(result, arg->name);
+			}
 		}
 		foreach(lc2, node->lookups)
-			foreach(lc3, ((TideKeyLookup *) lfirst(lc2))->refs)
 		{
-			TideLookupRef *ref = lfirst(lc3);
+			foreach(lc3, ((TideKeyLookup *) lfirst(lc2))->refs)
+			{
+				TideLookupRef *ref = lfirst(lc3);
 
-			if (!ref->is_claim)
-				result = lappend(result, ref->name);
+				if (!ref->is_claim)
+					result = lappend(result, ref->name);
+			}
 		}
 	}
 	return result;
@@ -224,8 +232,10 @@ check_known(const TideShapeRequest *request, List *needed, const char *name)
 	ListCell   *lc;
 
 	foreach(lc, needed)
+	{
 		if (strcmp(lfirst(lc), name) == 0)
 			return;
+	}
 	ereport(ERROR,
 			(errcode(TIDE_ERRCODE_BAD_REQUEST),
 			 errmsg("shape \"%s\" has no parameter \"%s\"",

@@ -26,7 +26,7 @@ static char *
 name_arg(FunctionCallInfo fcinfo)
 {
 	char	   *name = PG_ARGISNULL(0) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(0));
+	text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	if (name == NULL || name[0] == '\0')
 		ereport(ERROR,

@@ -126,7 +126,7 @@ static void
 rewrite_containment(A_Expr *expr)
 {
 	bool		is_contained = expr->kind == AEXPR_OP && list_length(expr->name) == 1 &&
-		strcmp(strVal(linitial(expr->name)), "<@") == 0;
+	strcmp(strVal(linitial(expr->name)), "<@") == 0;
 	Node	   *array = is_contained ? expr->rexpr : expr->lexpr;
 	Node	   *element = is_contained ? expr->lexpr : expr->rexpr;
 
@@ -272,7 +272,7 @@ void
 tide_subquery_check(TideExpr *expr, SubLink *sublink)
 {
 	const char *operator = sublink->operName == NIL ? "" :
-		strVal(llast(sublink->operName));
+	strVal(llast(sublink->operName));
 
 	if (sublink->subLinkType == ANY_SUBLINK && strcmp(operator, "=") != 0)
 		refuse_subquery(expr, sublink->location,

@@ -258,7 +258,7 @@ read_live(Check *check, const TideNodeBucket *bucket, const TideNodeKeys *keys)
 			TupleDesc	desc = SPI_tuptable->tupdesc;
 			MemoryContext old = MemoryContextSwitchTo(result);
 			int64		bucket_id = bucket ? bucket->info.bucket_id :
-				bucket_of_row(check, tuple, desc, codecs, nparts, keys);
+			bucket_of_row(check, tuple, desc, codecs, nparts, keys);
 			bool		isnull;
 
 			if (bucket_id >= 0)
@@ -377,8 +377,10 @@ check_whole(TideShape *shape)
 
 		begin_check(&check, shape, lfirst(lc));
 		foreach(lc2, tide_bucket_reader_all(check.buckets, shape->shape_id))
+		{
 			if (((TideBucketInfo *) lfirst(lc2))->node_id == check.node->node_id)
 				read_bucket(&check, lfirst(lc2));
+		}
 		read_live(&check, NULL, NULL);
 		differences = list_concat(differences, end_check(&check));
 	}
@@ -464,12 +466,12 @@ check_round(const Subject *subject)
 		differences = check_named(subject);
 	else
 		foreach(lc, tide_catalog_shapes(false))
-		{
-			TideShape  *shape = lfirst(lc);
+	{
+		TideShape  *shape = lfirst(lc);
 
-			if (shape->state == TIDE_SHAPE_LIVE && shape->nodes != NIL)
-				differences = list_concat(differences, check_whole(shape));
-		}
+		if (shape->state == TIDE_SHAPE_LIVE && shape->nodes != NIL)
+			differences = list_concat(differences, check_whole(shape));
+	}
 	PopActiveSnapshot();
 	return differences;
 }
@@ -533,8 +535,10 @@ verify(const Subject *subject)
 		sync_log();
 		now = check_round(subject);
 		foreach(lc, now)
+		{
 			if (round == 0 || has_difference(differences, lfirst(lc)))
 				stay = lappend(stay, lfirst(lc));
+		}
 		differences = stay;
 		if (differences == NIL)
 			break;

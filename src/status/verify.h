@@ -13,8 +13,10 @@ typedef struct TideDifference
 {
 	char	   *table;
 	char	   *key;			/* NULL: about the bucket as a whole */
-	const char *problem;		/* missing, extra, different, duplicate, count, checksum */
-	char	   *expected;		/* by the live table, or by the rows of the log; or NULL */
+	const char *problem;		/* missing, extra, different, duplicate,
+								 * count, checksum */
+	char	   *expected;		/* by the live table, or by the rows of the
+								 * log; or NULL */
 	char	   *found;			/* in the log, or in the bucket's row; or NULL */
 	int64		bucket_id;		/* 0: the bucket does not exist */
 } TideDifference;

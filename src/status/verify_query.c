@@ -48,8 +48,10 @@ parent_of(const TideShape *shape, const TideShapeNode *node)
 	ListCell   *lc;
 
 	foreach(lc, shape->nodes)
+	{
 		if (((const TideShapeNode *) lfirst(lc))->node_id == node->parent_id)
 			return lfirst(lc);
+	}
 	return NULL;
 }
 
@@ -278,7 +280,7 @@ static int
 append_branch(const TideShape *shape, const TideShapeNode *node, List *sources,
 			  bool by_key, StringInfo sql)
 {
-	NodeText	text = {.node = node, .by_key = by_key, .sql = sql};
+	NodeText	text = {.node = node,.by_key = by_key,.sql = sql};
 
 	text.parent = parent_of(shape, node);
 	text.source = tide_verify_source(node, sources);

@@ -103,8 +103,10 @@ tide_sql_verify_query(PG_FUNCTION_ARGS)
 	if (shape == NULL || shape->nodes == NIL)
 		PG_RETURN_NULL();
 	foreach(lc, shape->nodes)
+	{
 		if (tide_verify_source(lfirst(lc), sources) == NULL)
 			PG_RETURN_NULL();
+	}
 	nest_level = tide_settings_push();
 	sql = query_texts(shape, sources);
 	tide_settings_pop(nest_level);
@@ -157,8 +159,10 @@ tide_sql_bucket_rows(PG_FUNCTION_ARGS)
 	if (tide_bucket_reader_by_id(buckets, PG_GETARG_INT64(0), &bucket))
 		shape = tide_catalog_shape_by_id(bucket.shape_id);
 	foreach(lc, shape ? shape->nodes : NIL)
+	{
 		if (((TideShapeNode *) lfirst(lc))->node_id == bucket.node_id)
 			node = lfirst(lc);
+	}
 	if (node != NULL)
 		source = tide_verify_source(node, tide_catalog_sources());
 	nest_level = tide_settings_push();

@@ -80,7 +80,8 @@ struct TideBuckets
 	HTAB	   *by_key;
 	HTAB	   *by_id;
 	List	   *dirty;			/* of TideBucket */
-	List	   *lagging;		/* of TideBucket; some may have been written since */
+	List	   *lagging;		/* of TideBucket; some may have been written
+								 * since */
 	int			nsettled;		/* first ones of these that are done with */
 	bool		is_exact;		/* none may begin to lag */
 	bool		lost_some;		/* that lag */

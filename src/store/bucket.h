@@ -22,14 +22,16 @@ typedef struct TideBucket
 	int64		first_op_id;
 	int64		last_op_id;
 	int64		removed_count;	/* leave entries in the log */
-	int64		stale_count;	/* superseded entries whose place is not known, about */
+	int64		stale_count;	/* superseded entries whose place is not
+								 * known, about */
 	int64		forgotten_op_id;	/* leave entries up to here may be missing */
 	bool		exists;			/* false: known not to be there */
 	bool		is_new;			/* has no row yet */
 	bool		is_dirty;
 	bool		is_queued;		/* to be swept: see ingest/compaction.c */
 	bool		may_lag;		/* its row, as last written */
-	bool		is_settled;		/* false: the row may lag, and nobody has looked */
+	bool		is_settled;		/* false: the row may lag, and nobody has
+								 * looked */
 	bool		is_lagging;		/* changed since its row was written */
 	bool		is_listed;		/* in the list of those */
 	ItemPointerData tid;		/* of its row */

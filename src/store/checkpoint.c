@@ -130,7 +130,11 @@ tide_checkpoint_write(const TideCheckpoint *checkpoint)
 	written_tid = new->t_self;
 	heap_freetuple(new);
 	table_close(rel, RowExclusiveLock);
-	/* one transaction may write it again: tide.ingest() builds, then stores a batch */
+
+	/*
+	 * one transaction may write it again: tide.ingest() builds, then stores a
+	 * batch
+	 */
 	CommandCounterIncrement();
 }
 

@@ -15,7 +15,8 @@ typedef struct TideCheckpoint
 	int64		op_id;			/* the newest given out */
 	XLogRecPtr	lsn;			/* everything that committed before is in */
 	TimestampTz at;				/* commit time of the newest transaction in it */
-	TimestampTz now;			/* now() in conditions: the same, or what tide.clock says */
+	TimestampTz now;			/* now() in conditions: the same, or what
+								 * tide.clock says */
 	int64		changes;		/* source changes taken in */
 	int64		transactions;	/* source transactions taken in */
 	int64		batches;

@@ -224,7 +224,7 @@ static bool
 fetch_by_tid(TideLogReader *reader)
 {
 	ItemPointer tid = (ItemPointer)
-		DatumGetPointer(reader->log_slot->tts_values[TIDE_LOG_TID - 1]);
+	DatumGetPointer(reader->log_slot->tts_values[TIDE_LOG_TID - 1]);
 
 	return ItemPointerIsValid(tid) &&
 		ItemPointerGetBlockNumber(tid) < reader->heap_blocks &&

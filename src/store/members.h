@@ -21,7 +21,8 @@ typedef struct TideMember
 	int64		bucket_id;
 	int64		op_id;
 	uint32		hash;
-	uint32		count;			/* parent rows that bring it there; of a root 1 */
+	uint32		count;			/* parent rows that bring it there; of a root
+								 * 1 */
 } TideMember;
 
 static inline int

@@ -54,13 +54,16 @@ typedef struct TideShadow
 	int			ncolumns;
 	int			nkeys;
 	int		   *key_pos;		/* positions of the key columns */
-	int			nown;			/* of them at the end: not the table's own, see table_key.h */
-	bool		is_keyless;		/* the key is TIDE_ATTNUM_ROW and _COPY, the last columns */
+	int			nown;			/* of them at the end: not the table's own,
+								 * see table_key.h */
+	bool		is_keyless;		/* the key is TIDE_ATTNUM_ROW and _COPY, the
+								 * last columns */
 	int			nhashed;		/* first columns that make up the former */
 	int			leaf_pos;		/* of TIDE_ATTNUM_LEAF or -1 */
 	int			natts_source;	/* highest attnum + 1, for attnum_pos */
 	int		   *attnum_pos;		/* by source attnum: position or -1 */
-	struct ScanKeyData *key_scan;	/* equality on each key column, argument open */
+	struct ScanKeyData *key_scan;	/* equality on each key column, argument
+									 * open */
 
 	/* open between tide_shadow_open() and tide_shadow_close() */
 	MemoryContext open_context;
@@ -70,7 +73,8 @@ typedef struct TideShadow
 	Relation	log_index;
 	struct IndexInfo *key_info;
 	struct IndexInfo *log_info;
-	int			nextra;			/* further indexes of the shadow table, for joins */
+	int			nextra;			/* further indexes of the shadow table, for
+								 * joins */
 	Relation   *extra;
 	struct IndexInfo **extra_infos;
 	struct EState *estate;		/* for their expressions */
@@ -102,8 +106,10 @@ typedef struct TideLogEntry
 	uint32		hash;
 	ItemPointerData tid;
 	Datum	   *columns;		/* by position: the key is taken from them */
-	int64		old_op_id;		/* of the put it supersedes; 0 if not known, or none */
-	ItemPointerData log_tid;	/* of the entry itself; set by tide_log_append() */
+	int64		old_op_id;		/* of the put it supersedes; 0 if not known,
+								 * or none */
+	ItemPointerData log_tid;	/* of the entry itself; set by
+								 * tide_log_append() */
 } TideLogEntry;
 
 /* DDL, as the extension's owner; the indexes are made after the copy */

@@ -37,7 +37,8 @@ struct TideShadowSql
 typedef struct Mapping
 {
 	const TideShadowSql *sql;
-	List	   *queries;		/* original Query trees around, innermost first */
+	List	   *queries;		/* original Query trees around, innermost
+								 * first */
 	int			nrels;			/* outside of them: the expression's relations */
 	const Oid  *relids;
 } Mapping;
@@ -178,16 +179,16 @@ static void
 item_columns(Query *query, Node *item, List **names, List **vars, List **attnums)
 {
 	int			rtindex = IsA(item, JoinExpr) ? ((JoinExpr *) item)->rtindex :
-		castNode(RangeTblRef, item)->rtindex;
+	castNode(RangeTblRef, item)->rtindex;
 	RangeTblEntry *rte = rt_fetch(rtindex, query->rtable);
 	ListCell   *lc;
 
 	expandRTE_compat(rte, rtindex, names, vars);
 	*attnums = NIL;
 	foreach(lc, *vars)
-		*attnums = lappend_int(*attnums, IsA(item, JoinExpr) ?
-							   foreach_current_index(lc) + 1 :
-							   lfirst_node(Var, lc)->varattno);
+		* attnums = lappend_int(*attnums, IsA(item, JoinExpr) ?
+								foreach_current_index(lc) + 1 :
+								lfirst_node(Var, lc)->varattno);
 }
 
 /* make the entries of the joins in a mapped query's FROM anew, inner ones first */
@@ -290,7 +291,7 @@ char *
 tide_shadow_sql_expr(const TideShadowSql *sql, Node *expr, int nrels, const Oid *relids,
 					 const char *const *aliases)
 {
-	Mapping		mapping = {.sql = sql, .nrels = nrels, .relids = relids};
+	Mapping		mapping = {.sql = sql,.nrels = nrels,.relids = relids};
 	Oid		   *shadows = palloc(sizeof(Oid) * Max(nrels, 1));
 
 	for (int i = 0; i < nrels; i++)

@@ -43,7 +43,8 @@ typedef struct TideSharedDb
 	pg_atomic_uint64 checkpoint_lsn;
 	pg_atomic_uint64 op_id;
 	pg_atomic_uint64 at_end;	/* TimestampTz: it was at the end of the WAL */
-	pg_atomic_uint64 loads[2];	/* source, shape: id << 32 | share in millionths */
+	pg_atomic_uint64 loads[2];	/* source, shape: id << 32 | share in
+								 * millionths */
 	ConditionVariable published;	/* a checkpoint was published */
 } TideSharedDb;
 
@@ -225,7 +226,7 @@ tide_shared_worker_attach(void)
 		return;
 	pg_atomic_write_u32(&db->pid, MyProcPid);
 	pg_atomic_write_u32(&db->state, TIDE_WORKER_STARTING);
-	pg_atomic_write_u64(&db->latch, (uint64) (uintptr_t) &MyProc->procLatch);
+	pg_atomic_write_u64(&db->latch, (uint64) (uintptr_t) & MyProc->procLatch);
 	before_shmem_exit(shared_worker_detach, 0);
 }
 
@@ -363,9 +364,10 @@ tide_shared_wait(int64 after_op_id, XLogRecPtr lsn, long timeout_ms)
 		else
 		{
 			/*
-			 * No worker to publish: a standby, tide.ingest(), no preload, or it is about
-			 * to start. A broadcast that this wait swallowed would leave us off the list of
-			 * the condition variable, so get on it anew for the next sleep.
+			 * No worker to publish: a standby, tide.ingest(), no preload, or
+			 * it is about to start. A broadcast that this wait swallowed
+			 * would leave us off the list of the condition variable, so get
+			 * on it anew for the next sleep.
 			 */
 			ConditionVariableCancelSleep();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -35,7 +35,8 @@ typedef struct TideWorkerInfo
 	int			pid;			/* 0: no worker */
 	TideWorkerState state;
 	XLogRecPtr	processed;		/* WAL taken in up to here */
-	TimestampTz at_end;			/* when it was at the end of the WAL; 0: not yet */
+	TimestampTz at_end;			/* when it was at the end of the WAL; 0: not
+								 * yet */
 	TideSharedLoad source;
 	TideSharedLoad shape;
 } TideWorkerInfo;

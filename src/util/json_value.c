@@ -48,6 +48,7 @@ static const struct
 	Oid			type;
 	TideJsonKind kind;
 }			builtin_kinds[] =
+
 {
 	{BOOLOID, TIDE_JSON_BOOL},
 	{INT2OID, TIDE_JSON_INT2},

@@ -48,7 +48,8 @@ typedef struct TideValueWriter
 
 	/* composites: fields are those of the row type seen last */
 	MemoryContext fields_context;	/* reset when the row type changes */
-	uint64		row_type_id;	/* of assign_record_type_identifier(); 0: none yet */
+	uint64		row_type_id;	/* of assign_record_type_identifier(); 0: none
+								 * yet */
 	TupleDesc	row_desc;
 	TideRowWriter *fields;
 	Datum	   *field_values;

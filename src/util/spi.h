@@ -12,8 +12,9 @@
 typedef enum TideSpiUser
 {
 	TIDE_AS_CALLER,				/* current user and search_path stay */
-	TIDE_AS_OWNER				/* owner of the extension, restricted operation,
-								 * search_path = pg_catalog, pg_temp */
+	TIDE_AS_OWNER				/* owner of the extension, restricted
+								 * operation, search_path = pg_catalog,
+								 * pg_temp */
 } TideSpiUser;
 
 typedef struct TideSpiFrame
