@@ -46,7 +46,7 @@ all install installcheck:
 endif
 
 # (after PGXS, which empties it)
-override PROVE_FLAGS += -I test/perl $(TEST_FORMATTER)
+override PROVE_FLAGS += -I test/perl --timer $(TIDE_PROVE_JOBS:%=-j%) $(TEST_FORMATTER)
 
 # PostgreSQL 16 parted the folder of expected files from that of the inputs
 ifeq ($(filter 15,$(MAJORVERSION)),)
