@@ -4,8 +4,8 @@
 #
 # Tree and PostgreSQL are copied below a temporary directory, so neither the installed
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
-# into servers only. Last line: "sanitize: N stages passed, N failed, N reports", after
-# the line "coverage: ..." of test/coverage.pl if that is wanted.
+# into servers only. Last line: "sanitize: N passed, N failed, N reports"; stages are counted,
+# and coverage where it is wanted.
 #   PG_CONFIG              the PostgreSQL to copy
 #   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token request crypto push tap
 #                          (all but tap)
@@ -158,10 +158,13 @@ stage tap env TIDE_SANITIZED=1 PERL5LIB="$work/tree/test/perl" "$make" -s PG_CON
 tide_cluster_shut
 
 # counters of processes that end are written as they do; a killed one's are lost
-covered=0
 if [ -n "${TIDE_COVERAGE:-}" ]; then
   mkdir -p "$output"
-  (cd "$work/tree" && "$top/test/coverage.pl" "$TIDE_COVERAGE" "$output/uncovered") || covered=1
+  if (cd "$work/tree" && "$top/test/coverage.pl" "$TIDE_COVERAGE" "$output/uncovered"); then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
 fi
 
 # TAP tests kill servers' processes on purpose
@@ -186,5 +189,5 @@ if [ "$failed" -gt 0 ] || [ "$reports" -gt 0 ]; then
   done >"$output/diffs"
   echo "logs: $output"
 fi
-echo "sanitize: $passed stages passed, $failed failed, $reports reports"
-[ "$failed" -eq 0 ] && [ "$reports" -eq 0 ] && [ "$covered" -eq 0 ]
+echo "sanitize: $passed passed, $failed failed, $reports reports"
+[ "$failed" -eq 0 ] && [ "$reports" -eq 0 ]
