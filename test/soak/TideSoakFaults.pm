@@ -41,6 +41,7 @@ my %faults = (
 	'kill -9 of a backend' => { run => \&kill_backend, expect => qr/terminated by signal 9/ },
 	'kill -9 of the postmaster' => { run => \&kill_postmaster },
 	'immediate stop' => { run => \&immediate_stop },
+	'fast restart' => { run => \&fast_restart },
 	'worker terminated' => { run => \&terminate_worker },
 	'backends terminated' => { run => sub { return signal_backends($_[0], 'pg_terminate_backend') } },
 	'queries cancelled' => { run => sub { return signal_backends($_[0], 'pg_cancel_backend') } },
@@ -122,6 +123,14 @@ sub immediate_stop
 	return 1;
 }
 
+sub fast_restart
+{
+	my ($soak) = @_;
+	$soak->begin_load;
+	$soak->{node}->restart;
+	return 1;
+}
+
 sub terminate_worker
 {
 	my ($soak) = @_;
@@ -138,6 +147,7 @@ sub signal_backends
 	{
 		$soak->begin_load;
 		$done += backends($soak, "$function(pid)", 3);
+		$soak->ask("SELECT $function(pid) FROM pg_stat_activity WHERE backend_type LIKE '%tide%'") if rand() < 0.3;
 		$soak->load(0.15);
 	}
 	return $done;
@@ -259,35 +269,40 @@ sub unlimit_memory
 	return;
 }
 
+# the request is made by the server, so that it is there that memory lacks
 sub memory_push
 {
 	my ($first) = @_;
-	my @mutations = map { { id => $_, op => 'insert', table => 'soak_memory', key => { id => $_ }, values => { body => chr(97 + $_ % 26) x 700_000 } } } $first .. $first + 3;
-	return 'SELECT tide.push(' . sql_json({ client => $memory_client, mutations => \@mutations }) . ')';
+	my @mutations = map { "jsonb_build_object('id', $_, 'op', 'insert', 'table', 'soak_memory', 'key', jsonb_build_object('id', $_), 'values', jsonb_build_object('body', repeat('x', 300000)))" }
+	  $first .. $first + 3;
+	return "SELECT tide.push(jsonb_build_object('client', '$memory_client', 'mutations', jsonb_build_array(" . join(', ', @mutations) . ')))';
 }
 
-# a push and a pull that need more than there is: refused as a whole, and taken when sent again
+# pushes and pulls that need more than there is: refused as a whole, and a push is taken when sent again
 sub memory_of_backend
 {
 	my ($soak) = @_;
-	my $session = TideSession->new($soak->{node});
 	my $push = memory_push($memory_id + 1);
 	my $pull = 'SELECT length(tide.pull(' . sql_json({ client => $memory_client, shapes => { memory => [ {} ], ledger => [ {} ] }, limit => 10000 }) . ')::text)';
 	my $failed = 0;
 
-	my ($pid) = $session->try_query("$pull;\nSELECT pg_backend_pid()") =~ /(\d+)\z/ or return 0;
-	for my $more (int(rand(3_000_000)), 3_000_000 + int(rand(6_000_000)))
+	for my $most (1, 300_000, 3_000_000, 6_000_000, 10_000_000)
 	{
-		limit_memory($pid, $more) or return 0;
 		for my $sql ($push, $pull)
 		{
+			my $session = TideSession->new($soak->{node});
+			my ($pid) = ($session->try_query('SELECT pg_backend_pid()'))[0] =~ /(\d+)\z/ or return $failed;
+			my $more = int(rand($most));
+			limit_memory($pid, $more) or return $failed;
 			my (undef, $err) = $session->try_query($sql);
 			$failed++ if $err =~ /53200/;
-			note "limit $more: " . substr $err, 0, 200;
-			$soak->problem("under a memory limit: $err") if $err =~ /ERROR|FATAL|lost/ && $err !~ /53200/;
+			$soak->problem("under a memory limit of $more more: $err") if $err =~ /ERROR|FATAL|lost/ && $err !~ /53200/;
+			note "limit $more: " . substr($err, 0, 240) =~ s/\s+/ /gr;
+			unlimit_memory();
+			$session->quit;
 		}
-		unlimit_memory();
 	}
+	my $session = TideSession->new($soak->{node});
 	my ($out, $err) = $session->try_query($push);
 	$memory_id += 4;
 	$soak->problem("a push after it was out of memory: $out $err") if $out !~ /"last_mutation_id" ?: ?$memory_id\b/ || $out =~ /rejected/;
@@ -302,9 +317,9 @@ sub memory_of_worker
 	my ($soak) = @_;
 	my $pid = worker($soak) or return 0;
 
-	limit_memory($pid, 500_000) or return 0;
+	limit_memory($pid, int(rand(4_000_000))) or return 0;
 	$soak->ask('INSERT INTO soak_memory SELECT -nextval, body FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS nextval) n,'
-		  . " (SELECT string_agg(md5(i::text), '') AS body FROM generate_series(1, 200000) i) b");
+		  . " (SELECT string_agg(md5(i::text), '') AS body FROM generate_series(1, " . (50_000 + int(rand(200_000))) . ') i) b');
 	$soak->load(1.5);
 	unlimit_memory();
 	my @lines = grep { /\[$pid\]/ && /out of memory/ } split /\n/, $soak->log_since;

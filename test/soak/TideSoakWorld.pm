@@ -244,7 +244,7 @@ sub begin_writer
 		my $text = world_transaction($self->{world});
 		my $n = ++$self->{ledger_number};
 		my $body = chance(0.05) ? "(SELECT string_agg(md5(i::text), '') FROM generate_series(" . number(500) . ', 1400) i)' : "'body $n'";
-		my $forget = chance(0.1) ? "DELETE FROM public.soak_ledger WHERE w = 50 + $w;\nINSERT INTO public.soak_ledger SELECT 50 + $w, i, 'of $n' FROM generate_series(1, " . number(40) . ") i;\n" : '';
+		my $forget = chance(0.1) ? "DELETE FROM public.soak_ledger WHERE w = 50 + $w;\nINSERT INTO public.soak_ledger SELECT 50 + $w, i, 'of $n' FROM generate_series(1, " . (chance(0.1) ? 3000 : number(40)) . ") i;\n" : '';
 		$text =~ s/COMMIT;\n\z/${forget}INSERT INTO public.soak_ledger VALUES ($w, $n, $body);\nCOMMIT;\nSELECT 'acknowledged $n' FROM public.soak_ledger WHERE w = $w AND n = $n;\n/;
 		$sql .= $text;
 		$self->{count}{transactions}++;

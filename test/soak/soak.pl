@@ -37,7 +37,7 @@ seed_random($seed);
 diag "soak.pl: $seconds s, TIDE_SEED=$seed";
 
 my @kinds = grep { !$ENV{TIDE_SOAK_KINDS} || /$ENV{TIDE_SOAK_KINDS}/ } fault_kinds();
-my %count = (rounds => 0, faults => {}, asked => {});
+my %count = (rounds => 0, lost => 0, faults => {}, asked => {});
 my $began = time;
 my $soak = bless { disk => 0, problems => [], log_at => 0 }, 'main';
 $soak->create;
@@ -56,11 +56,13 @@ while ($ok && (time - $began < $seconds || grep { !$count{faults}{$_} } @kinds))
 if ($ok)
 {
 	is(join("\n", $soak->final), '', 'at the end: every mutation ever written, once more');
-	is($soak->{world}{count}{lost}, 0, 'no acknowledged transaction was lost');
+	is($soak->{world}{count}{lost} + $count{lost}, 0, 'no acknowledged transaction or mutation was lost');
 	cmp_ok($count{faults}{$_} // 0, '>', 0, "injected: $_") for @kinds;
+	my @report = $soak->report;
 	$soak->plant_all;
+	diag $_ for @report;
 }
-$soak->report;
+else { diag $_ for $soak->report; }
 $_->quit for values %{ $soak->{world}{session} };
 $soak->{pushes}->stop;
 $soak->{node}->stop('immediate');
@@ -232,7 +234,9 @@ sub settle
 	$self->{pushes}->settle(again => $again);
 	$self->ask("SELECT tide.sync('60s')");
 	$self->problem($_) for $self->{world}->settle;
-	$self->problem($_) for $self->{pushes}->problems;
+	my @lost = $self->{pushes}->problems;
+	$count{lost} += @lost;
+	$self->problem($_) for @lost;
 	$self->check_log;
 	$self->check_wal;
 	$self->{world}->begin_round if !@{ $self->{problems} };
@@ -344,7 +348,6 @@ sub report
 	  [ 'transactions acknowledged' => $w->{count}{acknowledged} ], [ 'mutations acknowledged' => $mutations ], [ 'schema changes' => $w->{count}{ddl} ],
 	  [ 'shapes made' => $w->{count}{shapes} ], [ 'pages pulled' => $w->{count}{pages} ], [ 'changes pulled' => $w->{count}{pulled} ],
 	  [ 'rows compared' => $w->{count}{rows} ], [ 'times tide.verify' => $w->{count}{verified} ], [ 'largest pg_wal, MB' => $count{wal} // 0 ],
-	  [ 'losses' => $w->{count}{lost} ];
-	diag sprintf '%-36s %s', @$_ for @rows;
-	return;
+	  [ 'losses' => $w->{count}{lost} + $count{lost} ];
+	return map { sprintf '%-36s %s', @$_ } @rows;
 }
