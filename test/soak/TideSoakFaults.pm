@@ -48,7 +48,8 @@ my %faults = (
 	'statement timeouts' => { run => \&statement_timeouts },
 	'lock timeouts' => { run => \&lock_timeouts },
 	'disk full' => { run => \&disk_full, expect => qr/PANIC: .*No space left on device|terminated by signal 6|could not write init file/ },
-	'slot invalidated' => { run => \&slot_invalidated },
+	'slot invalidated' => { run => \&slot_invalidated, expect => qr/terminated by signal 9/ },
+	'memory limit of the server' => { run => \&memory_of_all },
 	'out of memory in a backend' => { run => \&memory_of_backend },
 	'out of memory in the worker' => { run => \&memory_of_worker },
 	'standby promoted' => { run => \&standby_promoted });
@@ -246,6 +247,14 @@ sub slot_invalidated
 	}
 	$session->wait_query;
 	$session->quit;
+
+	# now and then the worker that makes up for it does not come to an end either
+	if ($lost && rand() < 0.4)
+	{
+		$pid = worker($soak);
+		usleep(int(rand(200_000)));
+		kill KILL => $pid if $pid;
+	}
 	$soak->load(0.5);
 	reset_settings($soak);
 	return $lost ? 1 : 0;
@@ -326,6 +335,24 @@ sub memory_of_worker
 	return scalar @lines;
 }
 
+# every process that the postmaster starts from now on, a new worker among them
+sub memory_of_all
+{
+	my ($soak) = @_;
+	my $postmaster = $soak->{node}{_pid};
+	my $pid = worker($soak);
+
+	limit_memory($postmaster, 1_500_000 + int(rand(6_000_000))) or return 0;
+	kill TERM => $pid if $pid;
+	$soak->{world}->disconnect;
+	$soak->load(2);
+	limit_also($_) for children_of($postmaster);
+	unlimit_memory();
+	return scalar(() = $soak->log_since =~ /out of memory|Cannot allocate memory/g);
+}
+
+sub limit_also { push @limited, @_; return; }
+
 # ---- promotion
 
 # A standby that has what the primary acknowledges (synchronous_standby_names); the primary's host dies.
@@ -369,7 +396,7 @@ sub die_of
 {
 	my ($node) = @_;
 	my $postmaster = $node->{_pid};
-	my @children = map { m{/proc/(\d+)/} ? $1 : () } grep { parent_of($_) == $postmaster } glob '/proc/[0-9]*/stat';
+	my @children = children_of($postmaster);
 
 	kill STOP => $postmaster;
 	$node->kill9;
@@ -380,6 +407,12 @@ sub die_of
 		usleep(20_000);
 	}
 	return;
+}
+
+sub children_of
+{
+	my ($pid) = @_;
+	return map { m{/proc/(\d+)/} ? $1 : () } grep { parent_of($_) == $pid } glob '/proc/[0-9]*/stat';
 }
 
 sub parent_of
