@@ -14,7 +14,7 @@
 #   TIDE_STAGE_SECONDS   a stage is ended after so many seconds (2400)
 #   TIDE_PROVE_JOBS      how many TAP tests run at a time (2)
 #   TIDE_FUZZ_SECONDS    how long each of the five fuzzers runs (12; 60 in CI)
-#   TIDE_SOAK_SECONDS    how long stage soak runs (120)
+#   TIDE_SOAK_SECONDS    how long faults are injected under load (120)
 #   TIDE_COVERAGE        percent of the lines of src/ that stage sanitize must run (90)
 #   TIDE_TEST_OUTPUT     where to keep logs and diffs of a failed run (tmp_check/output)
 set -u
@@ -275,7 +275,9 @@ tap_stage clients "$(lists CLIENT_FILES)" "${command[@]}"
 sanitize_stage fuzz TIDE_SANITIZE_STAGES='fuzz token request crypto push'
 sanitize_stage sanitize TIDE_COVERAGE="${TIDE_COVERAGE:-90}" \
   TIDE_SANITIZE_STAGES='regress isolation pgtap workload tap fuzz token request crypto push'
-simple_stage soak env TIDE_SOAK_SECONDS="${TIDE_SOAK_SECONDS:-120}" "$make" -s PG_CONFIG="$PG_CONFIG" soak
+as_tester soak "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-soak
+tap_stage soak "$(lists SOAK_FILES)" "${command[@]}"
+
 background_stage matrix 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' \
   '^(#####|---|Failed|not ok|.* (passed|skipped)[,:])|Failed test'
 background_stage checks 's/^checks: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' .
