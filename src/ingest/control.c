@@ -400,6 +400,10 @@ tide_ingest_round(int64 max_changes)
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
+		if (tide_database_moved())
+			tide_rebuild_moved();
+		PopActiveSnapshot();
+		PushActiveSnapshot(GetLatestSnapshot());
 		in = tide_ingest_open(TopTransactionContext, state.slot_name);
 		PopActiveSnapshot();
 		changes = round_steps(in, max_changes);
