@@ -38,5 +38,5 @@ check "every .c includes postgres.h first" "$(for c in src/*.c src/*/*.c; do
   grep -m1 -E '#[[:space:]]*include' "$c" | grep -q '"postgres.h"' || echo "$c"
 done)"
 check "PG_VERSION_NUM only in util/compat.h" \
-  "$(grep -n PG_VERSION_NUM -r src --include='*.[ch]' | grep -vE '^src/(util/compat\.h|init\.c):')"
+  "$(grep -n PG_VERSION_NUM -r src --include='*.[ch]' | grep -vE '^src/(util/compat(_slot)?\.h|init\.c):')"
 finish
