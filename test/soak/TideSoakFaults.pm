@@ -211,8 +211,8 @@ sub reset_settings
 sub disk_full
 {
 	my ($soak) = @_;
-	disk_fill(disk($soak->{disk}), int(rand(3_000_000)));
-	for (1 .. 4)
+	disk_fill(disk($soak->{disk}), int(rand(1_500_000)));
+	for (1 .. 5)
 	{
 		$soak->load(0.8);
 		last if $soak->log_since =~ /No space left on device/ && rand() < 0.5;
