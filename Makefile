@@ -16,6 +16,7 @@ ISOLATION    = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/i
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=pg_tide $(ISOLATION_EXPECTED)
 TAP_FILES    = $(sort $(wildcard test/tap/*.pl))
 CLIENT_FILES = $(sort $(wildcard test/clients/*.pl))
+SOAK_FILES   = $(sort $(wildcard test/soak/*.pl))
 PGTAP_FILES  = $(sort $(wildcard test/pgtap/*.sql))
 LINT_FILES   = $(sort $(wildcard test/lint/*.sh))
 ifneq ($(TAP_FILES),)
@@ -108,6 +109,11 @@ sanitize:
 fuzz:
 	@TIDE_SANITIZE_STAGES='fuzz token request crypto push' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
+## soak: faults under load for TIDE_SOAK_SECONDS (1800), then everything compared
+soak:
+	@TIDE_STAGES='build install soak' TIDE_SOAK_SECONDS=$${TIDE_SOAK_SECONDS:-1800} TIDE_STAGE_SECONDS=$${TIDE_STAGE_SECONDS:-7200} \
+		PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
+
 ## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
 bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
@@ -140,6 +146,9 @@ installcheck-tap:
 installcheck-clients: PROVE_TESTS = $(CLIENT_FILES)
 installcheck-clients:
 	$(prove_installcheck)
+installcheck-soak: PROVE_TESTS = $(SOAK_FILES)
+installcheck-soak:
+	$(prove_installcheck)
 
 # what test/run.sh expects each part to run
 list-%:
@@ -151,6 +160,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz bench reference typedefs indent indent-check help FORCE \
-	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
+.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz soak bench reference typedefs indent indent-check help FORCE \
+	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients installcheck-soak
 .DEFAULT_GOAL := all

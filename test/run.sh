@@ -9,6 +9,7 @@
 #   TIDE_STAGES          only these stages, e.g. "build install regress"
 #   TIDE_STAGE_SECONDS   a stage is ended after so many seconds (2400)
 #   TIDE_FUZZ_SECONDS    how long each of the five fuzzers runs (12)
+#   TIDE_SOAK_SECONDS    how long faults are injected under load (120)
 #   TIDE_TEST_OUTPUT     where to keep logs and diffs of a failed run (tmp_check/output)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -199,6 +200,9 @@ tap_stage tap "$(lists TAP_FILES)" "${command[@]}"
 
 as_tester clients "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-clients
 tap_stage clients "$(lists CLIENT_FILES)" "${command[@]}"
+
+as_tester soak "$make" -s PG_CONFIG="$PG_CONFIG" installcheck-soak
+tap_stage soak "$(lists SOAK_FILES)" "${command[@]}"
 
 fuzz_stage
 
