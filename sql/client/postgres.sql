@@ -148,7 +148,7 @@ AS $tide_body$
 	WITH c AS (
 		UPDATE public.tide_client SET next_mutation_id = next_mutation_id + 1,
 			clock = greatest(clock + 1, public.tide_clock(clock_timestamp()))
-		RETURNING next_mutation_id - 1 AS id, lpad(to_hex(clock), 16, '0') || right(replace(client::text, '-', ''), 16) AS hlc, lsn)
+		RETURNING next_mutation_id - 1 AS id, overlay(lpad(to_hex(clock), 16, '0') PLACING '-' FROM 13 FOR 0) || '-' || right(replace(client::text, '-', ''), 16) AS hlc, lsn)
 	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, base, hlc, seen)
 	SELECT c.id, tide_record.op, tide_record.table_name, tide_record.key, tide_record.changed, tide_record.base, c.hlc, c.lsn
 	FROM c;

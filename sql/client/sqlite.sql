@@ -86,7 +86,7 @@ CREATE TRIGGER tide_outbox_insert AFTER INSERT ON tide_outbox
 BEGIN
 	UPDATE tide_client SET clock = max(clock + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16);
 	UPDATE tide_outbox SET tx = (SELECT max(t.id) FROM tide_transaction AS t),
-		hlc = (SELECT printf('%016x', c.clock) || substr(replace(c.client, '-', ''), 17) FROM tide_client AS c),
+		hlc = (SELECT printf('%012x-%04x-', c.clock >> 16, c.clock & 65535) || substr(replace(c.client, '-', ''), 17) FROM tide_client AS c),
 		seen = (SELECT c.lsn FROM tide_client AS c)
 	WHERE id = NEW.id;
 END;
