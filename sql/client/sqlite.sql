@@ -291,7 +291,8 @@ BEGIN
 	VALUES ({{each keys|, }}OLD.{{c}}{{end}}, 1);
 END;
 
--- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now
+-- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now,
+-- or, if the row is not here, over the values known last
 CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
 WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
 BEGIN
@@ -302,7 +303,7 @@ BEGIN
 {{each writable|,
 }}			({{lit}}, {{enc}}v.{{c}}{{end}}, {{path}}){{end}})
 			WHERE coalesce(NEW.changed, NEW.base) -> column3 IS NOT NULL)
-		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), '{}'){{end}}{{if nowritable}}'{}'{{end}} END);
+		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), NEW.base){{end}}{{if nowritable}}'{}'{{end}} END);
 	INSERT INTO tide_touched (table_name, key) VALUES (NEW.table_name, NEW.key) ON CONFLICT DO NOTHING;
 	INSERT INTO tide_rebase (go) VALUES (1);
 END;

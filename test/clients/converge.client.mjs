@@ -3,10 +3,10 @@
 import { isDeepStrictEqual } from 'node:util';
 
 export const tables = {
-  projects: { key: ['id'], columns: ['id', 'team', 'name'], registers: ['name'] },
+  projects: { key: ['id'], columns: ['id', 'team', 's'], registers: ['s'] },
   docs: { key: ['id'], columns: ['id', 'project', 'shelf', 'title', 'kept', 'guarded', 'stamp', 'voice', 'hits', 'tags', 'labels', 'best'],
     registers: ['title', 'kept', 'guarded', 'stamp', 'voice'] },
-  notes: { key: ['doc', 'n'], columns: ['doc', 'n', 'body'], registers: ['body'] },
+  notes: { key: ['doc', 'p'], columns: ['doc', 'p', 'body'], registers: ['body'] },
   marks: { key: ['id'], columns: ['id', 'team', 'v'], registers: ['v'] },
   accounts: { key: ['id'], columns: ['id', 'balance'], registers: [] },
 };
@@ -94,7 +94,7 @@ export function overlay(synced, intents) {
 function snapshotSql(kind) {
   const names = Object.keys(tables);
   if (kind === 'postgres') {
-    const all = (suffix) => names.map((t) => `'${t}', (SELECT coalesce(json_agg(r), '[]') FROM ${t}${suffix} AS r)`).join(', ');
+    const all = (suffix) => names.map((t) => `'${t}', (SELECT coalesce(json_agg(r.*), '[]') FROM ${t}${suffix} AS r)`).join(', ');
     const list = (table) => `(SELECT coalesce(json_agg(o ORDER BY o.id), '[]') FROM ${table} AS o)`;
     return `SELECT json_build_object('view', json_build_object(${all('')}), 'synced', json_build_object(${all('_synced')}), 'outbox', ${list('tide_outbox')},
       'rejected', ${list('tide_rejected')}, 'client', (SELECT row_to_json(c) FROM tide_client AS c), 'status', (SELECT row_to_json(s) FROM tide_status AS s),
@@ -113,7 +113,7 @@ function snapshotSql(kind) {
 }
 
 export const plainName = (name) => name.replace(/^public\./, '');
-const show = (value) => JSON.stringify(value).slice(0, 600);
+const show = (value) => JSON.stringify(value).slice(0, 900);
 
 export class Client {
   constructor(name, db, claims) {
@@ -126,6 +126,7 @@ export class Client {
     this.cells = new Map(); // what registers showed last
     this.left = new Map(); // and own values, taken, that were replaced by others'
     this.arrived = [];
+    this.recent = []; // answers applied last
     this.problems = [];
     this.number = 0;
     this.isOffline = false;
@@ -249,14 +250,20 @@ export class Client {
 
   // a refused write may take others with it: those of its row or local transaction that the client was not told of
   readFallen(snap) {
-    for (const { id, message, table, key, tx } of snap.rejected) {
-      const intent = this.intents.find((i) => i.id === id);
-      if (!intent) continue;
-      const root = this.refused.get(Number(/^depends on mutation (\d+), /.exec(message)?.[1]));
-      const fits = (other) => (other.tx !== null && other.tx === tx) || (other.table === table && same(other.key, key));
-      const chain = [...this.refused.values()];
-      if (!root || this.taken.has(id) || !(fits(root) || chain.some(fits))) this.problem(`${id} was refused, who knows why: ${show([intent, message])}`);
-      this.settleIntent(id, 'refused');
+    const fallen = snap.rejected.filter(({ id }) => this.intents.some((i) => i.id === id));
+    const fits = (one, other) => (one.tx !== null && one.tx === other.tx) || (one.table === other.table && same(one.key, other.key));
+    // from each to those that rest on it, in any order
+    for (let more = fallen; more.length > 0;) {
+      const next = more.filter((f) => [...this.refused.values()].some((r) => fits(f, r)));
+      for (const { id } of next) this.settleIntent(id, 'refused');
+      more = more.filter((f) => !next.includes(f));
+      if (next.length === 0) {
+        this.problem(`refused, who knows why: ${show(more)}`);
+        break;
+      }
+    }
+    for (const { id, message } of fallen) {
+      if (this.taken.has(id) || !this.refused.has(Number(/^depends on mutation (\d+), /.exec(message)?.[1]))) this.problem(`${id} was refused, who knows why: ${message}`);
     }
     for (const id of this.refused.keys()) {
       if (!snap.rejected.some((r) => r.id === id) && !this.refused.get(id).isDealtWith) this.problem(`the app is not told that ${id} was refused`);
@@ -274,6 +281,7 @@ export class Client {
     } else {
       await this.db.apply(arrival.answer);
     }
+    this.recent = [...this.recent.slice(-3), { kind: arrival.kind, ...JSON.parse(arrival.answer) }];
     const isNews = this.read(arrival);
     const snap = await this.snapshot();
     if (!isNews && this.differences(snap.synced, before.synced).length > 0) this.problem(`an old answer has changed ${show(this.differences(snap.synced, before.synced))}`);
@@ -295,12 +303,19 @@ export class Client {
     this.snap = snap;
   }
 
+  // what the last answers said of a row, for those who look into a problem
+  cameOf(cell) {
+    const [table, ...rest] = cell.split(' ');
+    return show(this.recent.map(({ kind, checkpoint, complete, drop, changes = [], last_mutation_id: last }) => [kind, checkpoint?.op_id, complete, drop, last,
+      changes.filter((c) => plainName(c.table) === table && rest.join(' ').startsWith(keyOf(table, c.key))).map((c) => [c.bucket, c.op, c.op_id, c.row?.[rest.at(-1)]])]));
+  }
+
   seeCell(cell, value) {
     const last = this.cells.get(cell);
     this.cells.set(cell, value);
     if (last === value || last === undefined) return;
     const left = this.left.get(cell);
-    if (left?.has(value) && this.values.get(value) === 'taken') this.problem(`${cell}: ${value} had been taken, and gone, and is back after ${last}`);
+    if (left?.has(value) && this.values.get(value) === 'taken') this.problem(`${cell}: ${value} had been taken, and gone, and is back after ${last}; came ${this.cameOf(cell)}`);
     const isOwnDelete = value === null && this.intents.some((i) => i.op === 'delete' && cell.startsWith(`${i.table} ${keyOf(i.table, i.key)} `));
     if (this.values.get(last) === 'taken' && !this.values.has(value) && !isOwnDelete) this.left.set(cell, (left ?? new Set()).add(last));
   }

@@ -175,7 +175,7 @@ function docWrite(client, view, columns) {
 function noteWrite(client, view) {
   const doc = chance(4) ? 9999 : any(view.docs)?.id ?? 1;
   const old = chance(60) ? any(view.notes) : undefined;
-  const key = old ? { doc: old.doc, n: old.n } : { doc, n: pick(['n0', 'n1', 'n2', `o'n`, 'ñ "x"']) };
+  const key = old ? { doc: old.doc, p: old.p } : { doc, p: pick(['n0', 'n1', 'n2', `o'n`, 'ñ "x"']) };
   const set = { body: chance(5) ? 'bad' : client.unique() };
   if (chance(20)) return { op: view.notes.has(keyOf('notes', key)) ? 'update' : 'insert', table: 'notes', key, set, upsert: true };
   if (!view.notes.has(keyOf('notes', key))) return { op: 'insert', table: 'notes', key, set };
@@ -207,7 +207,7 @@ function anyWrite(client, view) {
   if (what < 91) return newDoc(client);
   if (what < 94) return docWrite(client, view, ['project']);
   if (what < 95) return view.docs.size > 3 ? { op: 'delete', table: 'docs', key: { id: any(view.docs).id } } : undefined;
-  if (what < 97) return view.projects.size > 0 ? { op: 'update', table: 'projects', key: { id: any(view.projects).id }, set: { name: client.unique() } } : undefined;
+  if (what < 97) return view.projects.size > 0 ? { op: 'update', table: 'projects', key: { id: any(view.projects).id }, set: { s: client.unique() } } : undefined;
   return call();
 }
 
@@ -247,8 +247,8 @@ function writeOnServer() {
       `UPDATE docs SET guarded = ${value} WHERE id = ${doc}`, `UPDATE docs SET tags = tags || ${value}::text WHERE id = ${doc}`,
       `UPDATE docs SET tags = tags[2:], labels = labels - 0 WHERE id = ${doc}`, `UPDATE docs SET stamp = ${value}, voice = ${value} WHERE id = ${doc}`,
       `UPDATE docs SET best = greatest(best, ${random(1000000)}) WHERE id = ${doc}`, `UPDATE docs SET title = ${value}, project = 1 + ${random(4)} WHERE id = ${doc}`,
-      `UPDATE projects SET team = 1 + ${random(2)} WHERE id = 1 + ${random(4)}`, `DELETE FROM notes WHERE doc = ${doc} AND n = 'n1'`,
-      `INSERT INTO notes VALUES (${doc}, 'n${random(3)}', ${value}) ON CONFLICT (doc, n) DO UPDATE SET body = excluded.body`]);
+      `UPDATE projects SET team = 1 + ${random(2)} WHERE id = 1 + ${random(4)}`, `DELETE FROM notes WHERE doc = ${doc} AND p = 'n1'`,
+      `INSERT INTO notes VALUES (${doc}, 'n${random(3)}', ${value}) ON CONFLICT (doc, p) DO UPDATE SET body = excluded.body`]);
   });
   // refused by a constraint, or cut off: nobody's business
   const trip = pools.postgres.query(`BEGIN; ${parts.join('; ')}; COMMIT`).catch(() => pools.postgres.query('ROLLBACK').catch(() => {})).finally(() => flying.delete(trip));
@@ -303,13 +303,15 @@ async function run(clients) {
     else if (what < 940) writeOnServer();
     else if (what < 965) written += await deal(client);
     else if (what < 980) client.isOffline = !client.isOffline;
-    else if (what < 984) await subscribe(client, 'shelf', 3);
-    else if (what < 990) await client.db.sql(`UPDATE tide_client SET page_limit = ${pick(['NULL', 3, 10, 50])}`);
+    else if (what < 990) {
+      if (chance(50)) await subscribe(client, 'shelf', 3);
+      else await client.db.sql(`UPDATE tide_client SET page_limit = ${pick(['NULL', 3, 10, 50])}`);
+      client.snap = await client.snapshot();
+    }
     else if (what < 997 || chance(20)) {
       await client.restart(`UPDATE docs SET title = 'never', hits = 0; DELETE FROM notes`);
       tally('clients killed');
     }
-    client.snap ??= await client.snapshot();
     if (flying.size > 6) await Promise.race(flying);
     else await later(0);
     if (crashed < crashes && written >= (wanted * (crashed + 0.6)) / crashes) console.log(`crash ${['worker', 'postmaster', 'backend'][crashed++ % 3]}`);
@@ -342,7 +344,7 @@ function entitled(client, now) {
 }
 
 async function judge(clients) {
-  const all = Object.keys(tables).map((t) => `'${t}', (SELECT coalesce(json_agg(r), '[]') FROM ${t} AS r)`).join(', ');
+  const all = Object.keys(tables).map((t) => `'${t}', (SELECT coalesce(json_agg(r.*), '[]') FROM ${t} AS r)`).join(', ');
   const { history, transfers, differences, ...rows } = JSON.parse(await server(`SELECT json_build_object(${all},
     'history', (SELECT coalesce(json_agg(h ORDER BY seq), '[]') FROM history AS h), 'transfers', (SELECT coalesce(json_agg(t), '[]') FROM transfers AS t),
     'differences', (SELECT coalesce(json_agg(d), '[]') FROM (

@@ -24,11 +24,12 @@ my $crashes = $ENV{TIDE_CLIENT_CRASHES} // 3;
 diag "converge.pl: $mutations mutations, TIDE_SEED=$seed";
 my $node = tide_new('converge', conf => "fsync = off\ndeadlock_timeout = 100ms\nlog_min_messages = warning\nmax_wal_size = 2GB\n");
 $node->safe_psql('postgres', <<'SQL');
-CREATE TABLE projects (id int PRIMARY KEY, team int NOT NULL, name text);
+-- (columns of one letter: the schemas use such names, too)
+CREATE TABLE projects (id int PRIMARY KEY, team int NOT NULL, s text);
 CREATE TABLE docs (id int PRIMARY KEY, project int NOT NULL REFERENCES projects, shelf int NOT NULL DEFAULT 1,
 	title text CHECK (title <> 'bad'), kept text, guarded text, stamp text, voice text, hits int NOT NULL DEFAULT 0,
 	tags text[], labels jsonb, best int NOT NULL DEFAULT 0);
-CREATE TABLE notes (doc int REFERENCES docs ON DELETE CASCADE, n text, body text CHECK (body <> 'bad'), PRIMARY KEY (doc, n));
+CREATE TABLE notes (doc int REFERENCES docs ON DELETE CASCADE, p text, body text CHECK (body <> 'bad'), PRIMARY KEY (doc, p));
 CREATE TABLE marks (id int PRIMARY KEY, team int NOT NULL, v text);
 CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL DEFAULT 0 CHECK (balance > -200));
 CREATE TABLE transfers (source int, target int, amount int, client uuid, mutation bigint);
