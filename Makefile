@@ -128,6 +128,11 @@ bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
 		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
 
+## reference: write doc/reference.md anew from the catalog of the installed pg_tide
+reference:
+	@PG_CONFIG='$(PG_CONFIG)' test/cluster.sh run sh -c 'psql -Xqd postgres -v ON_ERROR_STOP=1 -c "CREATE EXTENSION pg_tide" \
+		-f test/reference.sql' > $(srcdir)/doc/reference.md.new && mv doc/reference.md.new doc/reference.md
+
 ## typedefs: write src/typedefs.list anew from the source and the server's headers
 typedefs:
 	@test/indent.pl --typedefs $(includedir_server) $(C_FILES) > src/typedefs.list
@@ -164,6 +169,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo example setup lint pgtap sanitize checks coverage fuzz soak bench typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo example setup lint pgtap sanitize checks coverage fuzz soak bench reference typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients installcheck-soak
 .DEFAULT_GOAL := all

@@ -222,7 +222,7 @@ sub _connect
 	my ($pid, $err) = $session->try_query('SELECT pg_backend_pid()');
 	if ($pid !~ /^\d+$/)
 	{
-		die "could not connect: $err" if $err !~ $passing;
+		die "could not connect: $err" if $err !~ $passing && !($self->{passing} && $err =~ /ERROR: +(?:$self->{passing}):/);
 		$session->quit;
 		return 0;
 	}

@@ -211,8 +211,8 @@ sub reset_settings
 sub disk_full
 {
 	my ($soak) = @_;
-	disk_fill(disk($soak->{disk}), int(rand(3_000_000)));
-	for (1 .. 4)
+	disk_fill(disk($soak->{disk}), int(rand(1_500_000)));
+	for (1 .. 5)
 	{
 		$soak->load(0.8);
 		last if $soak->log_since =~ /No space left on device/ && rand() < 0.5;
@@ -373,9 +373,11 @@ sub standby_promoted
 	set($soak, synchronous_standby_names => '*');
 	my $lsn = $soak->ask('SELECT pg_current_wal_insert_lsn()');
 	wait_for_sql($old, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= '$lsn')");
-	$soak->load(1);
+	$soak->{world}{standby} = $new;
+	$soak->load(1.5);
 	$soak->begin_load;
 	die_of($old);
+	delete $soak->{world}{standby};
 	delete $soak->{settings};
 	$new->promote;
 	wait_for_sql($new, 'SELECT NOT pg_is_in_recovery()');

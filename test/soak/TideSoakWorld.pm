@@ -9,6 +9,7 @@ TideSoakWorld - random tables, shapes, transactions and DDL that outlive their s
     my $world = TideSoakWorld->new($node);
     $world->renew;                        # other tables and shapes in the place of the last
     $world->step;                         # a few transactions, pulls, DDL; never waits for a server that is not there
+    $world->{standby} = $standby;         # half of the pulls go there
     $world->{node} = $promoted;           # another server, which has what the former acknowledged
     my @problems = $world->settle;        # when all faults are over: what is not as it should be
 
@@ -48,7 +49,7 @@ sub new
 	my ($class, $node) = @_;
 	my $self = bless {
 		node => $node, number => 0, shape_number => 0, ledger_number => 0, session => {}, acked => {}, problems => [], shapes => {},
-		count => { map { $_ => 0 } qw(transactions acknowledged ddl shapes pages rows verified lost pulled resynced) } }, $class;
+		count => { map { $_ => 0 } qw(transactions acknowledged ddl shapes pages standby_pages rows verified lost pulled resynced) } }, $class;
 
 	$node->safe_psql('postgres', <<'SQL');
 CREATE TABLE soak_ledger (w int, n bigint, body text, PRIMARY KEY (w, n));
@@ -69,12 +70,13 @@ sub session
 {
 	my ($self, $name) = @_;
 	my $session = $self->{session}{$name};
+	my $node = $name eq 'standby' ? $self->{standby} : $self->{node};
 
-	return $session if $session && !$session->{lost} && $session->{of} == $self->{node};
+	return $session if $session && !$session->{lost} && $session->{of} == $node;
 	$session->quit if $session;
-	$session = $self->{session}{$name} = TideSession->new($self->{node});
+	$session = $self->{session}{$name} = TideSession->new($node);
 	my (undef, $err) = $session->try_query($self->{world} ? "SET search_path = $self->{world}{schema}, public" : 'SELECT 1');
-	$session->{of} = $self->{node};
+	$session->{of} = $node;
 	return $session if $err !~ /ERROR|FATAL|PANIC|connection|lost/;
 	delete $self->{session}{$name};
 	$session->quit;
@@ -275,7 +277,8 @@ sub end_writer
 sub pull_once
 {
 	my ($self, $client) = @_;
-	my $main = $self->session('main') or return 0;
+	my $where = $self->{standby} && chance(0.5) ? 'standby' : 'main';
+	my $session = $self->session($where) or return 0;
 	my $state = $client->{state};
 	my $shapes = $self->{shapes};
 	my $is_fixed = $client == $self->{fixed};
@@ -292,13 +295,13 @@ sub pull_once
 	$request{resync} = [ map { 0 + $_ } (sort keys %{ $state->{rows} })[0] ] if chance(0.02) && %{ $state->{rows} };
 	my $limit = chance(0.3) ? 10_000 : 1 + number(60);
 	my $before = $state->{changes} // 0;
-	my $done = eval { pull_page($self->{node}, \%request, $state, limit => $limit, session => $main); 1 };
-	$self->{count}{pages}++;
+	my $done = eval { pull_page($self->{node}, \%request, $state, limit => $limit, session => $session); 1 };
+	$self->{count}{ $where eq 'main' ? 'pages' : 'standby_pages' }++ if $done;
 	$self->{count}{pulled} += ($state->{changes} // 0) - $before;
 	return 1 if $done;
 
-	# a shape that is not known whether it was dropped may be asked for
-	return 0 if $@ =~ $passing || $self->{pending};
+	# a shape that is not known whether it was dropped may be asked for, and one that a standby does not know yet
+	return 0 if $@ =~ $passing || $self->{pending} || ($where eq 'standby' && $@ =~ /ERROR: +(?!XX)/);
 	$self->problem("pull of client $client->{name}: $@" . $self->failed_shapes);
 	return 0;
 }
