@@ -268,7 +268,8 @@ is_deeply([ sort @{ changes('by_option', 'two-phase', 'true') } ], \@sorted, 'th
 receive('walsender', "$folder/walsender", '-o', 'include-lsn=false', '-o', 'include-xid=false');
 is_deeply([ sort split /\n/, slurp_file("$folder/walsender") ], \@sorted, 'so does a walsender');
 
-$node->restart('immediate');
+$node->stop('immediate');
+$node->start;
 $node->safe_psql('postgres', q{COMMIT PREPARED 'pending'});
 is_deeply(changes($_), ['{"type":"commit_prepared","gid":"pending"}'],
 	"after a crash only the outcome follows ($_)") for qw(two by_option);
