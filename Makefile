@@ -30,7 +30,7 @@ ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -lsodium -lcrypto
-EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check build
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -113,6 +113,16 @@ bench:
 	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
 		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
 
+## deb: the Debian package for the PostgreSQL of PG_CONFIG, in build/
+deb:
+	@PG_CONFIG='$(PG_CONFIG)' .ci/deb.sh
+
+## dist: the zip for PGXN of what is committed, in build/
+dist:
+	@mkdir -p build
+	@git archive --format=zip --prefix=pg_tide-$(TIDE_VERSION)/ -o build/pg_tide-$(TIDE_VERSION).zip HEAD
+	@echo build/pg_tide-$(TIDE_VERSION).zip
+
 ## typedefs: write src/typedefs.list anew from the source and the server's headers
 typedefs:
 	@test/indent.pl --typedefs $(includedir_server) $(C_FILES) > src/typedefs.list
@@ -146,6 +156,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz bench typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz bench deb dist typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
 .DEFAULT_GOAL := all
