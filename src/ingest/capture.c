@@ -330,6 +330,7 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 			values[i] = heap_getattr(full_old, a + 1, desc, &nulls[i]);
 		if (full_old == NULL || !flat_value(TupleDescAttr(desc, a), &values[i]))
 		{
+			Assert(unchanged != NULL);
 			unchanged[i / 8] |= 1 << (i % 8);
 			nulls[i] = any = true;
 		}

@@ -450,8 +450,7 @@ tide_rebuild_all(void)
 	}
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
-	(void) tide_spi_run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
-							" WHERE $1 = 0", 0);
+	tide_ingest_begin_epoch();
 }
 
 void

@@ -44,6 +44,7 @@
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/resync.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
@@ -192,12 +193,8 @@ worker_start(TideIngest **in)
 	tide_state_read(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
 	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
-		ReplicationSlotIsLost_compat(slot))
+		tide_ingest_slot_is_lost(slot))
 	{
-		/*
-		 * max_slot_wal_keep_size: the server has removed WAL that we had not
-		 * read
-		 */
 		ReplicationSlotDrop(state.slot_name, true);
 		slot = NULL;
 	}

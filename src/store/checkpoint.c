@@ -182,24 +182,3 @@ tide_require_here(void)
 				 errmsg("database was moved to this server, and pg_tide has not started here yet"),
 				 errhint("Use tide.start().")));
 }
-
-bool
-tide_epoch_find(const pg_uuid_t *epoch, int64 *last_op_id)
-{
-	Relation	rel = tide_meta_open("epochs", AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		isnull;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(epoch));
-	scan = systable_beginscan(rel, tide_meta_relid("epochs_pkey"), true, GetActiveSnapshot(),
-							  1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		*last_op_id = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
-	isnull = !HeapTupleIsValid(tuple);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return !isnull;
-}

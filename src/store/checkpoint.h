@@ -41,12 +41,6 @@ extern void tide_require_here(void);
 extern void tide_checkpoint_read(TideCheckpoint *checkpoint);
 extern void tide_state_read(TideState *state);
 
-/*
- * Whether the present history goes on with a former epoch's, and up to which op_id. Under
- * the active snapshot, without rights of the caller.
- */
-extern bool tide_epoch_find(const pg_uuid_t *epoch, int64 *last_op_id);
-
 /* sole writer: the ingest */
 extern void tide_checkpoint_write(const TideCheckpoint *checkpoint);
 
