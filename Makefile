@@ -108,10 +108,9 @@ sanitize:
 fuzz:
 	@TIDE_SANITIZE_STAGES='fuzz token request crypto push' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
-## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
+## bench: all benchmarks, each in a throw-away cluster (needs `make install`); writes doc/benchmarks.md
 bench:
-	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
-		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
+	@PG_CONFIG='$(PG_CONFIG)' bench/all.sh
 
 ## typedefs: write src/typedefs.list anew from the source and the server's headers
 typedefs:
