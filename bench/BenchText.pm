@@ -61,7 +61,7 @@ our %TEXTS = (
 
 our %PLOTS = (
 	decode  => { title => "Time to decode the same WAL, pg_tide = 1", y => 'x', },
-	ingest  => { title => 'Ingest of a backlog, beside its bounds', y => 'changes/s' },
+	ingest  => { title => 'Ingest of a backlog, beside its bounds', y => 'changes/s', rotate => 1 },
 	latency => { title => 'Commit to visible', y => 'ms', log => 1 },
 	fanout  => { title => 'One change: server CPU until all clients have pulled it', x => 'waiting clients', y => 's', style => 'lines', log => 1, bound => 1 },
 	pull    => { title => 'Rows served, all pages of one bucket', y => 'rows/s' },
