@@ -31,7 +31,7 @@ arguments() {
     pull) echo 90 "$(scaled 300000 10000)" "$few" ;;
     copy) echo 240 "$(scaled 2000000 1000)" "$(scaled 2 1)" ;;
     memory) echo 90 "$(scaled 300000 1000)" ;;
-    decode) echo 400 "$(awk -v s="$scale" 'BEGIN { print 0.25 * s }')" "$(scaled 5 1)" ;;
+    decode) echo 400 "$(awk -v s="$scale" 'BEGIN { print 0.2 * s }')" "$(scaled 5 1)" ;;
     push) echo 100 "$(scaled 6000 200)" "$few" 1 10 100 1000 ;;
     storage) echo 60 "$(scaled 100000 1000)" ;;
     client_sync) echo 90 "$(scaled 50000 1000)" "$few" ;;

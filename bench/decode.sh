@@ -16,6 +16,8 @@
 #
 #   bench/decode.sh [SCALE] [ROUNDS] [WORKLOAD]...      default 1 5 and all of them
 #
+# Below scale 1, W3 and W5 to W7 have three times the scale (at most 1), as they are short.
+#
 # Ends with status 3 if a ratio is missed. Without wal2json its ratios are left out.
 set -euo pipefail
 # shellcheck source=bench/lib.sh
@@ -186,7 +188,8 @@ requirements() {
 }
 
 measure() {
-  local workload=$1 end round i n=${#plugins[@]}
+  local workload=$1 scale=$scale end round i n=${#plugins[@]}
+  case $workload in W3 | W[567]) scale=$(awk -v s="$scale" 'BEGIN { print s >= 1 ? s : s > 1 / 3 ? 1 : 3 * s }') ;; esac
   sql "TRUNCATE narrow; CHECKPOINT"
   sql "SELECT pg_create_logical_replication_slot('bench_base', 'pg_tide')" >/dev/null
   "load_$workload"
