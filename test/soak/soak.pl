@@ -346,7 +346,7 @@ sub report
 	push @rows, [ 'fault: disk full', 'not injected: ' . disk_trouble() ] if !disk_is_small();
 	push @rows, [ rounds => $count{rounds} ], [ seconds => sprintf '%.0f', time - $began ], [ 'transactions sent' => $w->{count}{transactions} ],
 	  [ 'transactions acknowledged' => $w->{count}{acknowledged} ], [ 'mutations acknowledged' => $mutations ], [ 'schema changes' => $w->{count}{ddl} ],
-	  [ 'shapes made' => $w->{count}{shapes} ], [ 'pages pulled' => $w->{count}{pages} ], [ 'pages pulled from standbys' => $w->{count}{standby_pages} ], [ 'changes pulled' => $w->{count}{pulled} ],
+	  [ 'shapes made' => $w->{count}{shapes} ], [ 'pages pulled' => $w->{count}{pages} ], [ 'pages pulled from standbys' => $w->{count}{standby_pages} ], [ 'changes pulled' => $w->{count}{pulled} ], [ 'buckets clients had to drop' => $w->{count}{drops} ],
 	  [ 'rows compared' => $w->{count}{rows} ], [ 'times tide.verify' => $w->{count}{verified} ], [ 'largest pg_wal, MB' => $count{wal} // 0 ],
 	  [ 'losses' => $w->{count}{lost} + $count{lost} ];
 	return map { sprintf '%-36s %s', @$_ } @rows;
