@@ -91,6 +91,8 @@ check() {
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser
   need "pg_bsd_indent" "$indent_package" indent_there
+  need "cppcheck" cppcheck command -v cppcheck
+  need "clang-tidy" clang-tidy command -v clang-tidy
 }
 
 report() {

@@ -16,7 +16,7 @@ const statements = {
 
 const refusal = (status, code, message) => Object.assign(new Error(message), { status, code });
 
-async function readBody(request) {
+export async function readBody(request) {
   const parts = [];
   let length = 0;
   for await (const part of request) {

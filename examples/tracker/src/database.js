@@ -5,7 +5,7 @@ import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
 
 const OFFLINE = 'tracker.offline';
 
-// databases of servers that are no more
+// databases of servers that are no more, and of users who have signed out
 async function removeOthers(name) {
   const folder = await navigator.storage.getDirectory();
   for await (const found of folder.keys()) {
@@ -26,8 +26,9 @@ async function again(call) {
   }
 }
 
-async function open() {
-  const { name, schema } = await (await fetch('/client.json')).json();
+async function open(session) {
+  const { name: server, schema } = await (await fetch('/client.json')).json();
+  const name = `${server}-${session}`;
   await removeOthers(name);
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
@@ -69,9 +70,10 @@ function makeWatches(db) {
 }
 
 // Gives { query(text, values), watch(text, values, call), write(text, values), transaction(work),
-// isOffline(), setOffline(boolean), onLine(call) }.
-export async function openDatabase({ encryption, token } = {}) {
-  const { db, name } = await open();
+// wake(), isOffline(), setOffline(boolean), onLine(call) }. options are those of startSync; before
+// gets the database, too.
+export async function openDatabase(session, { before, ...options } = {}) {
+  const { db, name } = await open(session);
   const { watch, refreshAll } = makeWatches(db);
   const tabs = new BroadcastChannel(name);
   const listeners = [];
@@ -101,25 +103,23 @@ export async function openDatabase({ encryption, token } = {}) {
   const client = pglite(db);
   async function run(text, ...values) {
     const value = await again(() => client.run(text, ...values));
-    if (text === client.apply || text === client.fail) changed('synced');
+    if (![client.push, client.pull, client.status, client.checkpoint].includes(text)) changed('synced');
     return value;
   }
+  const query = (text, values) => again(() => db.query(text, values));
   navigator.locks.request(`${name}-sync`, () => {
-    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token, online: !isOffline() });
+    sync = startSync({ ...client, run }, overHttp('/tide'), { ...options, before: (send) => before?.(send, { query }), online: !isOffline() });
     return sync.ended;
   });
 
   return {
-    query: (text, values) => again(() => db.query(text, values)),
+    query,
     watch,
     async write(text, values) {
-      await again(() => db.query(text, values));
+      await query(text, values);
       written();
     },
-    async transaction(work) {
-      await again(() => db.transaction(work));
-      written();
-    },
+    wake: written,
     isOffline: () => isOffline() || !navigator.onLine,
     setOffline(value) {
       if (value) localStorage.setItem(OFFLINE, 'yes');
