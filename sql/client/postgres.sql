@@ -722,11 +722,12 @@ DECLARE
 	gone public.tide_row[];
 	touched public.tide_row[];
 	newest bigint;
+	epoch text;
 	own boolean;
 	loaded boolean;
 	synced text;
 BEGIN
-	SELECT checkpoint INTO tide.newest FROM public.tide_client FOR UPDATE;
+	SELECT checkpoint, cookie ->> 'epoch' INTO tide.newest, tide.epoch FROM public.tide_client FOR UPDATE;
 	IF jsonb_typeof(response -> 'results') = 'array' THEN
 		IF response -> 'expired' = 'true' THEN
 			PERFORM public.tide_renew(response);
@@ -737,8 +738,8 @@ BEGIN
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
 		FROM jsonb_array_elements_text(response -> 'drop') AS d;
-		-- an answer from before the last one applied, that drops nothing, is old news
-		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0
+		-- an answer from before the last one applied is old news, but of a server set back in time
+		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0 AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch
 			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
 			PERFORM public.tide_renew(response);
 			-- mutations, if they are those of the client as it is now
