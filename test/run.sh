@@ -244,10 +244,11 @@ if [ "$(id -u)" -ne 0 ] && [ ! -w "$("$PG_CONFIG" --pkglibdir)" ]; then
   echo "cannot write $("$PG_CONFIG" --pkglibdir): run as root, or set PG_CONFIG to a PostgreSQL of your own" >&2
 fi
 simple_stage install "$make" -s PG_CONFIG="$PG_CONFIG" install
+simple_stage packages test/packages.sh
 
 tree=$work/tree
 mkdir "$tree" "$work/share" &&
-  tar -cf - --exclude=./.git --exclude=./tmp_check --exclude='*.o' . | tar -xf - -C "$tree" || exit 1
+  tar -cf - --exclude=./.git --exclude=./build --exclude=./tmp_check --exclude='*.o' . | tar -xf - -C "$tree" || exit 1
 if [ "$(id -u)" -eq 0 ]; then
   chown -R "$TIDE_USER" "$tree" "$work/share" || exit 1
 fi

@@ -92,6 +92,7 @@ check() {
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser
   need "pg_bsd_indent" "$indent_package" indent_there
+  [ -z "${TIDE_BENCH:-}" ] || need "gnuplot" gnuplot-nox command -v gnuplot
   if [ -z "${TIDE_NO_CHECKS:-}" ]; then
     need "cppcheck" cppcheck command -v cppcheck
     need "clang-tidy" clang-tidy command -v clang-tidy
