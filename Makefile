@@ -123,10 +123,10 @@ soak:
 	@TIDE_STAGES='build install soak' TIDE_SOAK_SECONDS=$${TIDE_SOAK_SECONDS:-1800} TIDE_STAGE_SECONDS=$${TIDE_STAGE_SECONDS:-7200} \
 		PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
 
-## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
+## bench: all benchmarks, each in a throw-away cluster (needs `make install`); writes doc/benchmarks.md
 bench:
-	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
-		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
+	@TIDE_BENCH=1 PG_CONFIG='$(PG_CONFIG)' test/setup.sh || echo 'bench: no plots without gnuplot' >&2
+	@PG_CONFIG='$(PG_CONFIG)' bench/all.sh
 
 ## deb: the Debian package for the PostgreSQL of PG_CONFIG, in build/
 deb:
