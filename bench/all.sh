@@ -36,6 +36,7 @@ arguments() {
     storage) echo 60 "$(scaled 100000 1000)" ;;
     client_sync) echo 90 "$(scaled 50000 1000)" "$few" ;;
     shapes) echo 120 "$(scaled 100000 2000)" "$(scaled 20000 1000)" 1 1000 ;;
+    sizing) echo 120 "$(scaled 20000 1000)" 1 ;;
     trees) echo 90 "$(scaled 10000 1000)" 1 ;;
     churn) echo 120 1 one toggle ;;
     *) echo 120 ;;
