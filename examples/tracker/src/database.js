@@ -4,6 +4,7 @@ import { LeaderChangedError, PGliteWorker } from '@electric-sql/pglite/worker';
 import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
 
 const OFFLINE = 'tracker.offline';
+const SCHEMA = 'tracker.schema'; // digest of the script that was run
 
 // databases of servers that are no more, and of users who have signed out
 async function removeOthers(name) {
@@ -11,6 +12,11 @@ async function removeOthers(name) {
   for await (const found of folder.keys()) {
     if (found.startsWith('tracker-') && found !== name) await folder.removeEntry(found, { recursive: true }).catch(() => {});
   }
+}
+
+async function digest(text) {
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 // The tab whose worker holds the database may close at any moment: the next one takes over, and
@@ -34,9 +40,12 @@ async function open(session) {
   const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
   await navigator.locks.request(`${name}-schema`, async () => {
     const { rows: [{ found }] } = await again(() => db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`));
-    if (found) return;
-    await db.exec(schema);
-    await db.query(`INSERT INTO tide_subscription (shape) VALUES ('board')`);
+    const version = await digest(schema);
+    if (found && localStorage.getItem(SCHEMA) === version) return;
+    // on a database that is there already it is an upgrade: rows and writes stay
+    await again(() => db.exec(schema));
+    await again(() => db.query(`INSERT INTO tide_subscription (shape) VALUES ('board') ON CONFLICT DO NOTHING`));
+    localStorage.setItem(SCHEMA, version);
   });
   return { db, name };
 }
