@@ -233,9 +233,9 @@ export class Client {
 
   // what an answer means for the intents; false if it is old news
   read({ kind, answer }) {
-    const { checkpoint, last_mutation_id: last = 0, complete, drop = [], results, rejected = [] } = JSON.parse(answer);
+    const { checkpoint, last_mutation_id: last = 0, complete, results, rejected = [] } = JSON.parse(answer);
     if (kind === 'pull') {
-      if (checkpoint.op_id < this.applied.checkpoint && drop.length === 0 && this.snap.buckets > 0) return false;
+      if (checkpoint.op_id < this.applied.checkpoint && this.snap.buckets > 0) return false;
       this.applied.checkpoint = checkpoint.op_id;
     }
     const told = kind === 'push' ? results.filter((r) => r.status === 'rejected') : rejected;

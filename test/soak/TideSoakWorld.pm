@@ -49,7 +49,7 @@ sub new
 	my ($class, $node) = @_;
 	my $self = bless {
 		node => $node, number => 0, shape_number => 0, ledger_number => 0, session => {}, acked => {}, problems => [], shapes => {},
-		count => { map { $_ => 0 } qw(transactions acknowledged ddl shapes pages standby_pages rows verified lost pulled resynced) } }, $class;
+		count => { map { $_ => 0 } qw(transactions acknowledged ddl shapes pages standby_pages drops rows verified lost pulled resynced) } }, $class;
 
 	$node->safe_psql('postgres', <<'SQL');
 CREATE TABLE soak_ledger (w int, n bigint, body text, PRIMARY KEY (w, n));
@@ -294,10 +294,11 @@ sub pull_once
 	}
 	$request{resync} = [ map { 0 + $_ } (sort keys %{ $state->{rows} })[0] ] if chance(0.02) && %{ $state->{rows} };
 	my $limit = chance(0.3) ? 10_000 : 1 + number(60);
-	my $before = $state->{changes} // 0;
+	my ($before, $dropped) = ($state->{changes} // 0, $state->{drops} // 0);
 	my $done = eval { pull_page($self->{node}, \%request, $state, limit => $limit, session => $session); 1 };
 	$self->{count}{ $where eq 'main' ? 'pages' : 'standby_pages' }++ if $done;
 	$self->{count}{pulled} += ($state->{changes} // 0) - $before;
+	$self->{count}{drops} += ($state->{drops} // 0) - $dropped;
 	return 1 if $done;
 
 	# a shape that is not known whether it was dropped may be asked for, and one that a standby does not know yet

@@ -50,6 +50,7 @@ SELECT tide.create_mutator('finish', 'finish(jsonb, jsonb)');
 SELECT tide.start();
 SQL
 tide_sync($node);
+my $clock = $node->safe_psql('postgres', q{SELECT tide.make_hlc(now() + interval '1 second', 0, 'e0000000-0000-4000-8000-000000000001')});
 my $request = { client => 'e0000000-0000-4000-8000-000000000001', claims => { team => 1, sub => 'ann' }, shapes => { tasks => [{}] } };
 like(push_one(1, '{"id": 1}', 'pushed'), qr/applied/, 'a client pushes');
 $node->safe_psql('postgres', q{UPDATE tasks SET title = 'by the server' WHERE id = 4});
@@ -143,6 +144,6 @@ SQL
 sub push_one
 {
 	my ($id, $key, $title, $mutation) = @_;
-	$mutation //= qq({"id": $id, "op": "update", "table": "tasks", "key": $key, "values": {"title": "$title"}});
+	$mutation //= qq({"id": $id, "op": "update", "table": "tasks", "key": $key, "values": {"title": "$title"}, "hlc": "$clock"});
 	return $node->safe_psql('postgres', qq{SELECT tide.push('{"client": "$request->{client}", "claims": {"team": 1, "sub": "ann"}, "mutations": [$mutation]}')});
 }
