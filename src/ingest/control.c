@@ -401,6 +401,10 @@ tide_ingest_round(int64 max_changes)
 	PG_TRY();
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
+		if (tide_database_moved())
+			tide_rebuild_moved();
+		PopActiveSnapshot();
+		PushActiveSnapshot(GetLatestSnapshot());
 		in = tide_ingest_open(TopTransactionContext, state.slot_name);
 		PopActiveSnapshot();
 		changes = round_steps(in, max_changes);
@@ -456,6 +460,7 @@ tide_ingest_sync(long timeout_ms)
 	bool		reached;
 
 	require_primary("tide.sync()");
+	tide_extension_check_version();
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
 	PopActiveSnapshot();

@@ -65,6 +65,7 @@ tide_pull(Jsonb *request)
 	if (pull.request->has_client)
 		tide_client_check(&pull.request->client, claims, pull.snapshot, &pull.client);
 	tide_checkpoint_read(&pull.checkpoint);
+	tide_require_here();
 	tide_state_read(&pull.state);
 	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch,
 									pull.request->has_client ? &pull.request->client : NULL);

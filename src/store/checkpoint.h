@@ -31,6 +31,12 @@ typedef struct TideState
 	pg_uuid_t	secret;			/* not to be told anybody */
 } TideState;
 
+/* whether the OIDs in tide_internal are another server's: after pg_upgrade, until the ingest was there */
+extern bool tide_database_moved(void);
+
+/* ERROR 55000 if so, or if the extension's objects are of another version than this library */
+extern void tide_require_here(void);
+
 /* both read under the active snapshot, without rights of the caller */
 extern void tide_checkpoint_read(TideCheckpoint *checkpoint);
 extern void tide_state_read(TideState *state);

@@ -263,9 +263,17 @@ const scenarios = {
   },
 
   async 'a server set back in time starts the client anew'(c) {
-    await c.apply(page([put(1, A, { title: 'a' })]));
-    await c.apply({ ...page([{ ...put(9, B, { title: 'b' }), op_id: 1 }], { drop: [1] }), checkpoint: { op_id: 1 } });
+    await c.apply(page([put(1, A, { title: 'a' })], { cookie: { epoch: 'one' } }));
+    await c.apply({ ...page([{ ...put(9, B, { title: 'b' }), op_id: 1 }], { drop: [1], cookie: { epoch: 'two' } }), checkpoint: { op_id: 1 } });
     deepStrictEqual(await titles(c), { b: 'b' });
+  },
+
+  async 'an answer that comes late and drops a bucket changes nothing'(c) {
+    const cookie = { epoch: 'one' };
+    const late = page([put(1, A, { title: 'a' })], { drop: [2], cookie });
+    await c.apply(page([put(1, A, { title: 'a2' }), put(2, B, { title: 'b' })], { cookie }));
+    await c.apply(late);
+    deepStrictEqual(await titles(c), { a: 'a2', b: 'b' });
   },
 
   async 'a bucket that does not add up is asked for again'(c) {
