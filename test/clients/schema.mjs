@@ -495,6 +495,32 @@ const scenarios = {
     deepStrictEqual(await pending(c), 0);
   },
 
+  async 'what a call returned is kept'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    for (const i of [1, 2, 3]) await c.sql(`INSERT INTO tide_call (name, args) VALUES ('m${i}', '{}')`);
+    await c.sql(`UPDATE issues SET title = 'b' WHERE id = '${A}'`);
+    deepStrictEqual(Number(await one(c, 'SELECT max(id) FROM tide_call')), 3);
+    if (c.kind === 'postgres') {
+      deepStrictEqual(Number(await one(c, `BEGIN; INSERT INTO tide_call (name) VALUES ('m4') RETURNING id`)), 5);
+      await c.sql('ROLLBACK');
+    }
+    const results = async () => (await c.sql('SELECT id, name, result FROM tide_result ORDER BY id')).map((r) => [Number(r.id), r.name, json(r.result)]);
+    const answer = { last_mutation_id: 4, results: [{ id: 1, status: 'applied', result: { n: 1, s: 'x' } }, { id: 2, status: 'applied' },
+      { id: 3, status: 'rejected', code: '23514', message: 'no' }, { id: 4, status: 'applied' }] };
+    await c.apply(answer);
+    const kept = [[1, 'm1', { n: 1, s: 'x' }], [2, 'm2', null]];
+    deepStrictEqual(await results(), kept);
+    await c.apply(answer);
+    await c.apply(page([put(1, A, { title: 'b' })], { last_mutation_id: 4 }));
+    deepStrictEqual([await results(), await pending(c)], [kept, 0]);
+    // no more than a thousand
+    const many = c.kind === 'sqlite' ? 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1001) SELECT i FROM n' : 'SELECT generate_series(1, 1001) AS i';
+    await c.sql(`INSERT INTO tide_call (name) SELECT 'm' || i FROM (${many}) AS x`);
+    const ids = (await c.sql('SELECT id FROM tide_call ORDER BY id')).map((r) => Number(r.id));
+    await c.apply({ last_mutation_id: ids.at(-1), results: ids.map((id) => ({ id, status: 'applied', result: id })) });
+    deepStrictEqual([(await results()).length, (await results())[0], (await results()).at(-1)[2]], [1000, [ids[1], 'm2', ids[1]], ids.at(-1)]);
+  },
+
   async 'a refused write is made again, or forgotten'(c) {
     await c.apply(page([put(1, A, { title: 'a', stars: 1 }), put(1, B, { title: 'b' })]));
     await c.sql(`UPDATE issues SET title = 'mine' WHERE id = '${A}'`);
