@@ -12,8 +12,6 @@ const policy = (column, name) => ({ plant: (server) => server(`SELECT tide.set_c
 const known = {
   // what the server has taken is shown no more until a pull brings it
   taken: both(['o.key = t.key AND o.state <> \'cancelled\'', 'o.key = t.key AND o.state = \'pending\''], ['x.key = t.key AND x.state <> \'cancelled\'', 'x.key = t.key AND x.state = \'pending\'']),
-  // and forgotten before all buckets have it
-  early: both(['IF tide.own AND tide.complete THEN', 'IF tide.own THEN'], [`WHERE NEW.response -> '$.complete' = 'true' AND id <=`, 'WHERE id <=']),
   // late answers that drop something are applied
   late: both([` AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch`, ''], [` AND NEW.response ->> '$.cookie.epoch' IS NOT (SELECT cookie ->> '$.epoch' FROM tide_client)`, '']),
   // what follows a refused write of a row stays
