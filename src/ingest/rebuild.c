@@ -450,6 +450,21 @@ tide_rebuild_all(void)
 	}
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
-	(void) tide_spi_run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
-							" WHERE $1 = 0", 0);
+	tide_ingest_begin_epoch();
+}
+
+void
+tide_rebuild_moved(void)
+{
+	tide_rebuild_all();
+	(void) tide_spi_run_for("UPDATE tide_internal.mutators SET function ="
+							" coalesce(pg_catalog.to_regprocedure(signature)::oid, 0) WHERE $1 = 0", 0);
+	(void) tide_spi_run_for("UPDATE tide_internal.conflict_policies SET function ="
+							" coalesce(pg_catalog.to_regprocedure(signature)::oid, 0)"
+							" WHERE $1 = 0 AND signature IS NOT NULL", 0);
+	(void) tide_spi_run_for("UPDATE tide_internal.home SET system_id = s.system_identifier"
+							" FROM pg_catalog.pg_control_system() s WHERE $1 = 0", 0);
+	CommandCounterIncrement();
+	ereport(LOG,
+			(errmsg("pg_tide database was moved to this server: all shapes are built anew")));
 }

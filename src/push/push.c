@@ -30,6 +30,7 @@
 #include "push/apply.h"
 #include "push/deferrable.h"
 #include "push/push.h"
+#include "store/checkpoint.h"
 #include "util/errors.h"
 #include "util/guc.h"
 #include "util/json_text.h"
@@ -101,6 +102,7 @@ tide_push(Jsonb *request)
 	Jsonb	   *claims = tide_request_claims(request);
 	TideSession session;
 
+	tide_require_here();
 	if (current_client != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

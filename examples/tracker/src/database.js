@@ -4,13 +4,19 @@ import { LeaderChangedError, PGliteWorker } from '@electric-sql/pglite/worker';
 import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
 
 const OFFLINE = 'tracker.offline';
+const SCHEMA = 'tracker.schema'; // digest of the script that was run
 
-// databases of servers that are no more
+// databases of servers that are no more, and of users who have signed out
 async function removeOthers(name) {
   const folder = await navigator.storage.getDirectory();
   for await (const found of folder.keys()) {
     if (found.startsWith('tracker-') && found !== name) await folder.removeEntry(found, { recursive: true }).catch(() => {});
   }
+}
+
+async function digest(text) {
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 // The tab whose worker holds the database may close at any moment: the next one takes over, and
@@ -26,16 +32,20 @@ async function again(call) {
   }
 }
 
-async function open() {
-  const { name, schema } = await (await fetch('/client.json')).json();
+async function open(session) {
+  const { name: server, schema } = await (await fetch('/client.json')).json();
+  const name = `${server}-${session}`;
   await removeOthers(name);
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
   await navigator.locks.request(`${name}-schema`, async () => {
     const { rows: [{ found }] } = await again(() => db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`));
-    if (found) return;
-    await db.exec(schema);
-    await db.query(`INSERT INTO tide_subscription (shape) VALUES ('board')`);
+    const version = await digest(schema);
+    if (found && localStorage.getItem(SCHEMA) === version) return;
+    // on a database that is there already it is an upgrade: rows and writes stay
+    await again(() => db.exec(schema));
+    await again(() => db.query(`INSERT INTO tide_subscription (shape) VALUES ('board') ON CONFLICT DO NOTHING`));
+    localStorage.setItem(SCHEMA, version);
   });
   return { db, name };
 }
@@ -69,9 +79,10 @@ function makeWatches(db) {
 }
 
 // Gives { query(text, values), watch(text, values, call), write(text, values), transaction(work),
-// isOffline(), setOffline(boolean), onLine(call) }.
-export async function openDatabase({ encryption, token } = {}) {
-  const { db, name } = await open();
+// wake(), isOffline(), setOffline(boolean), onLine(call) }. options are those of startSync; before
+// gets the database, too.
+export async function openDatabase(session, { before, ...options } = {}) {
+  const { db, name } = await open(session);
   const { watch, refreshAll } = makeWatches(db);
   const tabs = new BroadcastChannel(name);
   const listeners = [];
@@ -101,25 +112,23 @@ export async function openDatabase({ encryption, token } = {}) {
   const client = pglite(db);
   async function run(text, ...values) {
     const value = await again(() => client.run(text, ...values));
-    if (text === client.apply || text === client.fail) changed('synced');
+    if (![client.push, client.pull, client.status, client.checkpoint].includes(text)) changed('synced');
     return value;
   }
+  const query = (text, values) => again(() => db.query(text, values));
   navigator.locks.request(`${name}-sync`, () => {
-    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token, online: !isOffline() });
+    sync = startSync({ ...client, run }, overHttp('/tide'), { ...options, before: (send) => before?.(send, { query }), online: !isOffline() });
     return sync.ended;
   });
 
   return {
-    query: (text, values) => again(() => db.query(text, values)),
+    query,
     watch,
     async write(text, values) {
-      await again(() => db.query(text, values));
+      await query(text, values);
       written();
     },
-    async transaction(work) {
-      await again(() => db.transaction(work));
-      written();
-    },
+    wake: written,
     isOffline: () => isOffline() || !navigator.onLine,
     setOffline(value) {
       if (value) localStorage.setItem(OFFLINE, 'yes');
