@@ -293,7 +293,9 @@ is_deeply([ @whole[ 1 .. $#whole ] ], ['{"type":"commit_prepared","gid":"x"}'], 
 
 # streamed and prepared
 $node->safe_psql('postgres', q{
-	BEGIN; INSERT INTO accounts SELECT g, 0 FROM generate_series(1001, 3000) g; PREPARE TRANSACTION 'large'; ROLLBACK PREPARED 'large'});
+	BEGIN; INSERT INTO accounts SELECT g, 0 FROM generate_series(1001, 3000) g; PREPARE TRANSACTION 'large'});
+receive('walsender', "$folder/large", '-o', 'streaming', '-o', 'include-lsn=false');
+$node->safe_psql('postgres', q{ROLLBACK PREPARED 'large'});
 receive('walsender', "$folder/large", '-o', 'streaming', '-o', 'include-lsn=false');
 my @large = grep { ($_->{gid} // '') eq 'large' } objects_of("$folder/large");
 is_deeply([ map { $_->{type} } @large ], [ 'stream_prepare', 'rollback_prepared' ], 'a streamed transaction is prepared');
