@@ -77,7 +77,7 @@ tide_pull_request_parse(Jsonb *request)
 	{
 		if (token == WJB_KEY)
 			field = find_field(pnstrdup(value.val.string.val, value.val.string.len));
-		else if (token == WJB_VALUE && field->read != NULL && value.type != jbvNull)
+		else if (token == WJB_VALUE && field != NULL && field->read != NULL && value.type != jbvNull)
 		{
 			field->read(result, &value);
 			has_shapes |= field->read == read_shapes;

@@ -182,6 +182,7 @@ combine(List **values, int nparts)
 		{
 			int			count = list_length(values[i]);
 
+			Assert(count > 0);
 			elements[i] = CStringGetTextDatum(list_nth(values[i], rest % count));
 			rest /= count;
 		}

@@ -28,11 +28,13 @@ walk_var(Walk *walk, const Var *var)
 
 	if (depth == 0)
 	{
+		Assert(walk->relids != NIL);
 		walk->callback(walk->arg, list_nth_oid(walk->relids, var->varno - 1), var->varattno,
 					   var->varno == list_length(walk->relids) ? TIDE_COLUMN_OF_ROW :
 					   TIDE_COLUMN_OF_PARENT);
 		return;
 	}
+	Assert(walk->queries != NIL);
 	query = list_nth_node(Query, walk->queries, var->varlevelsup);
 	rte = rt_fetch(var->varno, query->rtable);
 	if (rte->rtekind == RTE_RELATION)

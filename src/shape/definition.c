@@ -229,7 +229,7 @@ read_object(TideShapeDefinition *definition, JsonbContainer *object)
 	{
 		if (token == WJB_KEY)
 			field = field_of_key(definition, &value);
-		else if (token == WJB_VALUE)
+		else if (token == WJB_VALUE && field != NULL)
 			field->read(definition, tide_shape_field_name(definition, field->name), &value);
 	}
 	check_complete(definition);
@@ -300,7 +300,7 @@ read_include(TideShapeDefinition *definition, const char *field, JsonbValue *val
 	{
 		if (token == WJB_KEY)
 			include = new_include(definition, field, &member);
-		if (token != WJB_VALUE)
+		if (token != WJB_VALUE || include == NULL)
 			continue;
 		if (member.type != jbvBinary || !JsonContainerIsObject(member.val.binary.data))
 			ereport(ERROR,

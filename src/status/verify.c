@@ -316,7 +316,8 @@ compare_sides(Check *check)
 		SideRow    *y = f < found->n ? &found->rows[f] : NULL;
 		int			order = x == NULL ? 1 : y == NULL ? -1 : compare_rows(x, y);
 
-		if (is_duplicate(found, f))
+		Assert(x != NULL || y != NULL);
+		if (y != NULL && is_duplicate(found, f))
 			add_difference(check, y->bucket_id, y->key, "duplicate", NULL, y->row);
 		else if (order < 0)
 			add_difference(check, x->bucket_id, x->key, "missing", x->row, NULL);

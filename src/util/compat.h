@@ -50,7 +50,7 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #if PG_VERSION_NUM >= 180000
 #define TIDE_ATT_IS_STORED(att)	((att)->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
 #else
-#define TIDE_ATT_IS_STORED(att)	true
+#define TIDE_ATT_IS_STORED(att)	((void) (att), true)
 #endif
 
 /* 18 (4d143509c "Create accessor functions for TupleHashEntry", 60e612b60) */
