@@ -269,7 +269,7 @@ async function request(client) {
 
 async function deliver(client) {
   if (client.arrived.length === 0) return;
-  const at = chance(70) ? 0 : random(client.arrived.length);
+  const at = chance(50) ? 0 : random(client.arrived.length);
   const arrival = client.arrived[at];
   if (chance(8)) {
     tally('taken again');
@@ -303,12 +303,12 @@ async function run(clients) {
     else if (what < 940) writeOnServer();
     else if (what < 965) written += await deal(client);
     else if (what < 980) client.isOffline = !client.isOffline;
-    else if (what < 990) {
-      if (chance(50)) await subscribe(client, 'shelf', 3);
+    else if (what < 995) {
+      if (chance(65)) await subscribe(client, 'shelf', 3);
       else await client.db.sql(`UPDATE tide_client SET page_limit = ${pick(['NULL', 3, 10, 50])}`);
       client.snap = await client.snapshot();
     }
-    else if (what < 997 || chance(20)) {
+    else {
       await client.restart(`UPDATE docs SET title = 'never', hits = 0; DELETE FROM notes`);
       tally('clients killed');
     }

@@ -9,7 +9,7 @@
 #   TIDE_CLIENT_MUTATIONS  how many mutations the clients write (default 1500)
 #   TIDE_CLIENTS           how many clients (default 20)
 #   TIDE_CLIENT_CRASHES    how many kill -9 (default 3)
-#   TIDE_CLIENT_FAULT      plants one of the faults of converge.faults.pm, which must be found
+#   TIDE_CLIENT_FAULT      plants one of the faults of converge.faults.mjs, which must be found
 use strict;
 use warnings;
 use File::Basename qw(dirname);
