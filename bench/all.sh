@@ -26,7 +26,7 @@ arguments() {
   few=$(scaled 3 1)
   case $1 in
     ingest) echo 240 "$(scaled 200000 2000)" "$few" "$(scaled 10 2)" ;;
-    latency) echo 200 100 5000 -t "$(scaled 8 2)" -r "$(scaled 2 1)" ;;
+    latency) echo 220 100 5000 500x10 -t "$(scaled 6 2)" -r "$(scaled 2 1)" ;;
     fanout) echo 180 "$few" 1 100 1000 "$(scaled 10000 50)" -d 1 100 "$(scaled 500 10)" ;;
     pull) echo 90 "$(scaled 300000 10000)" "$few" ;;
     copy) echo 240 "$(scaled 2000000 1000)" "$(scaled 2 1)" ;;
@@ -36,6 +36,7 @@ arguments() {
     storage) echo 60 "$(scaled 100000 1000)" ;;
     client_sync) echo 90 "$(scaled 50000 1000)" "$few" ;;
     shapes) echo 120 "$(scaled 100000 2000)" "$(scaled 20000 1000)" 1 1000 ;;
+    sizing) echo 120 "$(scaled 20000 1000)" 1 ;;
     trees) echo 90 "$(scaled 10000 1000)" 1 ;;
     churn) echo 120 1 one toggle ;;
     *) echo 120 ;;

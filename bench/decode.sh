@@ -189,7 +189,7 @@ requirements() {
 
 measure() {
   local workload=$1 scale=$scale end round i n=${#plugins[@]}
-  case $workload in W3 | W[567]) scale=$(awk -v s="$scale" 'BEGIN { print s >= 1 ? s : s > 1 / 3 ? 1 : 3 * s }') ;; esac
+  case $workload in W3 | W[567]) scale=$(awk -v s="$scale" 'BEGIN { t = (s >= 1 ? s : (s > 1 / 3 ? 1 : 3 * s)); print t }') ;; esac
   sql "TRUNCATE narrow; CHECKPOINT"
   sql "SELECT pg_create_logical_replication_slot('bench_base', 'pg_tide')" >/dev/null
   "load_$workload"

@@ -4,7 +4,8 @@
 # end and the commit itself are in it). Beside it, in turns: the same commits in the output of pg_recvlogical with
 # test_decoding, a stream straight from the WAL. Also the CPU an idle worker uses.
 #
-#   bench/latency.sh [RATE]... [-t SECONDS] [-r ROUNDS]     default: 100 commits/s (idle), 5000; 10 s each, 3 rounds
+#   bench/latency.sh [RATE[xROWS]]... [-t SECONDS] [-r ROUNDS]
+#                      default: 100 commits/s (idle), 5000, and 500 of 10 rows each (500x10); 10 s each, 3 rounds
 #
 # Rates of 1000 and more have four writers, else one.
 set -euo pipefail
@@ -21,16 +22,17 @@ while [ $# -gt 0 ]; do
     *) rates+=("$1"); shift ;;
   esac
 done
-[ ${#rates[@]} -gt 0 ] || rates=(100 5000)
+[ ${#rates[@]} -gt 0 ] || rates=(100 5000 500x10)
 rows=100000
 
 # writers at RATE for DURATION; prints the rate they reached
 write_rows() {
-  local clients=1
-  [ "$1" -lt 1000 ] || clients=4
-  pgbench -n -M prepared -c $clients -j 1 -R "$1" -T "$duration" -f - bench 2>/dev/null <<SQL | awk '/^tps/ { printf "%.0f\n", $3 }'
+  local clients=1 rate=${1%x*} more=0
+  [ "$rate" -lt 1000 ] || clients=4
+  [ "$rate" = "$1" ] || more=$((${1#*x} - 1))
+  pgbench -n -M prepared -c $clients -j 1 -R "$rate" -T "$duration" -f - bench 2>/dev/null <<SQL | awk '/^tps/ { printf "%.0f\n", $3 }'
 \set id random(1, $rows)
-UPDATE items SET at = clock_timestamp() WHERE id = :id;
+UPDATE items SET at = clock_timestamp() WHERE id BETWEEN :id AND :id + $more;
 SQL
 }
 
@@ -84,7 +86,10 @@ at() { percentile "$3" <"$TIDE_CLUSTER/latency.$1.$2"; }
 
 report() {
   local rate=$1 name="$1 commits/s" way seen
-  [ "$rate" -gt 100 ] || name="idle ($1 commits/s)"
+  case $rate in
+    100) name='idle (100 commits/s)' ;;
+    *x*) name="${rate%x*} commits/s of ${rate#*x} rows" ;;
+  esac
   for way in pull stream; do
     seen=$(wc -l <"$TIDE_CLUSTER/latency.$rate.$way")
     row "$name, $way: p50" "$(at "$rate" $way 50)" ms "$seen changes seen, at $(median <"$TIDE_CLUSTER/rate.$rate.$way") commits/s"
@@ -96,8 +101,8 @@ report() {
       need 'commit to visible when idle, p50' "$(at "$rate" pull 50)" le 2 ms "test_decoding streamed: $(at "$rate" stream 50) ms"
       need 'commit to visible when idle, p99' "$(at "$rate" pull 99)" le 8 ms "test_decoding streamed: $(at "$rate" stream 99) ms"
       ;;
-    5000)
-      need 'commit to visible at 5,000 changes/s, p99' "$(at "$rate" pull 99)" le 50 ms \
+    5000 | 500x10)
+      need "commit to visible at 5,000 changes/s, $name, p99" "$(at "$rate" pull 99)" le 50 ms \
         "$(median <"$TIDE_CLUSTER/rate.$rate.pull") commits/s reached; test_decoding streamed: $(at "$rate" stream 99) ms"
       ;;
   esac

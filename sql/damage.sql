@@ -11,7 +11,9 @@ SELECT tide.set_conflict_policy('notes', 'title', 'counter');
 
 -- a slot of another's with our name
 SELECT count(*) FROM pg_create_logical_replication_slot('tide_' || current_database(), 'test_decoding');
+\set VERBOSITY sqlstate
 SELECT tide.start();
+\set VERBOSITY default
 SELECT pg_drop_replication_slot('tide_' || current_database());
 SELECT count(tide.start());
 SELECT count(*) FROM tide.sync();
@@ -35,7 +37,9 @@ SELECT asked();
 ROLLBACK;
 BEGIN;
 UPDATE tide_internal.shape_nodes SET keys = '(x';
+\set VERBOSITY sqlstate
 SELECT asked();
+\set VERBOSITY default
 ROLLBACK;
 -- the table changed in a way that is not ingested yet
 BEGIN;

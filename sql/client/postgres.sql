@@ -94,6 +94,14 @@ CREATE TABLE IF NOT EXISTS public.tide_rejected (
 	retry boolean NOT NULL DEFAULT false
 );
 
+-- what mutators returned to calls, by the call's id; the last 1,000
+CREATE TABLE IF NOT EXISTS public.tide_result (
+	id bigint PRIMARY KEY,
+	name text NOT NULL,
+	result jsonb,
+	at timestamptz NOT NULL DEFAULT now()
+);
+
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
 CREATE TABLE public.tide_table (
 	id integer PRIMARY KEY,
@@ -166,6 +174,7 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'a call has a name, and an object of args';
 	END IF;
 	PERFORM public.tide_record('call', NEW.name, '{}', coalesce(NEW.args, '{}'), NULL);
+	NEW.id := (SELECT c.next_mutation_id - 1 FROM public.tide_client AS c);
 	RETURN NEW;
 END
 $tide_body$;
@@ -364,6 +373,14 @@ BEGIN
 		FROM cancelled AS c JOIN public.tide_table AS t ON t.name = c.table_name;
 		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
 	END IF;
+	IF EXISTS (SELECT 1 FROM public.tide_outbox WHERE op = 'call') THEN
+		INSERT INTO public.tide_result (id, name, result)
+		SELECT o.id, o.table_name, nullif(r -> 'result', 'null')
+		FROM jsonb_array_elements(tide_settle.results) AS r JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+		WHERE o.op = 'call' AND r ->> 'status' = 'applied'
+		ON CONFLICT (id) DO NOTHING;
+		DELETE FROM public.tide_result WHERE id <= (SELECT x.id FROM public.tide_result AS x ORDER BY x.id DESC OFFSET 1000 LIMIT 1);
+	END IF;
 	DELETE FROM public.tide_outbox WHERE state = 'cancelled' AND id <= tide_settle.last_id;
 	UPDATE public.tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= tide_settle.last_id;
 	UPDATE public.tide_client SET last_mutation_id = greatest(last_mutation_id, tide_settle.last_id);
@@ -421,6 +438,8 @@ BEGIN
 	UPDATE public.tide_outbox SET id = id + tide.apart;
 	UPDATE public.tide_rejected SET id = id - tide.last_id - tide.apart;
 	UPDATE public.tide_rejected SET id = id + tide.apart;
+	UPDATE public.tide_result SET id = id - tide.last_id - tide.apart;
+	UPDATE public.tide_result SET id = id + tide.apart;
 	UPDATE public.tide_client SET client = gen_random_uuid(), next_mutation_id = next_mutation_id - tide.last_id,
 		last_mutation_id = 0, rejected_seen = 0;
 END

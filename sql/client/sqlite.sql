@@ -124,6 +124,14 @@ BEGIN
 	INSERT INTO tide_outbox (op, table_name, key, changed) VALUES (NEW.op, NEW.table_name, NEW.key, NEW.changed);
 END;
 
+-- what mutators returned to calls, by the call's id; the last 1,000
+CREATE TABLE IF NOT EXISTS tide_result (
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,
+	result TEXT,
+	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
 CREATE TABLE IF NOT EXISTS tide_table (
 	id INTEGER PRIMARY KEY,
@@ -407,6 +415,12 @@ BEGIN
 		WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected');
 	UPDATE tide_outbox SET state = 'cancelled'
 	WHERE state = 'pending' AND id IN (SELECT x.id FROM tide_rejected AS x);
+	INSERT INTO tide_result (id, name, result)
+	SELECT o.id, o.table_name, nullif(r.value -> '$.result', 'null')
+	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+	WHERE o.op = 'call' AND r.value ->> '$.status' = 'applied'
+	ON CONFLICT (id) DO NOTHING;
+	DELETE FROM tide_result WHERE id <= (SELECT x.id FROM tide_result AS x ORDER BY x.id DESC LIMIT 1 OFFSET 1000);
 	DELETE FROM tide_outbox WHERE state = 'cancelled' AND id <= NEW.last_mutation_id;
 	UPDATE tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= NEW.last_mutation_id;
 	UPDATE tide_client SET last_mutation_id = max(last_mutation_id, NEW.last_mutation_id);
@@ -424,6 +438,8 @@ BEGIN
 	UPDATE tide_outbox SET id = id + 4611686018427387904;
 	UPDATE tide_rejected SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
 	UPDATE tide_rejected SET id = id + 4611686018427387904;
+	UPDATE tide_result SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
+	UPDATE tide_result SET id = id + 4611686018427387904;
 	UPDATE sqlite_sequence SET seq = seq - (NEW.response ->> '$.last_mutation_id') WHERE name = 'tide_outbox';
 	UPDATE tide_client SET last_mutation_id = 0, rejected_seen = 0,
 		client = lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)

@@ -299,7 +299,9 @@ wrap_decrow(const Scope *scope, const char *inner)
 {
 	char	   *path = scope->dialect->json_path(scope->column->name);
 
-	Assert(strncmp(path, "'$", 2) == 0);
+	/* some paths are known to the client only */
+	if (strncmp(path, "'$", 2) != 0)
+		return wrap_dec(scope, psprintf("(%s -> '$.row')", inner));
 	return fill_class(scope->dialect->classes[scope->column->type_class].dec, inner,
 					  psprintf("'$.row%s", path + 2));
 }

@@ -460,6 +460,42 @@ is_shapes_fault(const ErrorData *error)
 	}
 }
 
+/*
+ * Sources break that have lost the type of a column, whose values were about to be stored: no
+ * shape is to blame for what comes of that, and the next worker compares the tables. Whether there were any.
+ */
+static bool
+break_lost_types(void)
+{
+	MemoryContext mine = CurrentMemoryContext;
+	List	   *source_ids = NIL;
+	ListCell   *lc;
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute("SELECT DISTINCT s.source_id FROM tide_internal.sources s JOIN pg_catalog.pg_attribute a"
+					" ON a.attrelid = pg_catalog.to_regclass('tide_shadow.t' || s.source_id)"
+					" WHERE s.state = 'live' AND a.attnum > 0 AND NOT a.attisdropped"
+					" AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid)",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for dropped types");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		is_null;
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null);
+		MemoryContext old = MemoryContextSwitchTo(mine);
+
+		source_ids = lappend_int(source_ids, DatumGetInt32(id));
+		MemoryContextSwitchTo(old);
+	}
+	tide_spi_end(&frame);
+	foreach(lc, source_ids)
+	{
+		tide_catalog_set_source_broken(lfirst_int(lc));
+	}
+	return source_ids != NIL;
+}
+
 /* note the error where tide.status and tide.shapes show it */
 static void
 worker_failed(void)
@@ -484,6 +520,12 @@ worker_failed(void)
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	if (break_lost_types())
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		return;
+	}
 	if (is_shapes_fault(error))
 		foreach(lc, shape_ids)
 			tide_catalog_set_shape_state(lfirst_int(lc), TIDE_SHAPE_FAILED, 0,

@@ -306,10 +306,15 @@ tide_log_reader_next(TideLogReader *reader, int64 leaves_after, int natts,
 		else
 			found = item->op_id > leaves_after && !leave_is_superseded(reader);
 	}
-	if (found && item->is_put)
-		slot_getsomeattrs(reader->row_slot, natts);
-	item->values = (item->is_put ? reader->row_slot : entry)->tts_values;
-	item->nulls = (item->is_put ? reader->row_slot : entry)->tts_isnull;
+	if (found)
+	{
+		TupleTableSlot *shown = item->is_put ? reader->row_slot : entry;
+
+		if (item->is_put)
+			slot_getsomeattrs(shown, natts);
+		item->values = shown->tts_values;
+		item->nulls = shown->tts_isnull;
+	}
 	MemoryContextSwitchTo(old);
 	return found;
 }

@@ -346,12 +346,11 @@ sub memory_of_all
 	kill TERM => $pid if $pid;
 	$soak->{world}->disconnect;
 	$soak->load(2);
-	limit_also($_) for children_of($postmaster);
+	unlimit_memory();
+	push @limited, children_of($postmaster);
 	unlimit_memory();
 	return scalar(() = $soak->log_since =~ /out of memory|Cannot allocate memory/g);
 }
-
-sub limit_also { push @limited, @_; return; }
 
 # ---- promotion
 

@@ -38,7 +38,7 @@ my $per_world = 7;
 my $writers = 3;
 
 # errors after which somebody tries again; and what random transactions may meet with
-my $passing = qr/(?:ERROR|FATAL|PANIC): +(?:40001|40P01|55P03|57\w{3}|53\w{3}|58030|08\w{3}|25006)|lost|connection to server|no connection/;
+my $passing = qr/(?:ERROR|FATAL|PANIC): +(?:40001|40P01|55P03|57\w{3}|53\w{3}|58030|58P01|08\w{3}|25006)|lost|connection to server|no connection/;
 my $allowed = qr/ERROR: +(?:23|25P02|3B|40|42703|42804|22P02)/;
 
 # refusals of shapes that a definition may meet with

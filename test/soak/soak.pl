@@ -99,7 +99,7 @@ CONF
 	$node->safe_psql('postgres', push_schema());
 	tide_sync($node);
 	$self->{node} = $node;
-	$self->{pushes} = TidePushWorld->new($node, clients => 8, passing => '57\w\w\w|53\w\w\w|58030|55P03');
+	$self->{pushes} = TidePushWorld->new($node, clients => 8, passing => '57\w\w\w|53\w\w\w|58030|58P01|55P03');
 	$self->{world} = TideSoakWorld->new($node);
 	return;
 }

@@ -59,8 +59,8 @@ my $state = pull_all($node, $request);
 my $answer = push_one(2, '{"id": 7}', 'answer lost');
 $node->safe_psql('postgres', 'SELECT tide.stop()');
 take_away('postgres');
-is_deeply([ grep { !/^dumped|^extension/ } catalog_of($node, 'postgres') ], [ grep { !/^dumped|^extension/ } @first ], 'the objects are those of the first version')
-  or diag('what else an update adds to or changes in the first version: take_away() has to undo it');
+is_deeply([ names(catalog_of($node, 'postgres')) ], [ names(@first) ], 'the objects are those of the first version')
+  or diag('what else an update adds to the first version: take_away() has to undo it');
 $node->safe_psql('postgres', 'UPDATE tide_internal.state SET enabled = true');
 
 # ---- the library is newer than the objects
@@ -120,6 +120,13 @@ sub differences
 	my @different = map { length $in{$_} > 13 ? () : substr("$in{$_}$_", 0, 300) } sort keys %in;
 	diag($_) for $db eq 'changed' ? () : @different;
 	return @different;
+}
+
+# objects and columns of tables; what CREATE OR REPLACE changes may be so already
+sub names
+{
+	my %names = map { (split /: /)[0] => 1 } grep { !/^dumped|^extension|^view .* column / } @_;
+	return sort keys %names;
 }
 
 # from today's objects back to those of the first version

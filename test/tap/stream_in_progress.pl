@@ -268,10 +268,10 @@ is_deeply([ sort @{ changes('by_option', 'two-phase', 'true') } ], \@sorted, 'th
 receive('walsender', "$folder/walsender", '-o', 'include-lsn=false', '-o', 'include-xid=false');
 is_deeply([ sort split /\n/, slurp_file("$folder/walsender") ], \@sorted, 'so does a walsender');
 
-$node->restart('immediate');
+$node->restart;
 $node->safe_psql('postgres', q{COMMIT PREPARED 'pending'});
 is_deeply(changes($_), ['{"type":"commit_prepared","gid":"pending"}'],
-	"after a crash only the outcome follows ($_)") for qw(two by_option);
+	"after a restart only the outcome follows ($_)") for qw(two by_option);
 is_deeply(changes('one_phase'), [ '{"type":"begin"}', $third, '{"type":"commit"}' ], 'and the whole without two-phase');
 $node->safe_psql('postgres', q{
 	BEGIN; INSERT INTO accounts VALUES (4, 40); PREPARE TRANSACTION 'x'; COMMIT PREPARED 'x'});
