@@ -10,7 +10,7 @@
 #   TIDE_CLIENTS           how many clients (default 20)
 #   TIDE_CLIENT_CRASHES    how many kill -9 (default 3)
 #   TIDE_CLIENT_FAULT      plants one of the faults of converge.faults.mjs, which must be found. Shown to be: taken, late
-#                          (in the clients' schemas), set, counter, custom (in the server's policies), ahead (on the wire)
+#                          (in the clients' schemas), set, counter, keep, custom (in the server's policies), ahead (on the wire)
 #
 # What it has found: clocks in a form the server does not read, retries without base or of tables with a column v, late answers.
 use strict;
