@@ -29,6 +29,7 @@ round() {
     pid=$(worker)
     from=$(cpu "$pid")
     peak=$TIDE_CLUSTER/peak
+    echo 0 >"$peak"
     watch_memory "$pid" "$peak" &
     watcher=$!
     seconds create "${where[$kind]}" >>"$TIDE_CLUSTER/wall.$kind"

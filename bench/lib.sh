@@ -17,7 +17,8 @@
 #   bench_end                        ends with status 3 if something required was missed
 #   hold PID                         stop the ingest's worker while it sleeps, until let_go PID or the end
 #   cpu PID                          CPU seconds of a process since it started
-#   watch_memory PID FILE            in the background, until killed: the peak of its memory but shared memory, in MB
+#   watch_memory PID FILE            in the background, until killed: adds to the file each new peak of its
+#                                    memory but shared memory, in MB
 #
 # row, need, point and fact also write a tab-separated line to the file that TIDE_BENCH_OUT names, if any: the report
 # (bench/report.pl) is made of these.
@@ -73,7 +74,6 @@ cpu() { awk '{ print $1 / 1e9 }' "/proc/$1/schedstat"; }
 watch_memory() {
   local peak=0 word kb rest idle
   exec {idle}<> <(:)
-  echo 0 >"$2"
   while [ -d "/proc/$1" ]; do
     while read -r word kb rest; do
       [ "$word" != RssAnon: ] || [ "$kb" -le "$peak" ] || {

@@ -21,6 +21,7 @@ in_thousands() {
 # NAME COMMAND...: the worker's peak until what the command wrote is taken in
 peak() {
   local watcher mb file=$TIDE_CLUSTER/peak
+  echo 0 >"$file"
   watch_memory "$(worker)" "$file" &
   watcher=$!
   "${@:2}"

@@ -197,6 +197,8 @@ my @names = grep { $results{$_} } slurp_lines("$dir/order");
 my ($postgres) = map { $results{$_}{fact}{PostgreSQL} // () } @names;
 
 my $text = $BenchText::INTRO . "\n" . machine($results{machine}{fact}, $postgres // 'none started');
+$text .= "**A trial with few rows (scale $results{machine}{fact}{scale}): it shows that the benchmarks run, not how fast anything is.**\n\n"
+	if $results{machine}{fact}{scale} < 1;
 $text .= "## What is required, and what is reached\n\n" . required(\%results, @names) . $BenchText::LIMITS . "\n";
 $text .= section($_, $results{$_}) for @names;
 $text .= $BenchText::PEERS;

@@ -362,6 +362,28 @@ tide_log_reader_sum(TideLogReader *reader, int64 bucket_id, TideLogSum *sum)
 }
 
 int64
+tide_log_reader_newest(TideLogReader *reader, int64 bucket_id)
+{
+	TupleTableSlot *entry = reader->log_slot;
+	MemoryContext old;
+	int64		op_id = 0;
+	bool		isnull;
+
+	tide_log_reader_start(reader, bucket_id, 0);
+	old = MemoryContextSwitchTo(reader->context);
+	if (index_getnext_slot(reader->log_scan, BackwardScanDirection, entry))
+		op_id = DatumGetInt64(slot_getattr(entry, TIDE_LOG_OP, &isnull));
+	MemoryContextSwitchTo(old);
+	return op_id;
+}
+
+Oid
+tide_log_reader_relid(const TideLogReader *reader)
+{
+	return RelationGetRelid(reader->log);
+}
+
+int64
 tide_log_reader_count(TideLogReader *reader, int64 bucket_id, int64 after_op_id,
 					  int64 limit)
 {
