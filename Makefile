@@ -31,7 +31,7 @@ ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -lsodium -lcrypto
-EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check build
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -123,10 +123,20 @@ soak:
 	@TIDE_STAGES='build install soak' TIDE_SOAK_SECONDS=$${TIDE_SOAK_SECONDS:-1800} TIDE_STAGE_SECONDS=$${TIDE_STAGE_SECONDS:-7200} \
 		PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
 
-## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
+## bench: all benchmarks, each in a throw-away cluster (needs `make install`); writes doc/benchmarks.md
 bench:
-	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
-		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
+	@TIDE_BENCH=1 PG_CONFIG='$(PG_CONFIG)' test/setup.sh || echo 'bench: no plots without gnuplot' >&2
+	@PG_CONFIG='$(PG_CONFIG)' bench/all.sh
+
+## deb: the Debian package for the PostgreSQL of PG_CONFIG, in build/
+deb:
+	@PG_CONFIG='$(PG_CONFIG)' .ci/deb.sh
+
+## dist: the zip for PGXN of what is committed, in build/
+dist:
+	@mkdir -p build
+	@git archive --format=zip --prefix=pg_tide-$(TIDE_VERSION)/ -o build/pg_tide-$(TIDE_VERSION).zip HEAD
+	@echo build/pg_tide-$(TIDE_VERSION).zip
 
 ## reference: write doc/reference.md anew from the catalog of the installed pg_tide
 reference:
@@ -169,6 +179,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo example setup lint pgtap sanitize checks coverage fuzz soak bench reference typedefs indent indent-check help FORCE \
+.PHONY: test test-matrix demo example setup lint pgtap sanitize checks coverage fuzz soak bench deb dist reference typedefs indent indent-check help FORCE \
 	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients installcheck-soak
 .DEFAULT_GOAL := all

@@ -33,8 +33,8 @@ printf '# %s rows in %s pages\n' "$rows" "$n"
 
 for dialect in sqlite postgres; do
   out=$(node "$(dirname "$0")/client_sync.mjs" "$dialect" "$TIDE_CLUSTER" "$runs")
-  plain=$(sed -n 's/^plain //p' <<<"$out" | median)
-  client=$(sed -n 's/^client //p' <<<"$out" | median)
-  row "$dialect: one plain statement a page" "$(per_second "$rows" "$plain")" rows/s
-  row "$dialect: the client's apply" "$(per_second "$rows" "$client")" rows/s "$(ratio "$client" "$plain") x its time"
+  field() { awk -v name="$1" -v n="$2" '$1 == name { print $n }' <<<"$out" | median; }
+  row "$dialect: one plain statement a page" "$(per_second "$rows" "$(field plain 2)")" rows/s "$(field plain 3) s of CPU"
+  row "$dialect: the client's apply" "$(per_second "$rows" "$(field client 2)")" rows/s \
+    "$(ratio "$(field client 2)" "$(field plain 2)") x its time; $(field client 3) s of CPU, $(ratio "$(field client 3)" "$(field plain 3)") x"
 done

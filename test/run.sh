@@ -183,7 +183,7 @@ start_background() {
   is_wanted matrix || is_wanted checks || return 0
   # shellcheck disable=SC2016
   env -u TIDE_STAGES TIDE_MATRIX_MAJORS="${TIDE_MATRIX_MAJORS:-17 18}" TIDE_MATRIX_SHORT="${TIDE_MATRIX_SHORT-18}" \
-    PG_CONFIG="$PG_CONFIG" MAKE="$make" timeout -k 30 "$limit" bash -c '
+    PG_CONFIG="$PG_CONFIG" MAKE="$make" timeout -k 30 "$((2 * limit))" bash -c '
     trap "kill -TERM \$child 2>/dev/null; wait; exit 143" TERM
     for stage in $1; do
       case " $2 " in *" $stage "*) ;; *) continue ;; esac
@@ -205,7 +205,7 @@ background_stage() { # background_stage NAME PATTERN...: sed's for the line with
   done
   cp "$work/$name.log" "$work/log"
   grep -E "$3" "$work/log"
-  read -r status seconds < <(cat "$work/$name.status" 2>/dev/null || echo "143 $limit")
+  read -r status seconds < <(cat "$work/$name.status" 2>/dev/null || echo "143 $((2 * limit))")
   read -r p f s < <(sed -n "$pattern" "$work/log" | tail -n 1)
   skipped=$((skipped + ${s:-0}))
   SECONDS=$seconds
@@ -244,10 +244,11 @@ if [ "$(id -u)" -ne 0 ] && [ ! -w "$("$PG_CONFIG" --pkglibdir)" ]; then
   echo "cannot write $("$PG_CONFIG" --pkglibdir): run as root, or set PG_CONFIG to a PostgreSQL of your own" >&2
 fi
 simple_stage install "$make" -s PG_CONFIG="$PG_CONFIG" install
+simple_stage packages test/packages.sh
 
 tree=$work/tree
 mkdir "$tree" "$work/share" &&
-  tar -cf - --exclude=./.git --exclude=./tmp_check --exclude='*.o' . | tar -xf - -C "$tree" || exit 1
+  tar -cf - --exclude=./.git --exclude=./build --exclude=./tmp_check --exclude='*.o' . | tar -xf - -C "$tree" || exit 1
 if [ "$(id -u)" -eq 0 ]; then
   chown -R "$TIDE_USER" "$tree" "$work/share" || exit 1
 fi

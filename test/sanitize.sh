@@ -33,6 +33,10 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/tide-sanitize.XXXXXX") || exit 1
 chmod 755 "$work"
 finish() {
   tide_cluster_stop
+  # servers that TAP tests which were ended left behind
+  find "$work/tree" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+    (cd / && tide_as_user "$("$PG_CONFIG" --bindir)/pg_ctl" -s -w -m immediate -D "${pidfile%/*}" stop) >/dev/null 2>&1
+  done
   rm -rf "$work"
 }
 trap finish EXIT
@@ -90,19 +94,31 @@ C
 }
 
 # In the place of the server a script that starts it with the sanitizers, whoever starts it.
-# What initdb and pg_ctl only ask of it needs none.
+# What initdb and pg_ctl only ask of it needs none. "pg_ctl restart" starts what ran before,
+# which is the server itself: so that one has them, too.
 wrap_server() {
-  local lib libs='' bin
+  local lib libs='' bin environment
   bin=$("$PG_CONFIG" --bindir)
+  environment='ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1'
   for lib in libasan.so libubsan.so; do
     libs+=$(realpath -e "$("${CC:-gcc}" -print-file-name=$lib)"): || return 1
   done
-  mv "$bin/postgres" "$bin/postgres-sanitized" &&
-    cat >"$bin/postgres" <<SH && chmod 755 "$bin/postgres"
+  environment+=" LD_PRELOAD=$libs$work/shim.so"
+  mv "$bin/postgres" "$bin/postgres-sanitized" && mv "$bin/pg_ctl" "$bin/pg_ctl-plain" || return 1
+  cat >"$bin/pg_ctl" <<SH && chmod 755 "$bin/pg_ctl" || return 1
+#!/bin/sh
+for word; do
+  case "\$word" in
+    restart) export $environment ;;
+  esac
+done
+exec "$bin/pg_ctl-plain" "\$@"
+SH
+  cat >"$bin/postgres" <<SH && chmod 755 "$bin/postgres"
 #!/bin/sh
 case "\${1:-}" in
   --boot | --single | --check | -V) ;;
-  *) export LD_PRELOAD=$libs$work/shim.so ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 ;;
+  *) export $environment ;;
 esac
 exec "$bin/postgres-sanitized" "\$@"
 SH

@@ -94,6 +94,14 @@ CREATE TABLE IF NOT EXISTS public.tide_rejected (
 	retry boolean NOT NULL DEFAULT false
 );
 
+-- what mutators returned to calls, by the call's id; the last 1,000
+CREATE TABLE IF NOT EXISTS public.tide_result (
+	id bigint PRIMARY KEY,
+	name text NOT NULL,
+	result jsonb,
+	at timestamptz NOT NULL DEFAULT now()
+);
+
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
 CREATE TABLE public.tide_table (
 	id integer PRIMARY KEY,
@@ -102,6 +110,8 @@ CREATE TABLE public.tide_table (
 	synced text NOT NULL,
 	local text NOT NULL
 );
+-- (a row that came with a first sync names its only bucket itself, in tide_bucket and tide_hash of
+-- the synced table; when there is more to say, it moves to tide_member. A row_count below 0 is to be counted)
 CREATE TABLE IF NOT EXISTS public.tide_bucket (
 	bucket bigint PRIMARY KEY,
 	shape text,
@@ -164,6 +174,7 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'a call has a name, and an object of args';
 	END IF;
 	PERFORM public.tide_record('call', NEW.name, '{}', coalesce(NEW.args, '{}'), NULL);
+	NEW.id := (SELECT c.next_mutation_id - 1 FROM public.tide_client AS c);
 	RETURN NEW;
 END
 $tide_body$;
@@ -176,6 +187,8 @@ FOR EACH ROW EXECUTE FUNCTION public.tide_add_call();
 CREATE SCHEMA IF NOT EXISTS {{schema}};
 {{end}}
 CREATE TABLE {{synced}} (
+	tide_bucket bigint,
+	tide_hash bigint,
 {{each columns|,
 }}	{{c}} {{type}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
@@ -360,6 +373,14 @@ BEGIN
 		FROM cancelled AS c JOIN public.tide_table AS t ON t.name = c.table_name;
 		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
 	END IF;
+	IF EXISTS (SELECT 1 FROM public.tide_outbox WHERE op = 'call') THEN
+		INSERT INTO public.tide_result (id, name, result)
+		SELECT o.id, o.table_name, nullif(r -> 'result', 'null')
+		FROM jsonb_array_elements(tide_settle.results) AS r JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+		WHERE o.op = 'call' AND r ->> 'status' = 'applied'
+		ON CONFLICT (id) DO NOTHING;
+		DELETE FROM public.tide_result WHERE id <= (SELECT x.id FROM public.tide_result AS x ORDER BY x.id DESC OFFSET 1000 LIMIT 1);
+	END IF;
 	DELETE FROM public.tide_outbox WHERE state = 'cancelled' AND id <= tide_settle.last_id;
 	UPDATE public.tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= tide_settle.last_id;
 	UPDATE public.tide_client SET last_mutation_id = greatest(last_mutation_id, tide_settle.last_id);
@@ -417,6 +438,8 @@ BEGIN
 	UPDATE public.tide_outbox SET id = id + tide.apart;
 	UPDATE public.tide_rejected SET id = id - tide.last_id - tide.apart;
 	UPDATE public.tide_rejected SET id = id + tide.apart;
+	UPDATE public.tide_result SET id = id - tide.last_id - tide.apart;
+	UPDATE public.tide_result SET id = id + tide.apart;
 	UPDATE public.tide_client SET client = gen_random_uuid(), next_mutation_id = next_mutation_id - tide.last_id,
 		last_mutation_id = 0, rejected_seen = 0;
 END
@@ -508,8 +531,83 @@ AS $tide_body$
 		ORDER BY c.bucket, t.id, c.key, c.n DESC) AS c;
 $tide_body$;
 
+-- internal: puts the rows of a page straight into the tables; false if not all of the page are
+-- new rows of buckets that it lists, and nothing is done
+CREATE FUNCTION public.tide_load(response jsonb)
+RETURNS boolean LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	buckets bigint[] := ARRAY(SELECT b.bucket FROM jsonb_to_recordset(response -> 'buckets') AS b (bucket bigint) WHERE b.bucket IS NOT NULL);
+	tables text[] := ARRAY(SELECT t.name FROM public.tide_table AS t);
+	missing bigint := jsonb_array_length(tide_load.response -> 'changes');
+	n bigint;
+BEGIN
+	IF cardinality(tide.tables) > 1 THEN
+		tide.tables := ARRAY(SELECT DISTINCT c ->> 'table' FROM jsonb_array_elements(tide_load.response -> 'changes') AS c);
+	END IF;
+{{each tables}}
+	IF {{name}} = ANY (tide.tables) THEN
+		INSERT INTO {{synced}} (tide_bucket, tide_hash, {{each columns|, }}{{c}}{{end}})
+		SELECT c.bucket, coalesce(c.hash, 0), {{each columns|, }}(c."row").{{c}}{{end}}
+		FROM jsonb_to_recordset(jsonb_path_query_array(tide_load.response,
+				'$.changes[*] ? (@.table == $name && @.op == "put")', jsonb_build_object('name', {{name}})))
+			AS c (bucket bigint, hash bigint, "row" {{synced}})
+		WHERE c.bucket = ANY (tide.buckets);
+		GET DIAGNOSTICS n = ROW_COUNT;
+		tide.missing := tide.missing - tide.n;
+	END IF;
+{{end}}
+	IF tide.missing > 0 THEN
+		RAISE unique_violation;
+	END IF;
+	RETURN true;
+EXCEPTION WHEN unique_violation THEN
+	RETURN false;
+END
+$tide_body$;
+
+-- internal: moves what rows of a page say of their bucket to tide_member
+CREATE FUNCTION public.tide_unload(page public.tide_change[])
+RETURNS void LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+BEGIN
+{{each tables}}
+	INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
+	SELECT {{id}}, p.key, s.tide_bucket, 0, s.tide_hash
+	FROM (SELECT DISTINCT p.key FROM unnest(tide_unload.page) AS p WHERE p.tbl = {{id}}) AS p
+	CROSS JOIN LATERAL jsonb_populate_record(NULL::{{synced}}, p.key) AS k
+	JOIN {{synced}} AS s ON {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+	WHERE s.tide_bucket IS NOT NULL;
+	IF FOUND THEN
+		UPDATE {{synced}} AS s SET tide_bucket = NULL, tide_hash = NULL
+		FROM unnest(tide_unload.page) AS p, jsonb_populate_record(NULL::{{synced}}, p.key) AS k
+		WHERE p.tbl = {{id}} AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}} AND s.tide_bucket IS NOT NULL;
+	END IF;
+{{end}}
+END
+$tide_body$;
+
+-- internal: counts what buckets have
+CREATE FUNCTION public.tide_count()
+RETURNS void LANGUAGE sql
+AS $tide_body$
+	UPDATE public.tide_bucket AS b SET row_count = coalesce(d.n, 0), checksum = coalesce(d.h, 0)
+	FROM public.tide_bucket AS x
+	LEFT JOIN (SELECT m.bucket, sum(m.n)::bigint AS n, sum(m.h)::bigint & 4294967295 AS h
+		FROM (SELECT bucket, count(*) AS n, sum(hash) AS h FROM public.tide_member GROUP BY bucket
+{{each tables}}
+			UNION ALL SELECT tide_bucket, count(*), sum(tide_hash) FROM {{synced}} WHERE tide_bucket IS NOT NULL GROUP BY tide_bucket
+{{end}}
+		) AS m
+		GROUP BY m.bucket) AS d ON d.bucket = x.bucket
+	WHERE x.bucket = b.bucket;
+$tide_body$;
+
 -- internal: brings buckets and memberships up to date; returns the rows that left a bucket
-CREATE FUNCTION public.tide_apply_buckets(response jsonb, page public.tide_change[], dropped bigint[])
+CREATE FUNCTION public.tide_apply_buckets(response jsonb, page public.tide_change[], dropped bigint[], loaded boolean)
 RETURNS public.tide_row[] LANGUAGE plpgsql
 AS $tide_body$
 #variable_conflict use_column
@@ -526,6 +624,7 @@ BEGIN
 		SELECT array_cat(tide.gone, array_agg(DISTINCT ROW(d.tbl, d.key)::public.tide_row)) INTO tide.gone FROM d;
 		DELETE FROM public.tide_bucket WHERE bucket = ANY (tide_apply_buckets.dropped);
 	END IF;
+	PERFORM public.tide_unload(tide_apply_buckets.page);
 
 	INSERT INTO public.tide_bucket (bucket)
 	SELECT DISTINCT p.bucket FROM unnest(tide_apply_buckets.page) AS p
@@ -536,6 +635,9 @@ BEGIN
 	WHERE b.bucket IS NOT NULL
 	ON CONFLICT (bucket) DO UPDATE SET shape = EXCLUDED.shape, path = EXCLUDED.path, params = EXCLUDED.params
 	WHERE (tide_bucket.shape, tide_bucket.path, tide_bucket.params) IS DISTINCT FROM (EXCLUDED.shape, EXCLUDED.path, EXCLUDED.params);
+	IF tide_apply_buckets.loaded THEN
+		UPDATE public.tide_bucket SET row_count = -1 WHERE row_count >= 0;
+	END IF;
 	IF tide.gone IS NOT NULL THEN
 		WITH m AS (
 			DELETE FROM public.tide_member AS m USING unnest(tide_apply_buckets.page) AS p
@@ -543,7 +645,7 @@ BEGIN
 			RETURNING m.bucket, m.hash),
 		d AS (SELECT m.bucket, count(*) AS n, sum(m.hash)::bigint AS h FROM m GROUP BY m.bucket)
 		UPDATE public.tide_bucket AS b SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
-		FROM d WHERE d.bucket = b.bucket;
+		FROM d WHERE d.bucket = b.bucket AND b.row_count >= 0;
 	END IF;
 	-- rows new to their bucket, in a first sync all of them; then what is left of the page
 	WITH m AS (
@@ -554,7 +656,7 @@ BEGIN
 	d AS (SELECT m.bucket, count(*) AS n, sum(m.hash)::bigint AS h FROM m GROUP BY m.bucket),
 	u AS (
 		UPDATE public.tide_bucket AS b SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
-		FROM d WHERE d.bucket = b.bucket)
+		FROM d WHERE d.bucket = b.bucket AND b.row_count >= 0)
 	SELECT coalesce(sum(d.n), 0) INTO tide.fresh FROM d;
 	IF tide.fresh < cardinality(tide_apply_buckets.page) THEN
 		UPDATE public.tide_bucket AS b SET checksum = (checksum + d.h) & 4294967295
@@ -568,6 +670,9 @@ BEGIN
 		FROM unnest(tide_apply_buckets.page) AS p
 		WHERE p.op = 'put' AND m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
 		AND (m.op_id, m.hash) <> (p.op_id, p.hash);
+	END IF;
+	IF tide_apply_buckets.response -> 'complete' = 'true' AND EXISTS (SELECT 1 FROM public.tide_bucket WHERE row_count < 0) THEN
+		PERFORM public.tide_count();
 	END IF;
 	UPDATE public.tide_bucket AS b SET resync = NOT b.resync
 	FROM jsonb_to_recordset(tide_apply_buckets.response -> 'buckets') AS r (bucket bigint, count bigint, checksum bigint)
@@ -636,9 +741,12 @@ DECLARE
 	gone public.tide_row[];
 	touched public.tide_row[];
 	newest bigint;
+	epoch text;
 	own boolean;
+	loaded boolean;
+	synced text;
 BEGIN
-	SELECT checkpoint INTO tide.newest FROM public.tide_client FOR UPDATE;
+	SELECT checkpoint, cookie ->> 'epoch' INTO tide.newest, tide.epoch FROM public.tide_client FOR UPDATE;
 	IF jsonb_typeof(response -> 'results') = 'array' THEN
 		IF response -> 'expired' = 'true' THEN
 			PERFORM public.tide_renew(response);
@@ -649,8 +757,8 @@ BEGIN
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
 		FROM jsonb_array_elements_text(response -> 'drop') AS d;
-		-- an answer from before the last one applied, that drops nothing, is old news
-		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0
+		-- an answer from before the last one applied is old news, but of a server set back in time
+		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0 AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch
 			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
 			PERFORM public.tide_renew(response);
 			-- mutations, if they are those of the client as it is now
@@ -665,13 +773,22 @@ BEGIN
 				SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
 				FROM o JOIN public.tide_table AS t ON t.name = o.table_name;
 			END IF;
-			tide.page := public.tide_read_changes(response);
-			tide.gone := public.tide_apply_buckets(response, tide.page, tide.dropped);
+			IF cardinality(tide.dropped) > 0 THEN
+				FOR tide.synced IN SELECT t.synced FROM public.tide_table AS t LOOP
+					EXECUTE format('DELETE FROM %s WHERE tide_bucket = ANY ($1)', tide.synced) USING tide.dropped;
+				END LOOP;
+			END IF;
+			-- a first sync, in its usual form
+			tide.loaded := (NOT tide.complete OR NOT (SELECT is_complete FROM public.tide_client))
+				AND public.tide_load(response);
+			tide.page := CASE WHEN tide.loaded THEN '{}' ELSE public.tide_read_changes(response) END;
+			tide.gone := public.tide_apply_buckets(response, tide.page, tide.dropped, tide.loaded);
 			PERFORM public.tide_apply_rows(response, tide.page, tide.gone);
 			-- local writes on top
 			SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
 			FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
-			WHERE (t.id, o.key) IN (SELECT p.tbl, p.key FROM unnest(tide.page) AS p
+			WHERE tide.loaded OR cardinality(tide.dropped) > 0
+			OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM unnest(tide.page) AS p
 				UNION ALL SELECT g.tbl, g.key FROM unnest(tide.gone) AS g);
 			PERFORM public.tide_rebase(tide.touched);
 			UPDATE public.tide_client SET cookie = response -> 'cookie', checkpoint = tide.op_id,
@@ -706,7 +823,7 @@ BEGIN
 		FROM public.tide_table AS x LEFT JOIN pg_temp.tide_was AS w ON w.name = x.name
 	LOOP
 		SELECT string_agg(quote_ident(n.attname), ', ') FILTER (WHERE o.attname IS NOT NULL),
-			bool_or(o.attname IS NULL OR (o.attnum = ANY (oi.indkey)) <> (n.attnum = ANY (ni.indkey)))
+			bool_or((o.attname IS NULL OR (o.attnum = ANY (oi.indkey)) <> (n.attnum = ANY (ni.indkey))) AND n.attname NOT IN ('tide_bucket', 'tide_hash'))
 		INTO same, lacks
 		FROM pg_attribute AS n
 		JOIN pg_index AS ni ON ni.indrelid = n.attrelid AND ni.indisprimary

@@ -12,12 +12,14 @@ DROP VIEW IF EXISTS tide_pull_request;
 DROP VIEW IF EXISTS tide_push_request;
 DROP VIEW IF EXISTS tide_status;
 DROP VIEW IF EXISTS tide_inbox;
+DROP VIEW IF EXISTS tide_answer;
 DROP TRIGGER IF EXISTS tide_subscription_insert;
 DROP TRIGGER IF EXISTS tide_transaction_insert;
 DROP TRIGGER IF EXISTS tide_outbox_insert;
 DROP TRIGGER IF EXISTS tide_rejected_call;
 DROP TABLE IF EXISTS tide_page;
 DROP TABLE IF EXISTS tide_gone;
+DROP TABLE IF EXISTS tide_load;
 DROP TABLE IF EXISTS tide_touched;
 
 -- who this client is and how far it has come; one row
@@ -122,6 +124,14 @@ BEGIN
 	INSERT INTO tide_outbox (op, table_name, key, changed) VALUES (NEW.op, NEW.table_name, NEW.key, NEW.changed);
 END;
 
+-- what mutators returned to calls, by the call's id; the last 1,000
+CREATE TABLE IF NOT EXISTS tide_result (
+	id INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,
+	result TEXT,
+	at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+
 -- internal: the tables' names in the protocol, the buckets held, and which bucket holds which row
 CREATE TABLE IF NOT EXISTS tide_table (
 	id INTEGER PRIMARY KEY,
@@ -130,6 +140,8 @@ CREATE TABLE IF NOT EXISTS tide_table (
 	synced TEXT NOT NULL,
 	local TEXT NOT NULL
 );
+-- (a row that came with a first sync names its only bucket itself, in tide_bucket and tide_hash of
+-- the synced table; when there is more to say, it moves to tide_member. A row_count below 0 is to be counted)
 CREATE TABLE IF NOT EXISTS tide_bucket (
 	bucket INTEGER PRIMARY KEY,
 	shape TEXT,
@@ -159,6 +171,10 @@ CREATE TABLE tide_page (
 	row TEXT,
 	PRIMARY KEY (bucket, tbl, key)
 ) WITHOUT ROWID;
+CREATE TABLE tide_load (
+	name TEXT PRIMARY KEY,
+	row_count INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 CREATE TABLE tide_gone (
 	tbl INTEGER NOT NULL,
 	key TEXT NOT NULL,
@@ -186,6 +202,8 @@ DROP VIEW IF EXISTS {{table}};
 DROP TABLE IF EXISTS {{local}};
 DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
 CREATE TABLE IF NOT EXISTS {{synced}} (
+	tide_bucket INTEGER,
+	tide_hash INTEGER,
 {{each columns|,
 }}	{{c}} {{type}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
@@ -202,6 +220,8 @@ DROP TABLE IF EXISTS temp.tide_old;
 CREATE TEMPORARY TABLE tide_old AS SELECT * FROM {{synced}};
 DROP TABLE {{synced}};
 CREATE TABLE {{synced}} (
+	tide_bucket INTEGER,
+	tide_hash INTEGER,
 {{each columns|,
 }}	{{c}} {{type}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
@@ -212,9 +232,11 @@ CREATE TABLE {{local}} (
 	tide_deleted INTEGER NOT NULL,
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
-INSERT OR IGNORE INTO {{synced}} ({{each columns|, }}{{c}}{{end}})
-SELECT * FROM (SELECT {{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid) AS {{c}}{{end}}
-	FROM (SELECT {{each columns|, }}NULL AS {{c}}{{end}}) AS tide_nulls
+INSERT OR IGNORE INTO {{synced}} (tide_bucket, tide_hash, {{each columns|, }}{{c}}{{end}})
+SELECT * FROM (SELECT (SELECT tide_bucket FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
+		(SELECT tide_hash FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
+		{{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid) AS {{c}}{{end}}
+	FROM (SELECT NULL AS tide_bucket, NULL AS tide_hash, {{each columns|, }}NULL AS {{c}}{{end}}) AS tide_nulls
 	CROSS JOIN (SELECT rowid AS tide_rowid FROM temp.tide_old) AS tide_x)
 WHERE {{each keys| AND }}{{c}} IS NOT NULL{{end}};
 DROP TABLE temp.tide_old;
@@ -393,6 +415,12 @@ BEGIN
 		WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected');
 	UPDATE tide_outbox SET state = 'cancelled'
 	WHERE state = 'pending' AND id IN (SELECT x.id FROM tide_rejected AS x);
+	INSERT INTO tide_result (id, name, result)
+	SELECT o.id, o.table_name, nullif(r.value -> '$.result', 'null')
+	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+	WHERE o.op = 'call' AND r.value ->> '$.status' = 'applied'
+	ON CONFLICT (id) DO NOTHING;
+	DELETE FROM tide_result WHERE id <= (SELECT x.id FROM tide_result AS x ORDER BY x.id DESC LIMIT 1 OFFSET 1000);
 	DELETE FROM tide_outbox WHERE state = 'cancelled' AND id <= NEW.last_mutation_id;
 	UPDATE tide_outbox SET state = 'acked' WHERE state = 'pending' AND id <= NEW.last_mutation_id;
 	UPDATE tide_client SET last_mutation_id = max(last_mutation_id, NEW.last_mutation_id);
@@ -410,6 +438,8 @@ BEGIN
 	UPDATE tide_outbox SET id = id + 4611686018427387904;
 	UPDATE tide_rejected SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
 	UPDATE tide_rejected SET id = id + 4611686018427387904;
+	UPDATE tide_result SET id = id - (NEW.response ->> '$.last_mutation_id') - 4611686018427387904;
+	UPDATE tide_result SET id = id + 4611686018427387904;
 	UPDATE sqlite_sequence SET seq = seq - (NEW.response ->> '$.last_mutation_id') WHERE name = 'tide_outbox';
 	UPDATE tide_client SET last_mutation_id = 0, rejected_seen = 0,
 		client = lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2)
@@ -473,56 +503,99 @@ END;
 
 -- where the app puts the answers of tide.pull and tide.push
 CREATE VIEW tide_inbox AS SELECT NULL AS response WHERE 0;
-CREATE TRIGGER tide_inbox_other INSTEAD OF INSERT ON tide_inbox
-WHEN CASE WHEN json_valid(NEW.response) THEN
-	coalesce(json_type(NEW.response, '$.changes') = 'array' OR json_type(NEW.response, '$.results') = 'array', 0) = 0 ELSE 1 END
+CREATE TRIGGER tide_inbox_insert INSTEAD OF INSERT ON tide_inbox
+BEGIN
+	INSERT INTO tide_answer (response, size, head)
+	VALUES (NEW.response, CASE WHEN json_type(NEW.response, '$.changes') = 'array' THEN json_array_length(NEW.response, '$.changes') END,
+		(SELECT json_object('cookie', h.m -> 0, 'checkpoint', h.m -> 1, 'complete', h.m -> 2, 'remaining', h.m -> 3, 'buckets', h.m -> 4, 'drop', h.m -> 5, 'last_mutation_id', h.m -> 6, 'rejected', h.m -> 7, 'results', h.m -> 8, 'expired', h.m -> 9, 'client', h.m -> 10)
+		FROM (SELECT json_extract(NEW.response, '$.cookie', '$.checkpoint', '$.complete', '$.remaining', '$.buckets', '$.drop', '$.last_mutation_id', '$.rejected', '$.results', '$.expired', '$.client') AS m
+			LIMIT -1 OFFSET 0) AS h));
+END;
+
+-- internal: an answer, what it has beside changes, and how many these are, for each look into
+-- a long text takes long
+CREATE VIEW tide_answer AS SELECT NULL AS response, NULL AS head, NULL AS size WHERE 0;
+CREATE TRIGGER tide_answer_other INSTEAD OF INSERT ON tide_answer
+WHEN NEW.size IS NULL AND json_type(NEW.head, '$.results') IS NOT 'array'
 BEGIN
 	SELECT RAISE(ABORT, 'not an answer of tide.pull or tide.push');
 END;
-CREATE TRIGGER tide_inbox_push INSTEAD OF INSERT ON tide_inbox
-WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.results') = 'array' END
+CREATE TRIGGER tide_answer_push INSTEAD OF INSERT ON tide_answer
+WHEN json_type(NEW.head, '$.results') = 'array'
 BEGIN
-	INSERT INTO tide_renew (response) VALUES (NEW.response);
+	INSERT INTO tide_renew (response) VALUES (NEW.head);
 	INSERT INTO tide_settle (last_mutation_id, results)
-	SELECT NEW.response ->> '$.last_mutation_id', NEW.response -> '$.results'
-	WHERE NEW.response -> '$.expired' IS NOT 'true';
+	SELECT NEW.head ->> '$.last_mutation_id', NEW.head -> '$.results'
+	WHERE NEW.head -> '$.expired' IS NOT 'true';
 	INSERT INTO tide_rebase (go) VALUES (1);
 	DELETE FROM tide_transaction;
 	UPDATE tide_client SET last_error = NULL, is_online = 1;
 END;
--- an answer from before the last one applied, that drops nothing, is old news
-CREATE TRIGGER tide_inbox_pull INSTEAD OF INSERT ON tide_inbox
-WHEN CASE WHEN json_valid(NEW.response) THEN json_type(NEW.response, '$.changes') = 'array'
-	AND (NEW.response ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
-		OR json_array_length(NEW.response, '$.drop') > 0
-		OR NOT EXISTS (SELECT 1 FROM tide_bucket)) END
+-- an answer from before the last one applied is old news, but of a server set back in time
+CREATE TRIGGER tide_answer_pull INSTEAD OF INSERT ON tide_answer
+WHEN NEW.size IS NOT NULL
+	AND (NEW.head ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
+		OR json_array_length(NEW.head, '$.drop') > 0 AND NEW.head ->> '$.cookie.epoch' IS NOT (SELECT cookie ->> '$.epoch' FROM tide_client)
+		OR NOT EXISTS (SELECT 1 FROM tide_bucket))
 BEGIN
 	-- mutations, if they are those of the client as it is now
-	INSERT INTO tide_renew (response) VALUES (NEW.response);
+	INSERT INTO tide_renew (response) VALUES (NEW.head);
 	INSERT INTO tide_settle (last_mutation_id, results)
-	SELECT coalesce(NEW.response ->> '$.last_mutation_id', 0), coalesce(NEW.response -> '$.rejected', '[]')
-	FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client);
-	UPDATE tide_client SET rejected_seen = max(rejected_seen, coalesce(NEW.response ->> '$.last_mutation_id', 0))
-	WHERE client = coalesce(NEW.response ->> '$.cookie.client', client);
+	SELECT coalesce(NEW.head ->> '$.last_mutation_id', 0), coalesce(nullif(NEW.head -> '$.rejected', 'null'), '[]')
+	FROM tide_client AS c WHERE c.client = coalesce(NEW.head ->> '$.cookie.client', c.client);
+	UPDATE tide_client SET rejected_seen = max(rejected_seen, coalesce(NEW.head ->> '$.last_mutation_id', 0))
+	WHERE client = coalesce(NEW.head ->> '$.cookie.client', client);
 	INSERT INTO tide_touched (table_name, key)
 	SELECT o.table_name, o.key FROM tide_outbox AS o
-	WHERE NEW.response -> '$.complete' = 'true' AND o.id <= (SELECT NEW.response ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client))
+	WHERE NEW.head -> '$.complete' = 'true' AND o.id <= (SELECT NEW.head ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.head ->> '$.cookie.client', c.client))
 	ON CONFLICT DO NOTHING;
 	DELETE FROM tide_outbox
-	WHERE NEW.response -> '$.complete' = 'true' AND id <= (SELECT NEW.response ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.response ->> '$.cookie.client', c.client));
+	WHERE NEW.head -> '$.complete' = 'true' AND id <= (SELECT NEW.head ->> '$.last_mutation_id' FROM tide_client AS c WHERE c.client = coalesce(NEW.head ->> '$.cookie.client', c.client));
 
 	-- buckets dropped
 	INSERT INTO tide_gone (tbl, key)
 	SELECT DISTINCT m.tbl, m.key FROM tide_member AS m
-	WHERE json_array_length(NEW.response, '$.drop') > 0
-	AND m.bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+	WHERE json_array_length(NEW.head, '$.drop') > 0
+	AND m.bucket IN (SELECT d.value FROM json_each(NEW.head, '$.drop') AS d);
 	DELETE FROM tide_member
-	WHERE json_array_length(NEW.response, '$.drop') > 0
-	AND bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+	WHERE json_array_length(NEW.head, '$.drop') > 0
+	AND bucket IN (SELECT d.value FROM json_each(NEW.head, '$.drop') AS d);
+{{each tables}}
+	DELETE FROM {{synced}}
+	WHERE json_array_length(NEW.head, '$.drop') > 0
+	AND tide_bucket IN (SELECT d.value FROM json_each(NEW.head, '$.drop') AS d);
+{{end}}
 	DELETE FROM tide_bucket
-	WHERE bucket IN (SELECT d.value FROM json_each(NEW.response, '$.drop') AS d);
+	WHERE bucket IN (SELECT d.value FROM json_each(NEW.head, '$.drop') AS d);
+	INSERT INTO tide_bucket (bucket, shape, path, params)
+	SELECT b.value ->> '$.bucket', b.value ->> '$.shape', coalesce(b.value ->> '$.path', ''), b.value -> '$.params'
+	FROM json_each(NEW.head, '$.buckets') AS b
+	WHERE b.value ->> '$.bucket' IS NOT NULL
+	ON CONFLICT (bucket) DO UPDATE SET shape = excluded.shape, path = excluded.path, params = excluded.params;
 
-	-- changes: which bucket holds what
+	-- rows of a first sync: straight into the tables, if all of the page are new
+	INSERT INTO tide_load (name)
+	SELECT t.name FROM tide_table AS t
+	WHERE (NEW.head -> '$.complete' <> 'true' OR NOT (SELECT c.is_complete FROM tide_client AS c))
+	AND ((SELECT count(*) FROM tide_table) = 1 OR t.name IN (
+		SELECT e.value ->> '$.table' FROM json_each(CASE WHEN NEW.head -> '$.complete' <> 'true' OR NOT (SELECT c.is_complete FROM tide_client AS c)
+			THEN NEW.response END, '$.changes') AS e));
+{{each tables}}
+	INSERT INTO {{synced}} (tide_bucket, tide_hash, {{each columns|, }}{{c}}{{end}})
+	SELECT c.value ->> '$.bucket', coalesce(c.value ->> '$.hash', 0), {{each columns|, }}{{decrow}}c.value{{end}}{{end}}
+	FROM (SELECT e.value FROM json_each(CASE WHEN EXISTS (SELECT 1 FROM tide_load WHERE name = {{name}})
+		THEN NEW.response END, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
+	-- members in the order in which the server writes them, else the row is not taken here: to look for each would take longer than all else
+	WHERE substr(c.value, 1, instr(c.value, '"op_id":') - 1) IN (
+		SELECT '{"bucket":' || (b.value ->> '$.bucket') || ',"table":' || json_quote({{name}}) || ',"op":"put",' FROM json_each(NEW.head, '$.buckets') AS b)
+	ON CONFLICT DO NOTHING;
+	UPDATE tide_load SET row_count = changes() WHERE name = {{name}};
+{{end}}
+	UPDATE tide_bucket SET row_count = -1 WHERE EXISTS (SELECT 1 FROM tide_load WHERE row_count > 0);
+	DELETE FROM tide_load
+	WHERE (SELECT sum(l.row_count) FROM tide_load AS l) IS NOT NEW.size;
+
+	-- other changes: which bucket holds what
 	INSERT INTO tide_page (bucket, tbl, key, op, op_id, hash, row)
 	SELECT c.value ->> '$.bucket', t.id,
 		CASE t.id
@@ -532,21 +605,25 @@ BEGIN
 		END,
 		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'
 	-- json_each makes a value anew each time it is looked at: once with the limit
-	FROM (SELECT e.value FROM json_each(NEW.response, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
+	FROM (SELECT e.value FROM json_each(CASE WHEN NOT EXISTS (SELECT 1 FROM tide_load) THEN NEW.response END, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
 	JOIN tide_table AS t ON t.name = c.value ->> '$.table'
 	WHERE true
 	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;
 	INSERT INTO tide_bucket (bucket) SELECT DISTINCT p.bucket FROM tide_page AS p WHERE true ON CONFLICT (bucket) DO NOTHING;
-	INSERT INTO tide_bucket (bucket, shape, path, params)
-	SELECT b.value ->> '$.bucket', b.value ->> '$.shape', coalesce(b.value ->> '$.path', ''), b.value -> '$.params'
-	FROM json_each(NEW.response, '$.buckets') AS b
-	WHERE b.value ->> '$.bucket' IS NOT NULL
-	ON CONFLICT (bucket) DO UPDATE SET shape = excluded.shape, path = excluded.path, params = excluded.params;
+{{each tables}}
+	INSERT INTO tide_member (tbl, key, bucket, op_id, hash)
+	SELECT DISTINCT p.tbl, p.key, s.tide_bucket, 0, s.tide_hash
+	FROM tide_page AS p CROSS JOIN {{synced}} AS s ON {{each keys| AND }}s.{{c}} = {{dec}}p.key{{end}}{{end}}
+	WHERE p.tbl = {{id}} AND s.tide_bucket IS NOT NULL;
+	UPDATE {{synced}} SET tide_bucket = NULL, tide_hash = NULL
+	WHERE {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}p.key{{end}} FROM tide_page AS p WHERE p.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}p.key{{end}}{{end}} FROM tide_page AS p WHERE p.tbl = {{id}})
+	AND tide_bucket IS NOT NULL;
+{{end}}
 	UPDATE tide_bucket SET row_count = row_count - d.n, checksum = (checksum - d.h) & 4294967295
 	FROM (SELECT p.bucket, count(*) AS n, sum(m.hash) AS h
 		FROM tide_page AS p JOIN tide_member AS m ON m.tbl = p.tbl AND m.key = p.key AND m.bucket = p.bucket
 		GROUP BY p.bucket) AS d
-	WHERE d.bucket = tide_bucket.bucket;
+	WHERE d.bucket = tide_bucket.bucket AND tide_bucket.row_count >= 0;
 	DELETE FROM tide_member
 	WHERE tbl IN (SELECT p.tbl FROM tide_page AS p WHERE p.op = 'remove')
 	AND key IN (SELECT p.key FROM tide_page AS p WHERE p.op = 'remove')
@@ -556,11 +633,22 @@ BEGIN
 	ON CONFLICT (tbl, key, bucket) DO UPDATE SET op_id = excluded.op_id, hash = excluded.hash;
 	UPDATE tide_bucket SET row_count = row_count + d.n, checksum = (checksum + d.h) & 4294967295
 	FROM (SELECT p.bucket, count(*) AS n, sum(p.hash) AS h FROM tide_page AS p WHERE p.op = 'put' GROUP BY p.bucket) AS d
-	WHERE d.bucket = tide_bucket.bucket;
+	WHERE d.bucket = tide_bucket.bucket AND tide_bucket.row_count >= 0;
+	INSERT INTO tide_bucket (bucket, row_count, checksum)
+	SELECT m.bucket, count(*), sum(m.hash) & 4294967295
+	FROM (SELECT bucket, hash FROM tide_member
+{{each tables}}
+		UNION ALL SELECT tide_bucket, tide_hash FROM {{synced}} WHERE tide_bucket IS NOT NULL
+{{end}}
+	) AS m
+	WHERE NEW.head -> '$.complete' = 'true' AND EXISTS (SELECT 1 FROM tide_bucket WHERE row_count < 0)
+	GROUP BY m.bucket
+	ON CONFLICT (bucket) DO UPDATE SET row_count = excluded.row_count, checksum = excluded.checksum;
+	UPDATE tide_bucket SET row_count = 0, checksum = 0 WHERE row_count < 0 AND NEW.head -> '$.complete' = 'true';
 	UPDATE tide_bucket SET resync = (row_count IS NOT b.n OR checksum IS NOT b.h)
 	FROM (SELECT value ->> '$.bucket' AS bucket, value ->> '$.count' AS n, value ->> '$.checksum' AS h
-		FROM json_each(NEW.response, '$.buckets')) AS b
-	WHERE b.bucket = tide_bucket.bucket AND b.n IS NOT NULL AND NEW.response -> '$.complete' = 'true';
+		FROM json_each(NEW.head, '$.buckets')) AS b
+	WHERE b.bucket = tide_bucket.bucket AND b.n IS NOT NULL AND NEW.head -> '$.complete' = 'true';
 
 	-- changes: the rows
 	INSERT INTO tide_gone (tbl, key)
@@ -591,18 +679,21 @@ BEGIN
 	SELECT o.table_name, o.key FROM tide_outbox AS o JOIN tide_table AS t ON t.name = o.table_name
 	WHERE EXISTS (SELECT 1 FROM tide_gone AS g WHERE g.tbl = t.id AND g.key = o.key)
 	OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM tide_page AS p)
+	OR EXISTS (SELECT 1 FROM tide_load)
+	OR json_array_length(NEW.head, '$.drop') > 0
 	ON CONFLICT DO NOTHING;
 	INSERT INTO tide_rebase (go) VALUES (1);
-	UPDATE tide_client SET cookie = NEW.response -> '$.cookie',
-		checkpoint = NEW.response ->> '$.checkpoint.op_id',
-		is_complete = NEW.response -> '$.complete' = 'true',
-		received = CASE WHEN is_complete THEN 0 ELSE received END + json_array_length(NEW.response, '$.changes'),
-		remaining = NEW.response ->> '$.remaining',
-		lsn = NEW.response ->> '$.checkpoint.lsn',
-		clock = max(clock, coalesce(CAST((julianday(NEW.response ->> '$.checkpoint.at') - 2440587.5) * 86400000 AS INTEGER) << 16, 0)),
-		last_sync = CASE WHEN NEW.response -> '$.complete' = 'true' THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ELSE last_sync END,
+	UPDATE tide_client SET cookie = NEW.head -> '$.cookie',
+		checkpoint = NEW.head ->> '$.checkpoint.op_id',
+		is_complete = NEW.head -> '$.complete' = 'true',
+		received = CASE WHEN is_complete THEN 0 ELSE received END + NEW.size,
+		remaining = NEW.head ->> '$.remaining',
+		lsn = NEW.head ->> '$.checkpoint.lsn',
+		clock = max(clock, coalesce(CAST((julianday(NEW.head ->> '$.checkpoint.at') - 2440587.5) * 86400000 AS INTEGER) << 16, 0)),
+		last_sync = CASE WHEN NEW.head -> '$.complete' = 'true' THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') ELSE last_sync END,
 		last_error = NULL, is_online = 1;
 	DELETE FROM tide_page;
+	DELETE FROM tide_load;
 	DELETE FROM tide_transaction;
 	DELETE FROM tide_gone;
 END;

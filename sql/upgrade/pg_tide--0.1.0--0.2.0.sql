@@ -12,6 +12,44 @@ ALTER TABLE tide_internal.mutators ALTER COLUMN signature SET NOT NULL;
 ALTER TABLE tide_internal.conflict_policies ADD COLUMN signature text;
 UPDATE tide_internal.conflict_policies c SET signature = p.oid::regprocedure::text FROM pg_proc p WHERE p.oid = c.function;
 
+-- column failover, state standby
+CREATE OR REPLACE VIEW @extschema@.status WITH (security_barrier) AS
+	SELECT s.slot_name AS slot,
+		coalesce(w.pid, r.active_pid) AS pid,
+		CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby'
+			 WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
+			 WHEN r.active_pid IS NOT NULL THEN 'running'
+			 WHEN s.slot_name IS NOT NULL AND (r.slot_name IS NULL OR r.wal_status = 'lost') AND
+				EXISTS (SELECT FROM tide_internal.sources WHERE sources.state <> 'new') THEN 'slot lost'
+			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
+		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
+		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
+		CASE WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
+			 ELSE pg_catalog.clock_timestamp() - greatest(c.at, w.at_end) END AS lag,
+		p.wal_end - r.restart_lsn AS wal_retained_bytes,
+		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at,
+		(SELECT pg_catalog.format('%I.%I', n.nspname, t.relname)
+		   FROM tide_internal.sources o
+		   JOIN pg_catalog.pg_class t ON t.oid = o.relid
+		   JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+		  WHERE o.source_id = w.source_id) AS worst_table,
+		w.source_load AS worst_table_load,
+		(SELECT h.name FROM tide_internal.shapes h WHERE h.shape_id = w.shape_id) AS worst_shape,
+		w.shape_load AS worst_shape_load,
+		-- by way of JSON, as older servers have no such columns
+		CASE WHEN pg_catalog.pg_is_in_recovery()
+			 THEN r.slot_name IS NOT NULL AND NOT r.temporary AND (f.slot ->> 'synced')::boolean IS TRUE AND
+				coalesce((f.slot ->> 'conflicting')::boolean, false) IS FALSE AND f.slot ->> 'invalidation_reason' IS NULL
+			 ELSE (f.slot ->> 'failover')::boolean IS TRUE END AS failover
+	FROM tide_internal.state s
+	CROSS JOIN tide_internal.checkpoints c
+	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+		THEN pg_catalog.pg_last_wal_replay_lsn()
+		ELSE pg_catalog.pg_current_wal_flush_lsn() END AS wal_end) p
+	CROSS JOIN tide_internal.worker_info() w
+	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name
+	CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(r) AS slot) f;
+
 -- What pg_dump takes along, see doc/operations.md. OIDs, column numbers, LSNs and transaction ids mean nothing on
 -- another server, so the tables are not dumped as they are: what is in them is dumped under its names, as
 -- rows of tide_internal.saved, and the trigger there puts it back.

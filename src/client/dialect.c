@@ -64,7 +64,7 @@ static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 		.type = "TEXT",
 		.enc = "CASE WHEN json_valid(%v) AND json_type(%v) IN ('integer', 'real') THEN CAST(%v AS TEXT)"
 		" ELSE json_quote(%v) END",
-		.dec = "CASE json_type(%v, %p) WHEN 'text' THEN %v ->> %p ELSE nullif(%v -> %p, 'null') END",
+		.dec = "nullif(trim(%v -> %p, '\"'), 'null')",
 	},
 	[TIDE_CLIENT_TEXT] = {
 		.type = "TEXT",
@@ -164,6 +164,8 @@ check_columns(const TideDialect *dialect, const TideClientTable *table)
 	ListCell   *lc;
 
 	add_name(&seen, dialect, "column", "tide_deleted", "tide_deleted");
+	add_name(&seen, dialect, "column", "tide_bucket", "tide_bucket");
+	add_name(&seen, dialect, "column", "tide_hash", "tide_hash");
 	foreach(lc, table->columns)
 	{
 		const TideClientColumn *column = lfirst(lc);

@@ -293,6 +293,19 @@ wrap_dec(const Scope *scope, const char *inner)
 					  scope->dialect->json_path(scope->column->name));
 }
 
+/* the same out of a change, whose member "row" is that object; SQLite only */
+static char *
+wrap_decrow(const Scope *scope, const char *inner)
+{
+	char	   *path = scope->dialect->json_path(scope->column->name);
+
+	/* some paths are known to the client only */
+	if (strncmp(path, "'$", 2) != 0)
+		return wrap_dec(scope, psprintf("(%s -> '$.row')", inner));
+	return fill_class(scope->dialect->classes[scope->column->type_class].dec, inner,
+					  psprintf("'$.row%s", path + 2));
+}
+
 /* the column's value out of its own JSON text */
 static char *
 wrap_decode(const Scope *scope, const char *inner)
@@ -319,6 +332,7 @@ static const struct
 	{"ident", wrap_ident},
 	{"enc", wrap_enc},
 	{"dec", wrap_dec},
+	{"decrow", wrap_decrow},
 	{"decode", wrap_decode},
 	{"rekey", wrap_rekey},
 };

@@ -521,7 +521,10 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	}
 	if (tide_server_clocks_depend_on(in, relid))
 	{
-		/* also if the last reload's snapshot had it: that may not have read the policies */
+		/*
+		 * also if the last reload's snapshot had it: that may not have read
+		 * the policies
+		 */
 		in->needs_reload = in->forget_clocks = true;
 		txn->output_plugin_private = in;
 		return;

@@ -460,6 +460,7 @@ tide_ingest_sync(long timeout_ms)
 	bool		reached;
 
 	require_primary("tide.sync()");
+	tide_extension_check_version();
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
 	PopActiveSnapshot();

@@ -18,6 +18,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "store/epoch.h"
 #include "util/meta_table.h"
@@ -39,6 +40,14 @@ began_at(const pg_uuid_t *epoch)
 		return 0;
 	memcpy(&seconds, &epoch->data[TIME_BYTE], sizeof(seconds));
 	return pg_ntoh32(seconds);
+}
+
+TimestampTz
+tide_epoch_began_at(const pg_uuid_t *epoch)
+{
+	uint32		seconds = began_at(epoch);
+
+	return seconds == 0 ? 0 : time_t_to_timestamptz((pg_time_t) seconds);
 }
 
 void

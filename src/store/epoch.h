@@ -10,7 +10,11 @@
 #ifndef TIDE_EPOCH_H
 #define TIDE_EPOCH_H
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
+
+/* 0: it is a database's first */
+extern TimestampTz tide_epoch_began_at(const pg_uuid_t *epoch);
 
 /* the name of an epoch that begins now, after one that has the name was */
 extern void tide_epoch_next(const pg_uuid_t *was, pg_uuid_t *result);

@@ -46,7 +46,8 @@ function psql(text) {
 const picture = async (page, name) => pictures && page.screenshot({ path: join(pictures, `${name}.png`) });
 
 // ---- the page, its server, two browsers ----
-writeFileSync(join(scratch, 'client.json'), psql(`\\i ${join(tracker, 'client.sql')}`));
+const writeClient = () => writeFileSync(join(scratch, 'client.json'), psql(`\\i ${join(tracker, 'client.sql')}`));
+writeClient();
 await build({ configFile: join(tracker, 'vite.config.mjs'), build: { outDir: join(scratch, 'dist') } });
 const secret = randomBytes(32);
 psql(`SELECT tide.add_jwt_key('tracker', 'HS256', decode('${secret.toString('hex')}', 'hex'))`);
@@ -60,7 +61,7 @@ const problems = [];
 let expectedErrors = /ERR_INTERNET_DISCONNECTED/;
 async function device(name) {
   const context = await browser.newContext({ viewport: { width: 900, height: 560 }, locale: 'en-GB', timezoneId: 'UTC' });
-  context.setDefaultTimeout(30_000);
+  context.setDefaultTimeout(120_000);
   context.on('weberror', (error) => problems.push(`${name}: ${error.error().stack}`));
   context.on('console', (message) => { if (message.type() === 'error' && !expectedErrors.test(message.text())) problems.push(`${name}: ${message.text()}`); });
   return context;
@@ -68,12 +69,12 @@ async function device(name) {
 async function openTab(context, name) {
   const page = await context.newPage();
   await page.goto(address);
-  await page.waitForSelector('#signin[open], body[data-ready]', { timeout: 60_000 });
+  await page.waitForSelector('#signin[open], body[data-ready]');
   if (await page.locator('#signin').isVisible()) {
     await page.locator('#signin input').fill(name);
     await page.locator('#signin button').click();
   }
-  await page.waitForSelector('body[data-ready]', { timeout: 60_000 });
+  await page.waitForSelector('body[data-ready]');
   return page;
 }
 
@@ -157,6 +158,7 @@ await change(annaTab, '#confidential', hidden[0]);
 await until('the other tab has it, too', () => Promise.all([keysState(second), field(second)]), ['unlocked', [hidden[0], false]]);
 await until('the server has nothing but ciphertext', () => psql(`SELECT tide.is_envelope(confidential) FROM issues WHERE confidential IS NOT NULL`), 't');
 await until('who has no key sees that it is locked', () => Promise.all([mark(benTab), field(benTab), keysState(benTab)]), [['locked'], ['', true], 'locked']);
+await picture(benTab, 'tracker-locked');
 
 const laptop = await device('laptop');
 const laptopTab = await openTab(laptop, 'anna');
@@ -165,7 +167,7 @@ await until('locked on another device of hers, too', () => Promise.all([mark(lap
 await enter(laptopTab, passphrases.ben);
 await until('a wrong passphrase is told', () => laptopTab.locator('#vault-problem').textContent(), 'could not open the backup: the passphrase is wrong, or the backup is damaged');
 is([await keysState(laptopTab), await field(laptopTab)], ['locked', ['', true]], 'and opens nothing');
-await picture(laptopTab, 'tracker-locked');
+await picture(laptopTab, 'tracker-passphrase');
 await enter(laptopTab, passphrases.anna);
 await until('the right one opens it', () => Promise.all([keysState(laptopTab), field(laptopTab), mark(laptopTab)]), ['unlocked', [hidden[0], false], ['unlocked']]);
 await closeVault(laptopTab);
@@ -196,15 +198,15 @@ await inSync('with confidential fields', [annaTab, second, laptopTab, benTab]);
 laptopTab.once('dialog', (box) => box.accept());
 await laptopTab.locator('#signout').click();
 await laptopTab.waitForSelector('#signin[open]');
+await until('who signs out leaves neither keys nor rows', () => laptopTab.evaluate(async () => {
+  const names = Object.keys(localStorage).filter((name) => name.startsWith('tracker.'));
+  for await (const name of (await navigator.storage.getDirectory()).keys()) names.push(name);
+  return names.filter((name) => name.startsWith('tracker'));
+}), []);
 await laptopTab.locator('#signin input').fill('carla');
 await laptopTab.locator('#signin button').click();
 await laptopTab.waitForSelector('body[data-ready]');
-await until('who signs out leaves nothing to read', () => Promise.all([mark(laptopTab), keysState(laptopTab)]), [['locked'], 'locked']);
-is(await laptopTab.evaluate(async () => {
-  const names = [];
-  for await (const name of (await navigator.storage.getDirectory()).keys()) names.push(name.startsWith('tracker-'));
-  return names;
-}), [true], 'and no database but that of the next user');
+await until('nor anything for the next user to read', () => Promise.all([mark(laptopTab), keysState(laptopTab)]), [['locked'], 'locked']);
 await laptop.close();
 for (const page of [annaTab, second, benTab]) await choose(page, 'Buy rope');
 
@@ -280,7 +282,7 @@ const { port } = site.server.address();
 site.server.close();
 site.server.closeAllConnections();
 await annaTab.reload();
-await annaTab.waitForSelector('body[data-ready]', { timeout: 60_000 });
+await annaTab.waitForSelector('body[data-ready]');
 const third = await openTab(anna);
 await until('without a server the page loads, with what it had', async () => [await titles(third), await titles(annaTab)], [await titles(benTab), await titles(benTab)]);
 await choose(annaTab, 'Charts');
@@ -293,6 +295,21 @@ site = await serveAt(port);
 await inSync('when the server is back', [annaTab, third, benTab]);
 await choose(benTab, 'Fix the bilge');
 await until('the confidential one is read by the other user', () => field(benTab), ['There is nobody to ask.', false]);
+
+// ---- the server's tables change ----
+await annaTab.locator('#offline').check();
+await change(annaTab, '#body', 'Bought and paid.');
+await until('a write waits', () => pending(annaTab), '1 to send');
+psql(`ALTER TABLE issues ADD COLUMN due date DEFAULT '2026-12-24'`);
+await until('the script for clients has a new column', () => psql(`SELECT tide.client_schema('{board}', 'postgres') LIKE '%due date%'`), 't');
+writeClient();
+await annaTab.reload();
+await annaTab.waitForSelector('body[data-ready]');
+await until('an upgraded browser has the write still', () => Promise.all([badge(annaTab), pending(annaTab)]), ['offline', '1 to send']);
+await annaTab.locator('#offline').uncheck();
+await inSync('upgraded, or not', [annaTab, third, benTab]);
+const due = () => annaTab.evaluate(async () => (await globalThis.tracker.query(`SELECT count(*)::int AS n FROM issues WHERE due = '2026-12-24'`)).rows[0].n);
+await until('and the new column', due, Number(psql('SELECT count(*) FROM issues')));
 is(problems, [], 'no error in any page');
 
 await browser.close();

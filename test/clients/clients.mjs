@@ -49,7 +49,7 @@ export class SqliteProcess extends SqliteClient {
   }
 
   start() {
-    const child = spawn('stdbuf', ['-o0', 'sqlite3', '-bail', '-batch', '-json', this.file], { stdio: 'pipe' });
+    const child = spawn('stdbuf', ['-oL', 'sqlite3', '-bail', '-batch', '-json', this.file], { stdio: 'pipe' });
     const state = { out: '', error: '', waiting: null };
     child.stdout.setEncoding('utf8').on('data', (text) => {
       state.out += text;

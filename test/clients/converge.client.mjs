@@ -94,7 +94,7 @@ export function overlay(synced, intents) {
 function snapshotSql(kind) {
   const names = Object.keys(tables);
   if (kind === 'postgres') {
-    const all = (suffix) => names.map((t) => `'${t}', (SELECT coalesce(json_agg(r.*), '[]') FROM ${t}${suffix} AS r)`).join(', ');
+    const all = (suffix) => names.map((t) => `'${t}', (SELECT coalesce(json_agg(r.*), '[]') FROM (SELECT ${tables[t].columns.join(', ')} FROM ${t}${suffix}) AS r)`).join(', ');
     const list = (table) => `(SELECT coalesce(json_agg(o ORDER BY o.id), '[]') FROM ${table} AS o)`;
     return `SELECT json_build_object('view', json_build_object(${all('')}), 'synced', json_build_object(${all('_synced')}), 'outbox', ${list('tide_outbox')},
       'rejected', ${list('tide_rejected')}, 'client', (SELECT row_to_json(c) FROM tide_client AS c), 'status', (SELECT row_to_json(s) FROM tide_status AS s),
@@ -233,9 +233,9 @@ export class Client {
 
   // what an answer means for the intents; false if it is old news
   read({ kind, answer }) {
-    const { checkpoint, last_mutation_id: last = 0, complete, drop = [], results, rejected = [] } = JSON.parse(answer);
+    const { checkpoint, last_mutation_id: last = 0, complete, results, rejected = [] } = JSON.parse(answer);
     if (kind === 'pull') {
-      if (checkpoint.op_id < this.applied.checkpoint && drop.length === 0 && this.snap.buckets > 0) return false;
+      if (checkpoint.op_id < this.applied.checkpoint && this.snap.buckets > 0) return false;
       this.applied.checkpoint = checkpoint.op_id;
     }
     const told = kind === 'push' ? results.filter((r) => r.status === 'rejected') : rejected;

@@ -38,7 +38,7 @@ function columnProblem(column, { policy, old, now, sent, base, kept, row, mutati
       if (wins) row.writers.set(column, mutation.client);
       if (!wins && !same(now, old)) return `${column} became ${show(now)}`;
       if (same(old, base) || writer === mutation.client) return is(sent);
-      if (row.isServers || writer === undefined) return null;
+      if (row.isServers || writer === undefined) return null; // its clock is the time of its commit
       return wins === mutation.client > writer ? null : `${column} (vclock): ${mutation.client} ${wins ? 'won over' : 'lost to'} ${writer}`;
     }
     default:
@@ -103,6 +103,7 @@ export function lawProblems({ history, sent, results, now }) {
     noteAdds(row, entry);
     if (entry.client === null) {
       row.isServers = true;
+      if (!same(entry.old?.voice, entry.new?.voice)) row.writers.set('voice', 'server');
     } else {
       const id = `${entry.client} ${entry.mutation}`;
       effects.set(id, [...(effects.get(id) ?? []), entry]);

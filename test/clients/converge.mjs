@@ -269,7 +269,7 @@ async function request(client) {
 
 async function deliver(client) {
   if (client.arrived.length === 0) return;
-  const at = chance(70) ? 0 : random(client.arrived.length);
+  const at = chance(50) ? 0 : random(client.arrived.length);
   const arrival = client.arrived[at];
   if (chance(8)) {
     tally('taken again');
@@ -291,6 +291,11 @@ async function deal(client) {
   return client.deal(isRetry, rejected.filter((r) => (tx === null ? r.id === id : r.tx === tx)));
 }
 
+async function restart(client) {
+  await client.restart(`UPDATE docs SET title = 'never', hits = 0; DELETE FROM notes`);
+  tally('clients killed');
+}
+
 async function run(clients) {
   let written = 0;
   let crashed = 0;
@@ -303,15 +308,12 @@ async function run(clients) {
     else if (what < 940) writeOnServer();
     else if (what < 965) written += await deal(client);
     else if (what < 980) client.isOffline = !client.isOffline;
-    else if (what < 990) {
-      if (chance(50)) await subscribe(client, 'shelf', 3);
+    else if (what < 995) {
+      if (chance(65)) await subscribe(client, 'shelf', 3);
       else await client.db.sql(`UPDATE tide_client SET page_limit = ${pick(['NULL', 3, 10, 50])}`);
       client.snap = await client.snapshot();
     }
-    else if (what < 997 || chance(20)) {
-      await client.restart(`UPDATE docs SET title = 'never', hits = 0; DELETE FROM notes`);
-      tally('clients killed');
-    }
+    else await restart(client);
     if (flying.size > 6) await Promise.race(flying);
     else await later(0);
     if (crashed < crashes && written >= (wanted * (crashed + 0.6)) / crashes) console.log(`crash ${['worker', 'postmaster', 'backend'][crashed++ % 3]}`);
@@ -386,6 +388,9 @@ await fault.plant(server);
 const made = Date.now();
 try {
   await run(clients);
+  // of what is rare there shall be some in short runs, too
+  for (const client of clients) await deal(client);
+  await restart(pick(clients));
   await Promise.all(flying);
   for (const client of [...clients, ...clients]) await settle(client);
   await server('SELECT tide.sync()');

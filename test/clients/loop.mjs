@@ -14,7 +14,7 @@ import { delayAfter, overHttp, overSql, pglite, prepared, sqljs, startSync } fro
 // Node 18 does not have it as a global, and libsodium asks for it when it is loaded
 globalThis.crypto ??= webcrypto;
 const { Encryption } = await import('../../examples/encryption/index.mjs');
-const { newDataKey, uuidOf } = await import('../../examples/encryption/envelope.mjs');
+const { newDataKey, seal, toColumn, utf8, uuidOf } = await import('../../examples/encryption/envelope.mjs');
 
 let count = 0;
 let failed = 0;
@@ -269,6 +269,20 @@ await until('who has none does not', async () => (await letter(people[2])) === '
 await until('the writer is in sync, and nothing was refused', async () => (await people[0].client.run(`SELECT state || pending || rejected FROM tide_status`)) === 'synced00', 10);
 same(psql(`SELECT tide.is_envelope(text), n FROM letters`), 't|9007199254740993', 'the server has an envelope');
 ends.abort();
+{
+  const known = new Map();
+  const encryption = new Encryption({ keyring: { key: (id) => known.get(id), keyOf: () => undefined }, tables: { 'public.letters': { columns: { text: 'text' }, scope: 'all' } } });
+  const text = toColumn(seal(utf8('late'), dataKey, 'public.letters', 'text', { id: 1 }), 'text');
+  const late = JSON.stringify({ changes: [{ bucket: 7, table: 'public.letters', op: 'put', key: { id: 1 }, row: { id: 1, text } }] });
+  const asks = () => JSON.parse(encryption.preparePull('{"shapes": {}}')).resync;
+  encryption.decryptAnswer(late);
+  const before = asks();
+  known.set(uuidOf(dataKey), dataKey);
+  const once = asks();
+  const again = asks(); // the answer was lost
+  const value = JSON.parse(encryption.decryptAnswer(late)).changes[0].row.text;
+  same([before, once, again, value, asks()], [undefined, [7], [7], 'late', undefined], 'a bucket whose key came late is asked for until an answer is here');
+}
 
 // what is offline from the start sends nothing, nor what is cut before it has sent
 const sent = [];

@@ -49,7 +49,7 @@ WITH member AS (
   SELECT name, pg_catalog.concat_ws(' | ', relkind::text, relacl::text, reloptions::text, relrowsecurity::text, relreplident::text,
          CASE WHEN relkind = 'v' THEN pg_catalog.pg_get_viewdef(oid) END) FROM relation
   UNION ALL
-  SELECT r.name || ' column ' || a.attnum || ' ' || a.attname, pg_catalog.concat_ws(' | ', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
+  SELECT r.name || ' column ' || pg_catalog.row_number() OVER (PARTITION BY r.oid ORDER BY a.attnum) || ' ' || a.attname, pg_catalog.concat_ws(' | ', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
          a.attstorage::text, a.attidentity::text, a.attgenerated::text, a.attacl::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.col_description(r.oid, a.attnum))
     FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -58,7 +58,7 @@ WITH member AS (
   UNION ALL
   SELECT r.name || ' index', pg_catalog.pg_get_indexdef(i.indexrelid) FROM relation r JOIN pg_catalog.pg_index i ON i.indrelid = r.oid
   UNION ALL
-  SELECT r.name || ' trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid) || t.tgenabled FROM relation r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid
+  SELECT r.name || ' trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid) || t.tgenabled::text FROM relation r JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid
   UNION ALL
   SELECT r.name || ' policy ' || p.polname, pg_catalog.concat_ws(' | ', p.polcmd::text, p.polroles::text, pg_catalog.pg_get_expr(p.polqual, p.polrelid),
          pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) FROM relation r JOIN pg_catalog.pg_policy p ON p.polrelid = r.oid
@@ -83,13 +83,13 @@ WITH member AS (
   UNION ALL
   SELECT 'extension', pg_catalog.concat_ws(' | ', e.extversion, e.extrelocatable::text, e.extnamespace::pg_catalog.regnamespace::text) FROM pg_catalog.pg_extension e WHERE e.extname = 'pg_tide'
 )
-SELECT pg_catalog.replace(pg_catalog.concat_ws(': ', name, what::text), E'\n', E'\\n') FROM line ORDER BY 1 COLLATE "C"
+SELECT pg_catalog.replace(pg_catalog.concat_ws(': ', name, what::text), E'\n', E'\\n') FROM line
 SQL
 
 sub catalog_of
 {
 	my ($node, $db) = @_;
-	my @lines = split /\n/, $node->safe_psql($db, $catalog);
+	my @lines = sort split /\n/, $node->safe_psql($db, $catalog);
 	die 'the extension has next to no objects' if @lines < 500;
 	return @lines;
 }

@@ -239,6 +239,14 @@ ok($client{ahead}{drops}, 'it began anew');
 goes_on($new, $client{ahead}, 'once');
 ok(!$client{ahead}{drops}, 'only once');
 
+# a mutation that was acknowledged and lost: its client goes on, once
+is(acknowledged($new), '1', 'the acknowledgement that was lost is not told');
+is(push_one($new, 3)->{last_mutation_id}, 3, 'the client goes on with the next mutation');
+is(acknowledged($new), '3', 'which is acknowledged');
+my ($gap) = (($new->psql('postgres', qq{SELECT tide.push('{"client": "$pusher", "claims": {}, "mutations":
+	[{"id": 5, "op": "update", "table": "items", "key": {"id": 399}, "values": {"n": 5}}]}')}))[2]);
+like($gap, qr/mutation ids have a gap before 5/, 'a gap after that is one');
+
 # ---- a standby that does not know of the promotion yet: no answer, but no way back either
 my $before = JSON::PP->new->canonical->encode($client{seen}{cookie});
 my $answer = JSON::PP::decode_json(sql($other, 'SELECT tide.pull(' . sql_json({ %$request, cookie => $client{seen}{cookie} }) . ')'));

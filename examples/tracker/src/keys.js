@@ -8,7 +8,7 @@ import { Encryption, Keyring, fingerprint } from '../../encryption/index.mjs';
 import { parse, stringify } from '../../encryption/json.mjs';
 
 const SCOPE = 'board'; // one key for all confidential fields
-const PLACE = 'tracker.keys';
+export const PLACE = 'tracker.keys'; // and the lock of who uses them
 const OPENED = 'tracker.opened'; // ids of the keys the local database was filled with
 const GRANTS = 'tide.key_grants';
 const subscriptions = { people: [{}] };
@@ -23,6 +23,7 @@ function describe(keyring) {
   const isOpen = keyring.keyOf(SCOPE) !== undefined;
   return {
     state: isOpen ? 'open' : 'waiting',
+    refusal: keyring.rejected.findLast(({ code }) => code !== '23505')?.message, // what is there already is no problem
     devices: [...devices.values()].map((device) => ({
       id: device.device_id,
       user: device.subject,
@@ -75,7 +76,7 @@ export function makeKeys(user, ask) {
   // whoever is first makes the key; if two are, the server takes one, and the other is granted it some day
   const makeFirst = (keyring) => {
     const isThere = rowsOf(keyring, GRANTS).some(({ scope }) => scope === SCOPE) || keyring.keyOf(SCOPE) !== undefined
-      || keyring.outbox.some(({ table }) => table === GRANTS);
+      || keyring.outbox.some(({ table }) => table === GRANTS) || keyring.rejected.length > 0;
     if (!isThere) keyring.rotate(SCOPE);
     return !isThere;
   };

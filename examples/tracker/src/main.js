@@ -1,5 +1,5 @@
 // The page: every list and field is a query that is asked again on changes of the local database, every change a statement.
-import { openDatabase } from './database.js';
+import { openDatabase, removeOthers } from './database.js';
 import { make } from './dom.js';
 import { overHttp } from '../../sync/loop.mjs';
 import { makeKeys } from './keys.js';
@@ -29,16 +29,17 @@ navigator.serviceWorker?.register('/sw.js').catch(() => {}); // without one the 
 
 // ---- who ----
 
+if (session().user === null) removeOthers();
 while (session().user === null) {
   $('#signin').showModal();
   await new Promise((resolve) => { $('#signin').addEventListener('close', resolve, { once: true }); });
   if ($('#signin input').checkValidity()) signIn($('#signin input').value);
 }
-const { user, id: sessionId } = session();
+const { user } = session();
 const wire = overHttp('/tide');
 const ask = async (kind, request) => wire[kind](`{"token": ${JSON.stringify(await token())}, ${request.slice(1)}`, new AbortController().signal);
 const keys = makeKeys(user, ask);
-const database = await openDatabase(sessionId, { token, encryption: keys.encryption, before: keys.before,
+const database = await openDatabase({ token, encryption: keys.encryption, before: keys.before,
   onState: (state, error) => { if (error?.code === '28000') forgetToken(); } });
 const { watch, write } = database;
 $('#who').textContent = user;

@@ -1,4 +1,6 @@
 // Who the user of this browser is, and the token that says so to the server.
+import { PLACE } from './keys.js';
+
 const USER = 'tracker.user';
 const SESSION = 'tracker.session'; // names what is kept for this user until he signs out
 const RENEW = 5 * 60_000;
@@ -11,8 +13,11 @@ export function signIn(name) {
 }
 
 // All tabs load anew, without a user; what the browser has kept of him is removed when a database is opened next.
-export function signOut() {
-  for (const key of Object.keys(localStorage)) if (key.startsWith('tracker.')) localStorage.removeItem(key);
+export async function signOut() {
+  // no tab may be about to put his keys back
+  await navigator.locks.request(PLACE, () => {
+    for (const key of Object.keys(localStorage)) if (key.startsWith('tracker.')) localStorage.removeItem(key);
+  });
   location.reload();
 }
 addEventListener('storage', ({ key }) => { if (key === USER || key === null) location.reload(); });

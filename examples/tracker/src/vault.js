@@ -37,7 +37,8 @@ export function showVault(keys, wake, changed) {
   });
 
   function show() {
-    const { state, devices } = keys.show();
+    const { state, devices, refusal } = keys.show();
+    if (refusal !== undefined) problem(refusal);
     $('#keys').textContent = labels[state];
     $('#keys').dataset.state = state;
     $('#passphrase').hidden = state !== 'none' || isNew === null;
