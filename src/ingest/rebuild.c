@@ -328,7 +328,11 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		(void) tide_spi_run_for("DELETE FROM tide_internal.shape_sources WHERE shape_id = $1",
 								was->shape_id);
 		if (was->state == TIDE_SHAPE_FAILED)
+		{
+			/* its buckets are of when it failed */
+			tide_recompile_from_nothing(was->shape_id);
 			continue;
+		}
 		is = tide_recompile(was);
 		if (is != NULL && !has_lost_key(was) &&
 			(carries_plain(was, is, new_id) || carries_tree(was, is)))
