@@ -8,7 +8,7 @@ set -euo pipefail
 rows=${1:-100000}
 runs=${2:-3}
 
-bench_start max_connections=80 autovacuum=off
+bench_start max_connections=80
 postmaster=$(head -n 1 "$TIDE_CLUSTER/data/postmaster.pid")
 
 # CPU seconds of the processes that have ended; the postmaster hears of the last one a moment later
@@ -105,7 +105,8 @@ push=$(repeat "$runs" pushes | median)
 row 'push of one mutation' "$push" 'us'
 
 # ---- pulls, over a connection: nothing new in K buckets; D changes; a first sync
-sql "SELECT tide.sync()" >/dev/null
+sql 'SELECT tide.sync()' >/dev/null
+sql 'VACUUM (ANALYZE)'
 request() { # BUCKETS COOKIE
   sql "SELECT jsonb_build_object('shapes', jsonb_build_object('team', (SELECT jsonb_agg(jsonb_build_object('team', i)) FROM generate_series(0, $1 - 1) i)),
     'cookie', '$2'::jsonb, 'limit', 10000)"
