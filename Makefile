@@ -14,8 +14,9 @@ REGRESS      = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 REGRESS_OPTS = --load-extension=pg_tide
 ISOLATION    = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation --load-extension=pg_tide $(ISOLATION_EXPECTED)
-TAP_FILES    = $(sort $(wildcard test/tap/*.pl))
+TAP_FILES    = $(or $(TIDE_TAP_FILES),$(sort $(wildcard test/tap/*.pl)))
 CLIENT_FILES = $(sort $(wildcard test/clients/*.pl))
+SOAK_FILES   = $(sort $(wildcard test/soak/*.pl))
 PGTAP_FILES  = $(sort $(wildcard test/pgtap/*.sql))
 LINT_FILES   = $(sort $(wildcard test/lint/*.sh))
 ifneq ($(TAP_FILES),)
@@ -30,7 +31,7 @@ ifneq ($(filter 1 true yes,$(CI) $(WERROR)),)
 PG_CFLAGS += -Werror
 endif
 SHLIB_LINK = -lsodium -lcrypto
-EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check
+EXTRA_CLEAN = src/client/*.inc pg_tide--$(TIDE_VERSION).sql .build-flags $(OBJS:.o=.d) tmp_check build
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -46,7 +47,7 @@ all install installcheck:
 endif
 
 # (after PGXS, which empties it)
-override PROVE_FLAGS += -I test/perl $(TEST_FORMATTER)
+override PROVE_FLAGS += -I test/perl --timer $(TIDE_PROVE_JOBS:%=-j%) $(TEST_FORMATTER)
 
 # PostgreSQL 16 parted the folder of expected files from that of the inputs
 ifeq ($(filter 15,$(MAJORVERSION)),)
@@ -104,14 +105,43 @@ pgtap:
 sanitize:
 	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
+## checks: cppcheck and clang-tidy, which must find nothing
+checks:
+	@PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/checks.sh
+
+## coverage: the tests under ASan and UBSan with line coverage, TAP tests too; at least 90 % of src/
+coverage:
+	@TIDE_COVERAGE=$${TIDE_COVERAGE:-90} TIDE_SANITIZE_STAGES='regress isolation pgtap workload tap fuzz token request crypto push' \
+		PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
+
 ## fuzz: fuzz the output plugin's options, tokens, requests, ciphertext and pushes under ASan and UBSan, TIDE_FUZZ_SECONDS (120) each
 fuzz:
 	@TIDE_SANITIZE_STAGES='fuzz token request crypto push' TIDE_FUZZ_SECONDS=$${TIDE_FUZZ_SECONDS:-120} PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/sanitize.sh
 
-## bench: all benchmarks, each in a throw-away cluster (needs `make install`)
+## soak: faults under load for TIDE_SOAK_SECONDS (1800), then everything compared
+soak:
+	@TIDE_STAGES='build install soak' TIDE_SOAK_SECONDS=$${TIDE_SOAK_SECONDS:-1800} TIDE_STAGE_SECONDS=$${TIDE_STAGE_SECONDS:-7200} \
+		PG_CONFIG='$(PG_CONFIG)' MAKE='$(MAKE)' test/run.sh
+
+## bench: all benchmarks, each in a throw-away cluster (needs `make install`); writes doc/benchmarks.md
 bench:
-	@for b in $(filter-out bench/lib.sh,$(sort $(wildcard bench/*.sh))); do \
-		echo "== $$b"; PG_CONFIG='$(PG_CONFIG)' $$b || exit 1; done
+	@TIDE_BENCH=1 PG_CONFIG='$(PG_CONFIG)' test/setup.sh || echo 'bench: no plots without gnuplot' >&2
+	@PG_CONFIG='$(PG_CONFIG)' bench/all.sh
+
+## deb: the Debian package for the PostgreSQL of PG_CONFIG, in build/
+deb:
+	@PG_CONFIG='$(PG_CONFIG)' .ci/deb.sh
+
+## dist: the zip for PGXN of what is committed, in build/
+dist:
+	@mkdir -p build
+	@git archive --format=zip --prefix=pg_tide-$(TIDE_VERSION)/ -o build/pg_tide-$(TIDE_VERSION).zip HEAD
+	@echo build/pg_tide-$(TIDE_VERSION).zip
+
+## reference: write doc/reference.md anew from the catalog of the installed pg_tide
+reference:
+	@PG_CONFIG='$(PG_CONFIG)' test/cluster.sh run sh -c 'psql -Xqd postgres -v ON_ERROR_STOP=1 -c "CREATE EXTENSION pg_tide" \
+		-f test/reference.sql' > $(srcdir)/doc/reference.md.new && mv doc/reference.md.new doc/reference.md
 
 ## typedefs: write src/typedefs.list anew from the source and the server's headers
 typedefs:
@@ -135,6 +165,9 @@ installcheck-tap:
 installcheck-clients: PROVE_TESTS = $(CLIENT_FILES)
 installcheck-clients:
 	$(prove_installcheck)
+installcheck-soak: PROVE_TESTS = $(SOAK_FILES)
+installcheck-soak:
+	$(prove_installcheck)
 
 # what test/run.sh expects each part to run
 list-%:
@@ -146,6 +179,6 @@ help:
 	@sed -n 's/^## \([a-z-]*\): /  \1\t/p' Makefile | expand -t 18
 	@echo "variables: PG_CONFIG=path of the server's pg_config; WERROR=1 (or CI=1) turns warnings into errors"
 
-.PHONY: test test-matrix demo example setup lint pgtap sanitize fuzz bench typedefs indent indent-check help FORCE \
-	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients
+.PHONY: test test-matrix demo example setup lint pgtap sanitize checks coverage fuzz soak bench deb dist reference typedefs indent indent-check help FORCE \
+	installcheck-regress installcheck-isolation installcheck-tap installcheck-clients installcheck-soak
 .DEFAULT_GOAL := all

@@ -107,7 +107,10 @@ SELECT count(*) FROM tide.jwt_keys WHERE kid = 'x';
 
 -- settings
 SET tide.jwt_audience = 'a,,b';
+-- the server's message is of its major
+\set VERBOSITY sqlstate
 SET tide.jwt_leeway = '11min';
+\set VERBOSITY default
 SET tide.request_claims = '{"sub": "ada"}';
 SHOW tide.jwt_require_exp;
 CREATE ROLE regress_tide_jwt;

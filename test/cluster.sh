@@ -7,14 +7,14 @@
 #
 # or `source test/cluster.sh` and call
 #   tide_cluster_start [name=value]...   sets and exports the same, and TIDE_CLUSTER
+#   tide_cluster_shut                    stops it
 #   tide_cluster_stop                    stops and removes it
 #   tide_cluster_crash / tide_cluster_restart   immediate stop; start again
 # (the sourcing script traps EXIT INT TERM HUP itself; see tide_cluster_trap).
 #
 # It has a directory, socket and port of its own, so clusters that are already there are
 # neither used nor disturbed. Servers refuse to run as root: then user postgres
-# (TIDE_USER) runs it. PG_CONFIG chooses the PostgreSQL, TIDE_SERVER_ENV holds words NAME=value
-# for the server's environment alone.
+# (TIDE_USER) runs it. PG_CONFIG chooses the PostgreSQL.
 
 TIDE_CLUSTER=
 TIDE_USER=${TIDE_USER:-postgres}
@@ -83,8 +83,7 @@ tide_cluster_start() {
 tide_cluster_restart() {
   local try
   for try in 1 2 3 4 5 6 7 8 9 10; do
-    # shellcheck disable=SC2086
-    (cd / && tide_as_user env ${TIDE_SERVER_ENV:-} "$TIDE_BIN/pg_ctl" -w -s -t 120 -D "$TIDE_CLUSTER/data" -l "$TIDE_CLUSTER/log" start) && return
+    (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -t 120 -D "$TIDE_CLUSTER/data" -l "$TIDE_CLUSTER/log" start) && return
     grep -q 'postmaster.pid' "$TIDE_CLUSTER/log" || break
     sleep 0.5
   done
@@ -97,12 +96,15 @@ tide_cluster_crash() {
   (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -D "$TIDE_CLUSTER/data" -m immediate stop)
 }
 
+tide_cluster_shut() {
+  [ ! -f "$TIDE_CLUSTER/data/postmaster.pid" ] ||
+    (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -t 60 -D "$TIDE_CLUSTER/data" -m fast stop) ||
+    (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -D "$TIDE_CLUSTER/data" -m immediate stop)
+}
+
 tide_cluster_stop() {
   [ -n "$TIDE_CLUSTER" ] || return 0
-  if [ -f "$TIDE_CLUSTER/data/postmaster.pid" ]; then
-    (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -t 60 -D "$TIDE_CLUSTER/data" -m fast stop) ||
-      (cd / && tide_as_user "$TIDE_BIN/pg_ctl" -w -s -D "$TIDE_CLUSTER/data" -m immediate stop)
-  fi
+  tide_cluster_shut
   rm -rf "$TIDE_CLUSTER"
   TIDE_CLUSTER=
 }

@@ -5,10 +5,12 @@
 # "N passed, N failed, N skipped": assertions passed and failed, majors skipped.
 #
 # The newest major is in a release that moves: where that cannot be installed today, or has
-# another major by now, it is skipped. All else that goes wrong is a failure.
+# another major by now, it is skipped. So are all on a machine that permits no chroot or
+# device files. All else that goes wrong is a failure.
 # The chroots (1.5 GB each) are kept and used again. Processes started in them end with the
-# run, whatever happens; network and ports are the host's.
+# run, whatever happens, unless the machine permits no namespaces; network and ports are the host's.
 #   TIDE_MATRIX_MAJORS   which majors (15 17 18)
+#   TIDE_MATRIX_SHORT    of these, which get a few of the TAP tests only, and no clients
 #   TIDE_MATRIX_DIR      where the chroots are (/var/cache/pg_tide)
 #   TIDE_MATRIX_FRESH    1: build the chroots anew
 #   TIDE_MATRIX_MIRROR   Debian mirror (default: the one this machine uses)
@@ -18,7 +20,11 @@ cd "$(dirname "$0")/.." || exit 1
 
 dir=${TIDE_MATRIX_DIR:-/var/cache/pg_tide}
 logs=$PWD/tmp_check/matrix
-passed=0 failed=0 skipped=0 child=''
+all_stages='setup build install lint regress isolation pgtap tap clients fuzz'
+# of a major that gets less: a life cycle, the ingest, decoding, crashes, standbys, pushes
+short_stages='setup build install regress isolation pgtap tap'
+short_tap_files='test/tap/crash.pl test/tap/ingest.pl test/tap/push_crash.pl test/tap/standby.pl test/tap/stream_in_progress.pl test/tap/worker.pl'
+passed=0 failed=0 skipped=0 child='' plain=''
 summary=()
 
 suite_of() {
@@ -34,24 +40,48 @@ may_be_skipped() { [ "$(suite_of "$1")" = sid ]; }
 finish() {
   trap '' INT TERM HUP
   # the first process of the namespace goes with it, and so do all others and the mounts
-  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null
+  if [ -n "$child" ]; then
+    if [ -n "$plain" ]; then
+      kill -TERM "$child" && wait "$child"
+    else
+      kill -KILL "$child"
+    fi 2>/dev/null
+  fi
 }
 
-# in_chroot ROOT COMMAND...: with mounts, processes and System V memory of its own
+# in_chroot ROOT COMMAND...: with mounts, processes and System V memory of its own, where permitted
 in_chroot() {
   local root=$1 status vars
   shift
-  mapfile -t vars < <(env | grep -E '^(TIDE_[A-Z_]+|[a-z]+_proxy)=' | grep -vE '^TIDE_(MATRIX_.*|TEST_OUTPUT|USER)=')
-  unshare --mount --pid --ipc --fork --kill-child bash -c '
-    root=$1; shift
-    mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm" &&
-      mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts" || exit 1
-    chroot "$root" "$@"' in_chroot "$root" \
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CI=1 "${vars[@]}" "$@" </dev/null &
+  mapfile -t vars < <(env | grep -E '^(TIDE_[A-Z_]+|PG_TEST_TIMEOUT_DEFAULT|[a-z]+_proxy)=' |
+    grep -vE '^TIDE_(MATRIX_.*|TEST_OUTPUT|USER|STAGES|TAP_FILES)=')
+  set -- env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CI=1 TIDE_NO_CHECKS=1 \
+    "${vars[@]}" "$@"
+  if [ -n "$plain" ]; then
+    chroot "$root" "$@" </dev/null &
+  else
+    unshare --mount --pid --ipc --fork --kill-child bash -c '
+      root=$1; shift
+      mount -t proc proc "$root/proc" && mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm" &&
+        mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts" || exit 1
+      chroot "$root" "$@"' in_chroot "$root" "$@" </dev/null &
+  fi
   child=$!
   wait "$child"
   status=$?
   child=''
+  return "$status"
+}
+
+# what a chroot needs of the machine; sets plain where it must do without mounts
+permitted() {
+  local try=$dir/permitted status=0
+  rm -rf "$try"
+  mkdir "$try" && mknod -m 666 "$try/null" c 1 3 && : 2>/dev/null >"$try/null" || status=1
+  chroot / true || status=1
+  rm -rf "$try"
+  # shellcheck disable=SC2016
+  unshare --mount --pid --ipc --fork bash -c 'mount -t proc proc /proc && mount -t tmpfs tmpfs /dev/shm' || plain=yes
   return "$status"
 }
 
@@ -92,7 +122,7 @@ prepare() {
 }
 
 test_major() {
-  local major=$1 root=$dir/pg$1 log=$logs/$1.log name p f
+  local major=$1 root=$dir/pg$1 log=$logs/$1.log name p f stages tap_files
   name="$major ($(suite_of "$major"))"
   echo
   echo "##### PostgreSQL $name"
@@ -109,8 +139,12 @@ test_major() {
     return
   fi
   name="$major ($(sed -n 's/^PostgreSQL here: PostgreSQL \([^ ]*\).*/\1/p' "$log"), $(suite_of "$major"))"
+  stages=$all_stages tap_files=''
+  case " ${TIDE_MATRIX_SHORT:-} " in
+    *" $major "*) stages=$short_stages tap_files=$short_tap_files ;;
+  esac
   # in a process substitution, so that our trap knows the process to end
-  in_chroot "$root" /tree/test/run.sh > >(tee -a "$log") 2>&1
+  in_chroot "$root" env TIDE_STAGES="${TIDE_STAGES:-$stages}" ${tap_files:+TIDE_TAP_FILES="$tap_files"} /tree/test/run.sh > >(tee -a "$log") 2>&1
   wait
   [ ! -d "$root/tree/tmp_check/output" ] || cp -r "$root/tree/tmp_check/output" "$logs/$major"
   read -r p f < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$log" | tail -n 1)
@@ -136,6 +170,16 @@ mkdir -p "$dir" || exit 1
 exec 9>"$dir/lock"
 flock -n 9 || { echo "test-matrix: $dir is in use by another run" >&2; exit 1; }
 rm -rf "$logs" && mkdir -p "$logs" || exit 1
+if ! permitted 2>"$logs/permitted"; then
+  for major in $majors; do
+    echo "$major: skipped, no chroots can be made here: $(paste -sd'; ' "$logs/permitted")"
+  done
+  echo
+  # shellcheck disable=SC2086
+  echo "0 passed, 0 failed, $(set -- $majors; echo $#) skipped"
+  exit 0
+fi
+[ -z "$plain" ] || echo "no mounts or namespaces are permitted here: chroots without /proc"
 if ! command -v debootstrap >/dev/null; then
   { apt-get -qq update && apt-get -qq -y --no-install-recommends install debootstrap; } </dev/null >&2 || exit 1
 fi

@@ -4,12 +4,15 @@
 #
 # Tree and PostgreSQL are copied below a temporary directory, so neither the installed
 # pg_tide nor the build of this tree is touched. The sanitizers' libraries are loaded
-# into the server only. Last line: "sanitize: N stages passed, N failed, N reports".
+# into servers only. Last line: "sanitize: N passed, N failed, N reports"; stages are counted,
+# and coverage where it is wanted.
 #   PG_CONFIG              the PostgreSQL to copy
-#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token request crypto push
-#   TIDE_FUZZ_SECONDS      how long to fuzz, each of the last five (8)
+#   TIDE_SANITIZE_STAGES   only these of: regress isolation pgtap workload fuzz token request crypto push tap
+#                          (all but tap)
+#   TIDE_FUZZ_SECONDS      how long to fuzz, each of those from fuzz to push (8)
+#   TIDE_COVERAGE          measure line coverage too, and fail below so many percent
 #   TIDE_FUZZ_COUNT        how many tokens, and requests, to make at least (0)
-#   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (600)
+#   TIDE_SANITIZE_SECONDS  a stage is ended after so many seconds (1800)
 #   TIDE_TEST_OUTPUT       where to keep the logs of a failed run (tmp_check/sanitize)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -18,8 +21,10 @@ cd "$(dirname "$0")/.." || exit 1
 
 pg_config=${PG_CONFIG:-pg_config}
 make=${MAKE:-make}
-limit=${TIDE_SANITIZE_SECONDS:-600}
+limit=${TIDE_SANITIZE_SECONDS:-1800}
+top=$PWD
 output=${TIDE_TEST_OUTPUT:-$PWD/tmp_check/sanitize}
+stages=${TIDE_SANITIZE_STAGES:-regress isolation pgtap workload fuzz token request crypto push}
 passed=0 failed=0
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 export LC_ALL=C.UTF-8
@@ -28,6 +33,10 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/tide-sanitize.XXXXXX") || exit 1
 chmod 755 "$work"
 finish() {
   tide_cluster_stop
+  # servers that TAP tests which were ended left behind
+  find "$work/tree" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+    (cd / && tide_as_user "$("$PG_CONFIG" --bindir)/pg_ctl" -s -w -m immediate -D "${pidfile%/*}" stop) >/dev/null 2>&1
+  done
   rm -rf "$work"
 }
 trap finish EXIT
@@ -38,9 +47,10 @@ trap 'exit 143' TERM
 stage() { # stage NAME COMMAND...: with a time limit, as the unprivileged user, in the copy
   local name=$1 status
   shift
-  case " ${TIDE_SANITIZE_STAGES:-$name} " in *" $name "*) ;; *) return ;; esac
+  case " $stages " in *" $name "*) ;; *) return ;; esac
   SECONDS=0
-  (cd "$work/tree" && HOME=$work/home TMPDIR=$work/home timeout -k 10 "$limit" "${as_user[@]}" "$@") >"$work/$name.out" 2>&1 </dev/null
+  (cd "$work/tree" && HOME=$work/home TMPDIR=$work/home \
+    timeout -k 10 "$limit" "${as_user[@]}" "$@") >"$work/$name.out" 2>&1 </dev/null
   status=$?
   if [ "$status" -eq 0 ]; then
     passed=$((passed + 1))
@@ -83,20 +93,45 @@ C
   "${CC:-gcc}" -shared -fPIC -Wl,-z,initfirst -o "$work/shim.so" "$work/shim.c"
 }
 
-preload() {
-  local lib
+# In the place of the server a script that starts it with the sanitizers, whoever starts it.
+# What initdb and pg_ctl only ask of it needs none. "pg_ctl restart" starts what ran before,
+# which is the server itself: so that one has them, too.
+wrap_server() {
+  local lib libs='' bin environment
+  bin=$("$PG_CONFIG" --bindir)
+  environment='ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1'
   for lib in libasan.so libubsan.so; do
-    realpath -e "$("${CC:-gcc}" -print-file-name=$lib)" || return 1
+    libs+=$(realpath -e "$("${CC:-gcc}" -print-file-name=$lib)"): || return 1
   done
-  echo "$work/shim.so"
+  environment+=" LD_PRELOAD=$libs$work/shim.so"
+  mv "$bin/postgres" "$bin/postgres-sanitized" && mv "$bin/pg_ctl" "$bin/pg_ctl-plain" || return 1
+  cat >"$bin/pg_ctl" <<SH && chmod 755 "$bin/pg_ctl" || return 1
+#!/bin/sh
+for word; do
+  case "\$word" in
+    restart) export $environment ;;
+  esac
+done
+exec "$bin/pg_ctl-plain" "\$@"
+SH
+  cat >"$bin/postgres" <<SH && chmod 755 "$bin/postgres"
+#!/bin/sh
+case "\${1:-}" in
+  --boot | --single | --check | -V) ;;
+  *) export $environment ;;
+esac
+exec "$bin/postgres-sanitized" "\$@"
+SH
 }
 
 build() {
+  local coverage=''
+  [ -z "${TIDE_COVERAGE:-}" ] || coverage=--coverage
   mkdir "$work/tree" "$work/home" &&
     tar -cf - --exclude=./.git --exclude=./tmp_check --exclude='*.o' --exclude='*.so' --exclude=./.build-flags . |
     tar -xf - -C "$work/tree" || return 1
   # -fwrapv, which PostgreSQL builds with, would hide signed overflow
-  "$make" -s -j2 -C "$work/tree" PG_CONFIG="$PG_CONFIG" install COPT="-fsanitize=address,undefined \
+  "$make" -s -j2 -C "$work/tree" PG_CONFIG="$PG_CONFIG" install COPT="-fsanitize=address,undefined $coverage \
     -fno-omit-frame-pointer -O1 -fno-wrapv -U_FORTIFY_SOURCE -DUSE_ASSERT_CHECKING" || return 1
   [ "$(id -u)" -ne 0 ] || chown -R "$TIDE_USER" "$work/tree" "$work/home"
 }
@@ -109,13 +144,11 @@ build_crypto() {
 
 as_user=()
 [ "$(id -u)" -ne 0 ] || as_user=(runuser -u "$TIDE_USER" --)
-copy_postgres && build_shim && libs=$(preload | paste -sd:) && build && build_crypto || {
+copy_postgres && build_shim && build && wrap_server && build_crypto || {
   echo "sanitize: could not build" >&2
   exit 1
 }
-TIDE_SERVER_ENV="LD_PRELOAD=$libs ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1"
-# shellcheck disable=SC2086
-timeout -k 5 30 env $TIDE_SERVER_ENV "$("$PG_CONFIG" --bindir)/postgres" -V || {
+timeout -k 5 30 "$("$PG_CONFIG" --bindir)/postgres" --version || {
   echo "sanitize: the server does not start with the sanitizers" >&2
   exit 1
 }
@@ -136,16 +169,41 @@ stage request env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" TIDE_FUZZ_COUNT="$
 stage crypto "$work/crypto" "${TIDE_FUZZ_SECONDS:-8}"
 stage push env TIDE_FUZZ_SECONDS="${TIDE_FUZZ_SECONDS:-8}" test/fuzz/push_request.pl
 
-sleep 1                         # for reports still on their way to the log
+stage tap env TIDE_SANITIZED=1 PERL5LIB="$work/tree/test/perl" "$make" -s PG_CONFIG="$PG_CONFIG" \
+  TEST_FORMATTER='--formatter TideCount' installcheck-tap
+tide_cluster_shut
+
+# counters of processes that end are written as they do; a killed one's are lost
+if [ -n "${TIDE_COVERAGE:-}" ]; then
+  mkdir -p "$output"
+  if (cd "$work/tree" && "$top/test/coverage.pl" "$TIDE_COVERAGE" "$output/uncovered"); then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+fi
+
+# TAP tests kill servers' processes on purpose
 pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal'
 reports=$(grep -cE "$pattern" "$TIDE_CLUSTER/log")
+tap_pattern='runtime error:|AddressSanitizer|TRAP: |was terminated by signal (4|6|7|8|11):'
+shopt -s nullglob
+for log in "$work"/tree/tmp_check/log/*.log; do
+  reports=$((reports + $(grep -cE "$tap_pattern" "$log")))
+done
 if [ "$failed" -gt 0 ] || [ "$reports" -gt 0 ]; then
-  grep -E -A 12 "$pattern" "$TIDE_CLUSTER/log" | head -n 200
   mkdir -p "$output" && cp "$TIDE_CLUSTER/log" "$output/server.log" && cp "$work"/*.out "$output/"
-  find "$work/tree" -name regression.diffs -size +0 | while read -r diffs; do
+  grep -hE -A 12 "$pattern" "$TIDE_CLUSTER/log" | head -n 200
+  for log in "$work"/tree/tmp_check/log/*.log; do
+    grep -qE "$tap_pattern" "$log" || continue
+    echo "in $(basename "$log"):"
+    grep -E -A 12 "$tap_pattern" "$log" | head -n 60
+  done
+  [ ! -d "$work/tree/tmp_check/log" ] || cp -r "$work/tree/tmp_check/log" "$output/"
+  find "$work/tree" -maxdepth 2 -name regression.diffs -size +0 | while read -r diffs; do
     cat "$diffs"
   done >"$output/diffs"
   echo "logs: $output"
 fi
-echo "sanitize: $passed stages passed, $failed failed, $reports reports"
+echo "sanitize: $passed passed, $failed failed, $reports reports"
 [ "$failed" -eq 0 ] && [ "$reports" -eq 0 ]

@@ -3,6 +3,7 @@
 #
 # On Debian as root it uses apt and npm as they are configured; elsewhere it
 # prints what is missing and exits 1. A second run changes nothing and is quick.
+# TIDE_NO_CHECKS=1: without the programs of `make checks`.
 # Existing PostgreSQL clusters stay as they are, and none is created. Where only part of
 # PostgreSQL is here, all of it is brought to one minor version, because
 # headers and server must agree.
@@ -91,6 +92,11 @@ check() {
   need "nm" binutils command -v nm
   [ "$(id -u)" -ne 0 ] || need "runuser" util-linux command -v runuser
   need "pg_bsd_indent" "$indent_package" indent_there
+  [ -z "${TIDE_BENCH:-}" ] || need "gnuplot" gnuplot-nox command -v gnuplot
+  if [ -z "${TIDE_NO_CHECKS:-}" ]; then
+    need "cppcheck" cppcheck command -v cppcheck
+    need "clang-tidy" clang-tidy command -v clang-tidy
+  fi
 }
 
 report() {

@@ -30,7 +30,7 @@ export class Encryption {
   //                              scope: 'team:1' or async ({ table, key, values }) => 'team:1' } }
   // names are those of pull's answers. sign: whether mutations of these tables are signed.
   constructor({ keyring, tables, sign = false }) {
-    Object.assign(this, { keyring, sign, waiting: new Map(), problems: [] });
+    Object.assign(this, { keyring, sign, waiting: new Map(), asked: [], problems: [] });
     this.tables = new Map(Object.entries(tables).map(([name, { columns, scope }]) => [name, {
       name,
       scope,
@@ -82,15 +82,12 @@ export class Encryption {
     return stringify({ ...request, mutations });
   }
 
-  // a pull request: asks anew for buckets with values whose key has come since
+  // a pull request: asks anew for buckets with values whose key has come since, until an answer is here
   preparePull(text) {
     const request = parse(text);
     const buckets = new Set((request.resync ?? []).map(String));
-    for (const [keyId, waiting] of this.waiting) {
-      if (this.keyring.key(keyId) === undefined) continue;
-      for (const bucket of waiting) buckets.add(bucket);
-      this.waiting.delete(keyId);
-    }
+    this.asked = [...this.waiting.keys()].filter((keyId) => this.keyring.key(keyId) !== undefined);
+    for (const keyId of this.asked) for (const bucket of this.waiting.get(keyId)) buckets.add(bucket);
     return buckets.size === 0 ? text : stringify({ ...request, resync: [...buckets].map(number) });
   }
 
@@ -135,6 +132,7 @@ export class Encryption {
   decryptAnswer(text, pushRequest = null) {
     const answer = parse(text);
     if (answer.changes !== undefined) {
+      for (const keyId of this.asked.splice(0)) this.waiting.delete(keyId);
       answer.changes = answer.changes.map((c) => (c.row === undefined ? c : { ...c, row: this.#decryptRow(c.table, c.key, c.row, c.bucket) }));
     }
     if (answer.results !== undefined && pushRequest !== null) {

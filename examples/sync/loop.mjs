@@ -14,6 +14,8 @@ const postgres = {
   status: `SELECT state || CASE WHEN remaining > 0 THEN ' more' ELSE '' END FROM tide_status`,
   checkpoint: 'SELECT CAST(checkpoint AS text) FROM tide_client',
   fail: 'UPDATE tide_status SET last_error = $1',
+  online: 'UPDATE tide_status SET is_online = true',
+  offline: 'UPDATE tide_status SET is_online = false',
 };
 const sqlite = {
   ...postgres,
@@ -25,7 +27,7 @@ const first = (row) => Object.values(row ?? {})[0] ?? null;
 
 export const pglite = (db) => ({ ...postgres, run: async (text, ...values) => first((await db.query(text, values)).rows[0]) });
 export const sqljs = (db) => ({ ...sqlite, run: async (text, ...values) => first(db.exec(text, values)[0]?.values[0]) });
-// node:sqlite, better-sqlite3, and others with prepare, get and run
+// better-sqlite3, node:sqlite (of Node 22.5 or later), and others with prepare, get and run
 export const prepared = (db) => ({
   ...sqlite,
   run: async (text, ...values) => {
@@ -46,28 +48,37 @@ export function overSql(query) {
   };
 }
 
-// hop.mjs, or anything that takes a POST; what takes longer than this is given up
-const LONGEST = 60_000;
-export function overHttp(base, fetch = globalThis.fetch.bind(globalThis)) {
-  const call = (path) => async (body, signal) => {
-    const cut = new AbortController();
-    const abort = () => cut.abort();
-    const timer = setTimeout(() => cut.abort(new Error('the server does not answer')), LONGEST);
-    signal.addEventListener('abort', abort);
-    if (signal.aborted) abort();
-    let response;
-    let text;
-    try {
-      response = await fetch(`${base}/${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: cut.signal });
-      text = await response.text();
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-    }
+// hop.mjs, or anything that takes a POST. A server that sends nothing for so long is given up; a slow line is not.
+const PATIENCE = 60_000;
+export function overHttp(base, fetch = globalThis.fetch.bind(globalThis), patience = PATIENCE) {
+  async function exchange(path, body, cut, rest) {
+    const response = await fetch(`${base}/${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: cut });
+    const reader = response.body?.getReader();
+    const decoder = new TextDecoder();
+    let text = '';
+    for (let part; reader && !(part = await reader.read()).done; rest()) text += decoder.decode(part.value, { stream: true });
     if (response.ok) return text;
     let error = {};
     try { error = JSON.parse(text); } catch { /* a proxy's page */ }
     throw Object.assign(new Error(error.message ?? `HTTP ${response.status}`), { code: error.code });
+  }
+  const call = (path) => async (body, signal) => {
+    const cut = new AbortController();
+    const abort = () => cut.abort();
+    let timer;
+    const rest = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => cut.abort(new Error('the server does not answer')), patience);
+    };
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+    try {
+      rest();
+      return await exchange(path, body, cut.signal, rest);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
   };
   return { push: call('push'), pull: call('pull'), wait: call('wait') };
 }
@@ -89,12 +100,14 @@ function makeBell() {
   return bell;
 }
 
-// Options: signal ends the loop; token() gives the user's token; online: false starts it switched
-// off; onState(state, error) is told 'offline', 'syncing', 'waiting' or 'failing'.
+// Options: signal ends the loop; token() gives the user's token, or nothing; online: false starts
+// it switched off; before(send) runs first on each trip, such as to sync keys, by send(kind,
+// request); onState(state, error) is told 'offline', 'syncing', 'waiting' or 'failing'.
 // Gives { wake(), setOnline(boolean), ended }: wake after local writes and new subscriptions.
-export function startSync(db, server, { signal, token, encryption = plain, online = true, onState = () => {} } = {}) {
+export function startSync(db, server, { signal, token = () => null, encryption = plain, online = true, before = () => {}, onState = () => {} } = {}) {
   const browser = typeof globalThis.addEventListener === 'function' ? globalThis : new EventTarget();
   let allowed = online; // by the app's own switch
+  let noted = null; // what tide_status says of the line
   let line = new AbortController(); // aborted when the line goes or the loop ends
   let local = makeBell(); // rung by wake()
   let change = makeBell(); // rung when the line comes or goes, or the loop ends
@@ -109,8 +122,8 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
     change.ring();
   };
 
-  // what goes over the wire: ends at once when the line goes, whether the driver can cancel or not
-  function send(kind, body) {
+  // what may take long: given up at once when the line goes, whether it can be cancelled or not
+  function whileOnline(call) {
     const cut = line.signal;
     return new Promise((resolve, reject) => {
       const onCut = () => reject(new Error('cancelled'));
@@ -119,24 +132,54 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
         return;
       }
       cut.addEventListener('abort', onCut, { once: true });
-      server[kind](body, cut).then(resolve, reject).finally(() => cut.removeEventListener('abort', onCut));
+      Promise.resolve(cut).then(call).then(resolve, reject).finally(() => cut.removeEventListener('abort', onCut));
     });
   }
-  async function authenticated(request) {
-    return token === undefined ? request : `{"token": ${JSON.stringify(await token())}, ${request.slice(1)}`;
+  const send = (kind, request) => whileOnline(async (cut) => {
+    const bearer = kind === 'wait' ? null : await token();
+    cut.throwIfAborted();
+    return server[kind](bearer ? `{"token": ${JSON.stringify(bearer)}, ${request.slice(1)}` : request, cut);
+  });
+
+  // sends all there is; the error of what could not be encrypted, if any: no reason to stay without news
+  async function push() {
+    for (let request, sent = null; (request = await db.run(db.push)) !== null; sent = request) {
+      if (request === sent) throw new Error('the server says nothing of what it was sent');
+      let encrypted;
+      try {
+        encrypted = await whileOnline(() => encryption.encryptPush(request));
+      } catch (error) {
+        return error;
+      }
+      await db.run(db.apply, await encryption.decryptAnswer(await send('push', encrypted), encrypted));
+    }
+    return null;
   }
 
   // pushes all there is, pulls a page; whether there is more to come
   async function trip() {
-    for (let request; (request = await db.run(db.push)) !== null;) {
-      const sent = await encryption.encryptPush(request);
-      await db.run(db.apply, await encryption.decryptAnswer(await send('push', await authenticated(sent)), sent));
-    }
-    const answer = await send('pull', await authenticated(await encryption.preparePull(await db.run(db.pull))));
+    await whileOnline(() => before(send));
+    const stuck = await push();
+    const request = await db.run(db.pull);
+    const answer = await send('pull', await whileOnline(() => encryption.preparePull(request)));
     await db.run(db.apply, await encryption.decryptAnswer(answer));
     const status = await db.run(db.status);
-    if (status.startsWith('synced')) return 'nothing';
-    return status.endsWith('more') && !/"changes":\[\]/.test(answer) ? 'more' : 'later';
+    if (status.endsWith('more') && !/"changes":\[\]/.test(answer)) return 'more';
+    if (stuck !== null) throw stuck;
+    return status.startsWith('synced') ? 'nothing' : 'later';
+  }
+
+  // what the app reads in tide_status; a database that cannot take it now is no reason to end
+  async function note(text, ...values) {
+    try {
+      await db.run(text, ...values);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+  async function noteLine(isUp) {
+    if (noted !== isUp && await note(isUp ? db.online : db.offline)) noted = isUp;
   }
 
   async function pause(milliseconds, ...bells) {
@@ -162,6 +205,7 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
   async function step() {
     if (!isOnline()) {
       onState('offline');
+      await noteLine(false);
       await change.rung;
       return;
     }
@@ -172,6 +216,7 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
     try {
       onState('syncing');
       local = makeBell();
+      await noteLine(true);
       const more = await trip();
       failures = more === 'later' ? failures + 1 : 0;
       if (more === 'later') await pause(delayAfter(failures), local);
@@ -183,7 +228,7 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
       if (isEnded() || !isOnline() || line.signal.aborted) return;
       failures += 1;
       onState('failing', error);
-      await db.run(db.fail, error.message);
+      await note(db.fail, error.message);
       await pause(delayAfter(failures));
     }
   }
@@ -198,6 +243,7 @@ export function startSync(db, server, { signal, token, encryption = plain, onlin
       }
     } finally {
       for (const event of ['online', 'offline']) browser.removeEventListener(event, onLineChange);
+      signal?.removeEventListener('abort', onLineChange);
       line.abort();
     }
   }

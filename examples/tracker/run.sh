@@ -26,6 +26,9 @@ for _ in {1..300}; do
   [ "$(server -c "SELECT count(*) FROM tide.shapes WHERE state <> 'live'")" != 0 ] || break
   sleep 0.1
 done
+TRACKER_SECRET=$(node -p "require('crypto').randomBytes(32).toString('hex')")
+export TRACKER_SECRET
+server -o /dev/null -f - <<<"SELECT tide.add_jwt_key('tracker', 'HS256', decode('$TRACKER_SECRET', 'hex'))"
 server -o "$work/client.json" -f client.sql
 "$root/node_modules/.bin/vite" build --config vite.config.mjs --outDir "$work/dist"
 PGUSER=hop node serve.mjs "$work/dist" "$work/client.json" "${TRACKER_PORT:-0}" &

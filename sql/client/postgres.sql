@@ -158,7 +158,7 @@ AS $tide_body$
 	WITH c AS (
 		UPDATE public.tide_client SET next_mutation_id = next_mutation_id + 1,
 			clock = greatest(clock + 1, public.tide_clock(clock_timestamp()))
-		RETURNING next_mutation_id - 1 AS id, lpad(to_hex(clock), 16, '0') || right(replace(client::text, '-', ''), 16) AS hlc, lsn)
+		RETURNING next_mutation_id - 1 AS id, overlay(lpad(to_hex(clock), 16, '0') PLACING '-' FROM 13 FOR 0) || '-' || right(replace(client::text, '-', ''), 16) AS hlc, lsn)
 	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, base, hlc, seen)
 	SELECT c.id, tide_record.op, tide_record.table_name, tide_record.key, tide_record.changed, tide_record.base, c.hlc, c.lsn
 	FROM c;
@@ -313,7 +313,7 @@ BEGIN
 			FROM public.tide_outbox AS o, jsonb_each(o.changed) AS c
 			WHERE o.table_name = {{name}} AND o.key = t.key AND o.state <> 'cancelled'
 			AND o.id >= coalesce(i.id, 0)) AS u
-		CROSS JOIN LATERAL jsonb_populate_record(s, u.changed || t.key) AS v
+		CROSS JOIN LATERAL jsonb_populate_record(s.*, u.changed || t.key) AS v
 		WHERE i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL;
 	END IF;
 {{end}}
@@ -400,15 +400,16 @@ DECLARE
 BEGIN
 {{each tables}}
 	IF NEW.table_name = {{name}} AND NEW.op <> 'call' THEN
-		SELECT to_jsonb(v) INTO tide.row_now
+		SELECT to_jsonb(v.*) INTO tide.row_now
 		FROM {{table}} AS v, jsonb_populate_record(NULL::{{synced}}, NEW.key) AS k
 		WHERE {{each keys| AND }}v.{{c}} = k.{{c}}{{end}};
 	END IF;
 {{end}}
 	DELETE FROM public.tide_rejected WHERE id = NEW.id;
 	PERFORM public.tide_record(NEW.op, NEW.table_name, NEW.key, NEW.changed,
-		(SELECT jsonb_object_agg(b.key, tide.row_now -> b.key)
-		FROM jsonb_object_keys(CASE NEW.op WHEN 'update' THEN NEW.changed WHEN 'delete' THEN NEW.base ELSE '{}' END) AS b (key)));
+		-- of a row that is not here the values known last
+		CASE WHEN tide.row_now IS NULL THEN NEW.base ELSE (SELECT jsonb_object_agg(b.key, tide.row_now -> b.key)
+			FROM jsonb_object_keys(CASE NEW.op WHEN 'update' THEN NEW.changed WHEN 'delete' THEN NEW.base ELSE '{}' END) AS b (key)) END);
 	PERFORM public.tide_rebase(ARRAY(SELECT ROW(t.id, NEW.key)::public.tide_row FROM public.tide_table AS t WHERE t.name = NEW.table_name));
 	RETURN NULL;
 END
@@ -700,9 +701,9 @@ BEGIN
 		INSERT INTO {{synced}} ({{each setcolumns|, }}{{c}}{{end}})
 		SELECT DISTINCT ON ({{each keys|, }}r.{{c}}{{end}}) {{each setcolumns|, }}r.{{c}}{{end}}
 		FROM jsonb_array_elements(tide_apply_rows.response -> 'changes') AS p,
-			jsonb_populate_record(NULL::{{synced}}, p -> 'row') AS r
-		WHERE p ->> 'table' = {{name}} AND p ->> 'op' = 'put'{{each setextra}} AND p -> 'row' ? {{lit}}{{end}}
-		ORDER BY {{each keys|, }}r.{{c}}{{end}}, (p ->> 'op_id')::bigint DESC
+			jsonb_populate_record(NULL::{{synced}}, p.value -> 'row') AS r
+		WHERE p.value ->> 'table' = {{name}} AND p.value ->> 'op' = 'put'{{each setextra}} AND p.value -> 'row' ? {{lit}}{{end}}
+		ORDER BY {{each keys|, }}r.{{c}}{{end}}, (p.value ->> 'op_id')::bigint DESC
 		ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = EXCLUDED.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
 {{end}}
 		IF cardinality(tide_apply_rows.gone) > 0 THEN
@@ -740,11 +741,12 @@ DECLARE
 	gone public.tide_row[];
 	touched public.tide_row[];
 	newest bigint;
+	epoch text;
 	own boolean;
 	loaded boolean;
 	synced text;
 BEGIN
-	SELECT checkpoint INTO tide.newest FROM public.tide_client FOR UPDATE;
+	SELECT checkpoint, cookie ->> 'epoch' INTO tide.newest, tide.epoch FROM public.tide_client FOR UPDATE;
 	IF jsonb_typeof(response -> 'results') = 'array' THEN
 		IF response -> 'expired' = 'true' THEN
 			PERFORM public.tide_renew(response);
@@ -755,8 +757,8 @@ BEGIN
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
 		FROM jsonb_array_elements_text(response -> 'drop') AS d;
-		-- an answer from before the last one applied, that drops nothing, is old news
-		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0
+		-- an answer from before the last one applied is old news, but of a server set back in time
+		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0 AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch
 			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
 			PERFORM public.tide_renew(response);
 			-- mutations, if they are those of the client as it is now

@@ -88,7 +88,7 @@ CREATE TRIGGER tide_outbox_insert AFTER INSERT ON tide_outbox
 BEGIN
 	UPDATE tide_client SET clock = max(clock + 1, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) << 16);
 	UPDATE tide_outbox SET tx = (SELECT max(t.id) FROM tide_transaction AS t),
-		hlc = (SELECT printf('%016x', c.clock) || substr(replace(c.client, '-', ''), 17) FROM tide_client AS c),
+		hlc = (SELECT printf('%012x-%04x-', c.clock >> 16, c.clock & 65535) || substr(replace(c.client, '-', ''), 17) FROM tide_client AS c),
 		seen = (SELECT c.lsn FROM tide_client AS c)
 	WHERE id = NEW.id;
 END;
@@ -313,7 +313,8 @@ BEGIN
 	VALUES ({{each keys|, }}OLD.{{c}}{{end}}, 1);
 END;
 
--- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now
+-- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now,
+-- or, if the row is not here, over the values known last
 CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
 WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
 BEGIN
@@ -324,7 +325,7 @@ BEGIN
 {{each writable|,
 }}			({{lit}}, {{enc}}v.{{c}}{{end}}, {{path}}){{end}})
 			WHERE coalesce(NEW.changed, NEW.base) -> column3 IS NOT NULL)
-		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), '{}'){{end}}{{if nowritable}}'{}'{{end}} END);
+		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), NEW.base){{end}}{{if nowritable}}'{}'{{end}} END);
 	INSERT INTO tide_touched (table_name, key) VALUES (NEW.table_name, NEW.key) ON CONFLICT DO NOTHING;
 	INSERT INTO tide_rebase (go) VALUES (1);
 END;
@@ -530,11 +531,11 @@ BEGIN
 	DELETE FROM tide_transaction;
 	UPDATE tide_client SET last_error = NULL, is_online = 1;
 END;
--- an answer from before the last one applied, that drops nothing, is old news
+-- an answer from before the last one applied is old news, but of a server set back in time
 CREATE TRIGGER tide_answer_pull INSTEAD OF INSERT ON tide_answer
 WHEN NEW.size IS NOT NULL
 	AND (NEW.head ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
-		OR json_array_length(NEW.head, '$.drop') > 0
+		OR json_array_length(NEW.head, '$.drop') > 0 AND NEW.head ->> '$.cookie.epoch' IS NOT (SELECT cookie ->> '$.epoch' FROM tide_client)
 		OR NOT EXISTS (SELECT 1 FROM tide_bucket))
 BEGIN
 	-- mutations, if they are those of the client as it is now

@@ -193,7 +193,8 @@ COMMENT ON TABLE tide_internal.trusted_roles IS 'roles whose sessions may send c
 -- written by tide.create_mutator
 CREATE TABLE tide_internal.mutators (
 	name          text PRIMARY KEY,
-	function      oid NOT NULL
+	function      oid NOT NULL,
+	signature     text NOT NULL          -- its name and types: what it is found by on another server
 );
 COMMENT ON TABLE tide_internal.mutators IS 'functions clients may call by name in a push';
 
@@ -203,6 +204,7 @@ CREATE TABLE tide_internal.conflict_policies (
 	attnum        smallint NOT NULL,     -- 0: the function of the table's own policy
 	policy        text NOT NULL,
 	function      oid,                   -- of policy custom
+	signature     text,                  -- its name and types: what it is found by on another server
 	PRIMARY KEY (relid, attnum)
 );
 COMMENT ON TABLE tide_internal.conflict_policies IS 'conflict policies of single columns';

@@ -42,7 +42,8 @@ COMMENT ON FUNCTION tide_internal.worker_info() IS 'this database''s worker as s
 CREATE VIEW @extschema@.status WITH (security_barrier) AS
 	SELECT s.slot_name AS slot,
 		coalesce(w.pid, r.active_pid) AS pid,
-		CASE WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
+		CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby'
+			 WHEN w.state IS NOT NULL AND w.pid IS NOT NULL THEN w.state
 			 WHEN r.active_pid IS NOT NULL THEN 'running'
 			 WHEN s.slot_name IS NOT NULL AND (r.slot_name IS NULL OR r.wal_status = 'lost') AND
 				EXISTS (SELECT FROM tide_internal.sources WHERE sources.state <> 'new') THEN 'slot lost'
@@ -60,12 +61,18 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 		  WHERE o.source_id = w.source_id) AS worst_table,
 		w.source_load AS worst_table_load,
 		(SELECT h.name FROM tide_internal.shapes h WHERE h.shape_id = w.shape_id) AS worst_shape,
-		w.shape_load AS worst_shape_load
+		w.shape_load AS worst_shape_load,
+		-- by way of JSON, as older servers have no such columns
+		CASE WHEN pg_catalog.pg_is_in_recovery()
+			 THEN r.slot_name IS NOT NULL AND NOT r.temporary AND (f.slot ->> 'synced')::boolean IS TRUE AND
+				coalesce((f.slot ->> 'conflicting')::boolean, false) IS FALSE AND f.slot ->> 'invalidation_reason' IS NULL
+			 ELSE (f.slot ->> 'failover')::boolean IS TRUE END AS failover
 	FROM tide_internal.state s
 	CROSS JOIN tide_internal.checkpoints c
 	CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
 		THEN pg_catalog.pg_last_wal_replay_lsn()
 		ELSE pg_catalog.pg_current_wal_flush_lsn() END AS wal_end) p
 	CROSS JOIN tide_internal.worker_info() w
-	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name;
+	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name
+	CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(r) AS slot) f;
 COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error, what takes most time';

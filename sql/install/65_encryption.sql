@@ -265,11 +265,6 @@ CREATE TABLE tide_internal.encrypted_columns (
 );
 COMMENT ON TABLE tide_internal.encrypted_columns IS 'columns that a shape declares to hold envelopes only';
 
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.devices', '');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_grants', '');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_backups', '');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.signed_mutations', '');
-
 -- ---------- who may write what ----------
 
 CREATE POLICY own ON @extschema@.devices

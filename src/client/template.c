@@ -155,6 +155,7 @@ expand_each(StringInfo out, const Tag *tag, const Scope *scope)
 	List	   *columns;
 	ListCell   *lc;
 
+	Assert(tag->arg != NULL);
 	if (strcmp(tag->arg, "tables") == 0)
 	{
 		foreach(lc, scope->tables)
@@ -166,6 +167,7 @@ expand_each(StringInfo out, const Tag *tag, const Scope *scope)
 	}
 	if (strcmp(tag->arg, "sets") == 0)
 	{
+		Assert(scope->table != NULL);
 		foreach(lc, scope->table->sets)
 		{
 			inner.set = lfirst(lc);

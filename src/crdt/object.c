@@ -122,7 +122,8 @@ void
 tide_members_find(const TideMembers *members, const char *kind,
 				  const char *const *names, int n, const JsonbValue **values)
 {
-	memset(values, 0, sizeof(*values) * n);
+	for (int i = 0; i < n; i++)
+		values[i] = NULL;
 	for (int m = 0; m < members->n; m++)
 	{
 		const JsonbValue *key = &members->pairs[m].key;

@@ -174,6 +174,7 @@ tide_or_set_merge(Jsonb *a, Jsonb *b)
 		Element    *merged = &result.elements[result.n];
 
 		CHECK_FOR_INTERRUPTS();
+		Assert(in_a != NULL || in_b != NULL);
 		at_a += order <= 0;
 		at_b += order >= 0;
 		merged->value = order <= 0 ? in_a->value : in_b->value;

@@ -330,6 +330,7 @@ spool_columns(const TideTarget *target, Relation rel, HeapTuple tuple, HeapTuple
 			values[i] = heap_getattr(full_old, a + 1, desc, &nulls[i]);
 		if (full_old == NULL || !flat_value(TupleDescAttr(desc, a), &values[i]))
 		{
+			Assert(unchanged != NULL);
 			unchanged[i / 8] |= 1 << (i % 8);
 			nulls[i] = any = true;
 		}
@@ -520,8 +521,11 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 	}
 	if (tide_server_clocks_depend_on(in, relid))
 	{
-		in->forget_clocks |= !has_seen(&in->shapes_seen, txn->xid);
-		in->needs_reload |= in->forget_clocks;
+		/*
+		 * also if the last reload's snapshot had it: that may not have read
+		 * the policies
+		 */
+		in->needs_reload = in->forget_clocks = true;
 		txn->output_plugin_private = in;
 		return;
 	}

@@ -271,7 +271,7 @@ decide(Carry *carry, int row, OldMember *old, int nold, Fate *fates, OldMember *
 		moves |= old[i].is_by_op && !old[i].is_kept;
 	}
 	for (int e = 0; moves && e < n; e++)
-		if (fates[e] == FATE_KEPT && was[e]->is_implied)
+		if (fates[e] == FATE_KEPT && was[e] != NULL && was[e]->is_implied)
 			fates[e] = FATE_CHANGED;
 	return moves;
 }

@@ -41,6 +41,7 @@
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
+#include "ingest/resync.h"
 #include "ingest/settle.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
@@ -364,7 +365,7 @@ obtain_slot(TideState *state)
 	slot = SearchNamedReplicationSlot(state->slot_name, true);
 	if (slot != NULL)
 		require_our_slot(state->slot_name);
-	if (slot != NULL && slot->active_pid == 0 && ReplicationSlotIsLost_compat(slot))
+	if (slot != NULL && slot->active_pid == 0 && tide_ingest_slot_is_lost(slot))
 		ReplicationSlotDrop(state->slot_name, true);
 	if (slot_holder(state->slot_name) < 0)
 		tide_ingest_create_slot(state->slot_name);
@@ -399,6 +400,10 @@ tide_ingest_round(int64 max_changes)
 	nest_level = tide_settings_push();
 	PG_TRY();
 	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		if (tide_database_moved())
+			tide_rebuild_moved();
+		PopActiveSnapshot();
 		PushActiveSnapshot(GetLatestSnapshot());
 		in = tide_ingest_open(TopTransactionContext, state.slot_name);
 		PopActiveSnapshot();
@@ -455,6 +460,7 @@ tide_ingest_sync(long timeout_ms)
 	bool		reached;
 
 	require_primary("tide.sync()");
+	tide_extension_check_version();
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
 	PopActiveSnapshot();

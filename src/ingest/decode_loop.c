@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "replication/decode.h"
 #include "replication/slot.h"
+#include "storage/spin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -73,6 +74,7 @@ tide_ingest_open(MemoryContext parent, const char *slot_name)
 	tide_ingest_reload(in);
 
 	acquire_slot(slot_name);
+	tide_slot_set_failover_compat(MyReplicationSlot);
 	tide_resync_if_lost(in);
 	tide_decode_override = tide_capture_callbacks;
 	in->decoder = CreateDecodingContext(in->checkpoint.lsn, NIL, false,
@@ -231,7 +233,11 @@ tide_ingest_position(TideIngest *in)
 void
 tide_ingest_confirm(TideIngest *in, XLogRecPtr lsn)
 {
-	if (lsn <= in->confirmed)
+	/*
+	 * a slot that is ahead of the checkpoint row on a standby would be of no
+	 * use there
+	 */
+	if (lsn <= in->confirmed || !StandbySlotsHaveCaughtup_compat(XactLastCommitEnd))
 		return;
 	LogicalConfirmReceivedLocation(lsn);
 	in->confirmed = lsn;

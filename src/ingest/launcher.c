@@ -31,7 +31,8 @@ tide_worker_init(void)
 {
 	BackgroundWorker worker = {0};
 
-	if (!process_shared_preload_libraries_in_progress)
+	/* pg_upgrade wants neither slots nor transactions of ours */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	strlcpy(worker.bgw_name, "pg_tide launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "pg_tide launcher", BGW_MAXLEN);

@@ -16,6 +16,7 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
@@ -223,6 +224,26 @@ carries_plain(const TideShape *was, const TideShape *is, int source_id)
 		((TideShapeNode *) linitial(is->nodes))->source_id == source_id;
 }
 
+/* whether a type that makes bucket keys is gone: then nobody can tell any more which bucket a row was in */
+static bool
+has_lost_key(const TideShape *was)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, was->nodes)
+	{
+		foreach(lc2, ((TideShapeNode *) lfirst(lc))->key_parts)
+		{
+			Oid			type = ((TideKeyPart *) lfirst(lc2))->type;
+
+			if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)))
+				return true;
+		}
+	}
+	return false;
+}
+
 /*
  * Whether a tree has all of its memberships in _members, in the same buckets: its rows can be decided anew
  * over them. One that was carried for another of its tables waits for that already.
@@ -309,7 +330,8 @@ carry(TideIngest *in, TideSource *source, Snapshot snapshot, List *shapes)
 		if (was->state == TIDE_SHAPE_FAILED)
 			continue;
 		is = tide_recompile(was);
-		if (is != NULL && (carries_plain(was, is, new_id) || carries_tree(was, is)))
+		if (is != NULL && !has_lost_key(was) &&
+			(carries_plain(was, is, new_id) || carries_tree(was, is)))
 		{
 			if (!tide_shape_keeps_plain(was))
 				redefine(was, is, new_id);
@@ -450,6 +472,21 @@ tide_rebuild_all(void)
 	}
 	(void) tide_spi_run_for("DELETE FROM tide_internal.buckets WHERE $1 = 0", 0);
 	(void) tide_spi_run_for("DELETE FROM tide_internal.epochs WHERE $1 = 0", 0);
-	(void) tide_spi_run_for("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid()"
-							" WHERE $1 = 0", 0);
+	tide_ingest_begin_epoch();
+}
+
+void
+tide_rebuild_moved(void)
+{
+	tide_rebuild_all();
+	(void) tide_spi_run_for("UPDATE tide_internal.mutators SET function ="
+							" coalesce(pg_catalog.to_regprocedure(signature)::oid, 0) WHERE $1 = 0", 0);
+	(void) tide_spi_run_for("UPDATE tide_internal.conflict_policies SET function ="
+							" coalesce(pg_catalog.to_regprocedure(signature)::oid, 0)"
+							" WHERE $1 = 0 AND signature IS NOT NULL", 0);
+	(void) tide_spi_run_for("UPDATE tide_internal.home SET system_id = s.system_identifier"
+							" FROM pg_catalog.pg_control_system() s WHERE $1 = 0", 0);
+	CommandCounterIncrement();
+	ereport(LOG,
+			(errmsg("pg_tide database was moved to this server: all shapes are built anew")));
 }

@@ -17,6 +17,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/timeline.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -35,7 +36,6 @@
 
 #include "catalog/shape_catalog.h"
 #include "ingest/altered.h"
-#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
@@ -45,6 +45,7 @@
 #include "ingest/route.h"
 #include "ingest/source_scan.h"
 #include "ingest/tree.h"
+#include "store/epoch.h"
 #include "util/compat.h"
 #include "util/spi.h"
 
@@ -318,19 +319,70 @@ run(const char *sql, Oid type, Datum value)
 	tide_spi_end(&frame);
 }
 
+void
+tide_ingest_begin_epoch(void)
+{
+	TideState	state;
+	pg_uuid_t	epoch;
+
+	tide_state_read(&state);
+	tide_epoch_next(&state.epoch, &epoch);
+	run("UPDATE tide_internal.state SET epoch = $1", UUIDOID, UUIDPGetDatum(&epoch));
+	CommandCounterIncrement();
+}
+
 /*
  * The database may have been put back in time, by a restore or by the promotion of a standby
  * that lagged: then clients have seen op_ids that will be given out once more. So a new
  * epoch begins; cookies of the old one count as far as it is known here.
  */
 static void
-begin_epoch(int64 last_op_id)
+follow_epoch(int64 last_op_id)
 {
 	run("INSERT INTO tide_internal.epochs SELECT epoch, $1 FROM tide_internal.state",
 		INT8OID, Int64GetDatum(last_op_id));
-	run("UPDATE tide_internal.state SET epoch = pg_catalog.gen_random_uuid() WHERE $1 > 0",
-		INT4OID, Int32GetDatum(1));
-	CommandCounterIncrement();
+	tide_ingest_begin_epoch();
+}
+
+/*
+ * Whether the server was promoted, or recovered to a point in time, since the checkpoint at lsn. Where
+ * the history parted the checkpoint was in the WAL before; the next one is of this timeline.
+ */
+static bool
+is_of_former_timeline(XLogRecPtr lsn)
+{
+	TimeLineID	timeline = GetWALInsertionTimeLine();
+
+	return tliOfPointInHistory(lsn, readTimeLineHistory(timeline)) != timeline;
+}
+
+bool
+tide_ingest_slot_is_lost(ReplicationSlot *slot)
+{
+	TideCheckpoint checkpoint;
+
+	if (ReplicationSlotIsLost_compat(slot))
+		return true;
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_checkpoint_read(&checkpoint);
+	PopActiveSnapshot();
+	return !ReplicationSlotIsSynced_compat(slot) && checkpoint.op_id > 0 &&
+		is_of_former_timeline(checkpoint.lsn);
+}
+
+/* nothing was missed, but what clients have seen may not be all here */
+static void
+follow_promotion(TideIngest *in)
+{
+	if (in->checkpoint.op_id == 0 || !is_of_former_timeline(in->checkpoint.lsn))
+		return;
+	tide_apply_begin();
+	follow_epoch(in->checkpoint.op_id);
+	tide_apply_end();
+	ereport(LOG,
+			(errmsg("pg_tide goes on with replication slot \"%s\" after a promotion, from %X/%X, op_id " INT64_FORMAT,
+					NameStr(MyReplicationSlot->data.name), LSN_FORMAT_ARGS(in->checkpoint.lsn),
+					in->checkpoint.op_id)));
 }
 
 /* tell of it in tide.status */
@@ -351,7 +403,10 @@ tide_resync_if_lost(TideIngest *in)
 	char	   *message;
 
 	if (begin <= in->checkpoint.lsn && in->checkpoint.lsn <= GetFlushRecPtr(NULL))
+	{
+		follow_promotion(in);
 		return;
+	}
 	tide_apply_begin();
 	foreach(lc, in->sources)
 	{
@@ -371,7 +426,7 @@ tide_resync_if_lost(TideIngest *in)
 		ereport(LOG,
 				(errmsg("%s", message)));
 		note_loss(message);
-		begin_epoch(in->checkpoint.op_id);
+		follow_epoch(in->checkpoint.op_id);
 		tide_acks_adopt();
 	}
 	in->checkpoint.lsn = begin;

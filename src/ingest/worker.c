@@ -44,6 +44,7 @@
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
+#include "ingest/resync.h"
 #include "ingest/tree.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
@@ -79,13 +80,48 @@ static bool check_extension = false;
 static volatile sig_atomic_t stop_requested = false;
 static Oid	watched_relid = InvalidOid;
 
+/*
+ * The library was replaced by a newer one: wait for ALTER EXTENSION pg_tide UPDATE. The slot keeps what
+ * happens meanwhile. False if tide.stop() wants us to end.
+ */
+static bool
+worker_wait_for_update(void)
+{
+	bool		told = false;
+
+	for (;;)
+	{
+		char	   *other;
+
+		StartTransactionCommand();
+		other = tide_extension_other_version();
+		if (other == NULL || stop_requested)
+		{
+			CommitTransactionCommand();
+			return !stop_requested;
+		}
+		if (!told)
+			ereport(WARNING,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("pg_tide ingest waits: extension \"%s\" is of version %s in this database, its library of version %s",
+							"pg_tide", other, TIDE_VERSION),
+					 errhint("Run ALTER EXTENSION pg_tide UPDATE; if that was done, restart the server.")));
+		told = true;
+		CommitTransactionCommand();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, IDLE_MS,
+						 tide_wait_event_compat("TideIngestMain"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /* apart from PG_TRY, so that no variable lives across its setjmp */
 static pg_noinline void
 worker_run(void)
 {
 	TideIngest *in;
 
-	if (worker_start(&in))
+	if (worker_wait_for_update() && worker_start(&in))
 		worker_loop(in);
 }
 
@@ -157,12 +193,8 @@ worker_start(TideIngest **in)
 	tide_state_read(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
 	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
-		ReplicationSlotIsLost_compat(slot))
+		tide_ingest_slot_is_lost(slot))
 	{
-		/*
-		 * max_slot_wal_keep_size: the server has removed WAL that we had not
-		 * read
-		 */
 		ReplicationSlotDrop(state.slot_name, true);
 		slot = NULL;
 	}
@@ -173,6 +205,12 @@ worker_start(TideIngest **in)
 		slot = SearchNamedReplicationSlot(state.slot_name, true);
 	}
 	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
+	if (wanted && tide_database_moved())
+	{
+		tide_rebuild_moved();
+		PopActiveSnapshot();
+		PushActiveSnapshot(GetLatestSnapshot());
+	}
 	if (wanted)
 	{
 		tide_shared_worker_attach();
@@ -422,6 +460,42 @@ is_shapes_fault(const ErrorData *error)
 	}
 }
 
+/*
+ * Sources break that have lost the type of a column, whose values were about to be stored: no
+ * shape is to blame for what comes of that, and the next worker compares the tables. Whether there were any.
+ */
+static bool
+break_lost_types(void)
+{
+	MemoryContext mine = CurrentMemoryContext;
+	List	   *source_ids = NIL;
+	ListCell   *lc;
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	if (SPI_execute("SELECT DISTINCT s.source_id FROM tide_internal.sources s JOIN pg_catalog.pg_attribute a"
+					" ON a.attrelid = pg_catalog.to_regclass('tide_shadow.t' || s.source_id)"
+					" WHERE s.state = 'live' AND a.attnum > 0 AND NOT a.attisdropped"
+					" AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid)",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not look for dropped types");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		is_null;
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null);
+		MemoryContext old = MemoryContextSwitchTo(mine);
+
+		source_ids = lappend_int(source_ids, DatumGetInt32(id));
+		MemoryContextSwitchTo(old);
+	}
+	tide_spi_end(&frame);
+	foreach(lc, source_ids)
+	{
+		tide_catalog_set_source_broken(lfirst_int(lc));
+	}
+	return source_ids != NIL;
+}
+
 /* note the error where tide.status and tide.shapes show it */
 static void
 worker_failed(void)
@@ -446,6 +520,12 @@ worker_failed(void)
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	if (break_lost_types())
+	{
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		return;
+	}
 	if (is_shapes_fault(error))
 		foreach(lc, shape_ids)
 			tide_catalog_set_shape_state(lfirst_int(lc), TIDE_SHAPE_FAILED, 0,

@@ -21,14 +21,16 @@
 
 #include "pull/cookie.h"
 #include "pull/request.h"
-#include "store/checkpoint.h"
+#include "store/epoch.h"
 #include "util/json_read.h"
 #include "util/json_text.h"
 
 #define COOKIE_VERSION	1
 
 static bool read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_t *epoch);
+static bool uuid_member(JsonbContainer *object, const char *name, pg_uuid_t *result);
 static bool is_uuid(JsonbContainer *object, const char *name, const pg_uuid_t *expected);
+static bool is_later(JsonbContainer *root, const pg_uuid_t *epoch);
 
 TideCookie *
 tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch, const pg_uuid_t *client)
@@ -44,7 +46,10 @@ tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch, const pg_uuid_t *client
 	result->valid = cookie == NULL ||
 		(JB_ROOT_IS_OBJECT(cookie) && read_cookie(result, &cookie->root, epoch));
 	if (!result->valid)
+	{
 		result->newest = 0;
+		result->later = JB_ROOT_IS_OBJECT(cookie) && is_later(&cookie->root, epoch);
+	}
 	if (!result->valid || cookie == NULL || client == NULL ||
 		!is_uuid(&cookie->root, "client", client))
 	{
@@ -184,6 +189,15 @@ is_current(JsonbContainer *root, const pg_uuid_t *epoch, int64 *last_op_id)
 	if (!uuid_member(root, "epoch", &uuid))
 		return false;
 	return memcmp(&uuid, epoch, sizeof(uuid)) == 0 || tide_epoch_find(&uuid, last_op_id);
+}
+
+/* whether it is of an epoch that this server has not heard of yet */
+static bool
+is_later(JsonbContainer *root, const pg_uuid_t *epoch)
+{
+	pg_uuid_t	uuid;
+
+	return uuid_member(root, "epoch", &uuid) && tide_epoch_is_later(&uuid, epoch);
 }
 
 /* reads on after a fault: the buckets named are to be dropped */

@@ -25,6 +25,8 @@ typedef struct TidePosition
 typedef struct TideCookie
 {
 	bool		valid;			/* positions of this server's history */
+	bool		later;			/* of a history this one is followed by; not
+								 * valid */
 	HTAB	   *positions;		/* of TidePosition; if not valid, ids at most */
 	int64		newest;			/* highest op_id in it */
 	int64		last_mutation_id;	/* as told at the last checkpoint reached */

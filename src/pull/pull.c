@@ -65,6 +65,7 @@ tide_pull(Jsonb *request)
 	if (pull.request->has_client)
 		tide_client_check(&pull.request->client, claims, pull.snapshot, &pull.client);
 	tide_checkpoint_read(&pull.checkpoint);
+	tide_require_here();
 	tide_state_read(&pull.state);
 	pull.cookie = tide_cookie_parse(pull.request->cookie, &pull.state.epoch,
 									pull.request->has_client ? &pull.request->client : NULL);
@@ -91,8 +92,8 @@ tide_pull(Jsonb *request)
 
 /*
  * Whether the client has seen a newer checkpoint than this snapshot has: of the primary
- * when this is a standby that lags, or of a later transaction when the snapshot is
- * old. If the newest checkpoint of a primary is older still, the cookie is of a history
+ * when this is a standby that lags (and may not know of a promotion yet), or of a later transaction
+ * when the snapshot is old. If the newest checkpoint of a primary is older still, the cookie is of a history
  * that was lost (a restored backup), so not of this server.
  */
 static bool
@@ -100,6 +101,8 @@ is_ahead(Pull *pull)
 {
 	TideCheckpoint newest;
 
+	if (pull->cookie->later && RecoveryInProgress())
+		return true;
 	if (!pull->cookie->valid || pull->cookie->newest <= pull->checkpoint.op_id)
 		return false;
 	if (RecoveryInProgress())

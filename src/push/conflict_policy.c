@@ -276,8 +276,8 @@ store_policy(Oid relid, AttrNumber attnum, const char *policy, Oid function)
 	if (!OidIsValid(function))
 		nulls[3] = 'n';
 	tide_spi_run(&insert_plan,
-				 "INSERT INTO tide_internal.conflict_policies (relid, attnum, policy, function)"
-				 " VALUES ($1, $2, $3, $4)",
+				 "INSERT INTO tide_internal.conflict_policies (relid, attnum, policy, function, signature)"
+				 " VALUES ($1, $2, $3, $4, $4::pg_catalog.regprocedure::text)",
 				 lengthof(types), types, values, nulls, false, 0);
 }
 

@@ -16,9 +16,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "auth/claims.h"
 #include "push/mutation_log.h"
+#include "store/checkpoint.h"
+#include "store/epoch.h"
 #include "util/spi.h"
 
 static const char *const status_names[] = {
@@ -91,6 +95,27 @@ tide_client_lock(const pg_uuid_t *client, const char *subject, bool create,
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to concurrent update")));
+}
+
+bool
+tide_client_may_have_lost(const pg_uuid_t *client)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {UUIDOID, TIMESTAMPTZOID};
+	TideState	state;
+	Datum		values[2];
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	tide_state_read(&state);
+	PopActiveSnapshot();
+	if (tide_epoch_began_at(&state.epoch) == 0)
+		return false;
+	values[0] = UUIDPGetDatum(client);
+	values[1] = TimestampTzGetDatum(tide_epoch_began_at(&state.epoch));
+	tide_spi_run(&plan,
+				 "SELECT FROM tide_internal.clients WHERE client_id = $1 AND last_push_at >= $2",
+				 lengthof(types), types, values, NULL, true, 1);
+	return SPI_processed == 0;
 }
 
 void

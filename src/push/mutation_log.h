@@ -48,6 +48,12 @@ typedef struct TideClient
 extern void tide_client_lock(const pg_uuid_t *client, const char *subject, bool create,
 							 TideClient *result);
 
+/*
+ * Whether mutations of the client may have been lost with another server: it has not pushed
+ * since the present epoch began, and that was not the database's first.
+ */
+extern bool tide_client_may_have_lost(const pg_uuid_t *client);
+
 /* store the client's last mutation id, its group, and what the client says it knows */
 extern void tide_client_advance(const pg_uuid_t *client, int64 last_mutation_id,
 								int64 last_tx, int64 rejected_seen);

@@ -48,7 +48,8 @@ tide_mutator_create(const char *name, Oid function)
 	check_function(function);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&plan,
-				 "INSERT INTO tide_internal.mutators (name, function) VALUES ($1, $2)"
+				 "INSERT INTO tide_internal.mutators (name, function, signature)"
+				 " VALUES ($1, $2, $2::pg_catalog.regprocedure::text)"
 				 " ON CONFLICT DO NOTHING",
 				 lengthof(types), types, values, NULL, false, 0);
 	if (SPI_processed == 0)

@@ -30,6 +30,7 @@
 #include "push/apply.h"
 #include "push/deferrable.h"
 #include "push/push.h"
+#include "store/checkpoint.h"
 #include "util/errors.h"
 #include "util/guc.h"
 #include "util/json_text.h"
@@ -76,6 +77,7 @@ static int64 current_id = 0;
 static void check_size(Jsonb *request);
 static void begin_push(Push *push, const char *subject);
 static void sort_mutations(Push *push);
+static void skip_lost(Push *push, int64 id);
 static void refuse_gap(const Push *push, int64 id);
 static void apply_fresh(Push *push);
 static void apply_or_retry(Push *push);
@@ -101,6 +103,7 @@ tide_push(Jsonb *request)
 	Jsonb	   *claims = tide_request_claims(request);
 	TideSession session;
 
+	tide_require_here();
 	if (current_client != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -193,7 +196,11 @@ sort_mutations(Push *push)
 		if (mutation->id <= push->last_id)
 			continue;
 		if (mutation->id > push->last_id + 1)
-			refuse_gap(push, mutation->id);
+		{
+			if (i > 0 || !tide_client_may_have_lost(&push->request->client))
+				refuse_gap(push, mutation->id);
+			skip_lost(push, mutation->id);
+		}
 		if (push->nfresh == 0 && mutation->tx != 0 && mutation->tx == push->client.last_tx)
 			ereport(ERROR,
 					(errcode(TIDE_ERRCODE_BAD_REQUEST),
@@ -203,6 +210,22 @@ sort_mutations(Push *push)
 		push->last_id = mutation->id;
 		push->fresh[push->nfresh++] = i;
 	}
+}
+
+/*
+ * The server that took them is no more: it was another's standby that was promoted, or a
+ * backup restored. The client numbers on from what it was told, and to refuse it would be for ever.
+ */
+static void
+skip_lost(Push *push, int64 id)
+{
+	ereport(LOG,
+			(errmsg("client %s goes on with mutation " INT64_FORMAT " after " INT64_FORMAT,
+					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&push->request->client))),
+					id, push->last_id),
+			 errdetail("Those between were acknowledged by a server that this one was a copy of, and lost with it.")));
+	push->first_id = id;
+	push->last_id = id - 1;
 }
 
 static void

@@ -32,11 +32,15 @@
 #include "shape/bucket_key.h"
 #include "shape/key_split.h"
 #include "shape/time_window.h"
+#include "util/compat.h"
 
 #define KEY_HINT \
 	"Write such a condition as expression = parameter, expression IN (parameters) or expression = ANY (parameter), joined to the others by AND."
 #define ARRAY_HINT \
 	"Write parameter = ANY (array), array && parameter or array @> ARRAY[parameter]."
+
+TIDE_NORETURN static void refuse_param(TideExpr *expr, Node *node, const char *reason,
+									   const char *hint);
 
 static void
 refuse_param(TideExpr *expr, Node *node, const char *reason, const char *hint)

@@ -509,6 +509,7 @@ sync_log(void)
 	TideState	state;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
+	tide_require_here();
 	tide_state_read(&state);
 	PopActiveSnapshot();
 	if (state.enabled && !RecoveryInProgress())

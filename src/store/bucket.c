@@ -289,6 +289,8 @@ tide_bucket_for_key(TideBuckets *buckets, int shape_id, int node_id,
 		if (bucket_has_key(bucket, parts, nparts))
 			return bucket;
 
+	/* (who passes NULL knows that the bucket exists) */
+	Assert(op_id != NULL);
 	bucket = make_bucket(buckets, ++(*op_id), shape_id, node_id, parts, nparts);
 	bucket->exists = bucket->is_new = bucket->is_settled = true;
 	bucket->first_op_id = bucket->last_op_id = *op_id;

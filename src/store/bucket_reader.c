@@ -98,14 +98,41 @@ tide_bucket_lags(TideBucketInfo *info, TideLogReader *log)
 	return info->may_lag;
 }
 
+/*
+ * Checksums of lagging buckets this backend has summed up. All that changes a bucket's
+ * rows writes an entry with a new op_id in the same transaction, so whatever the snapshot,
+ * the newest entry tells the sum. After a reset or a new installation op_ids and bucket
+ * ids may come again, but in another table.
+ */
+#define REMEMBERED_SUMS 64
+
+static struct
+{
+	Oid			log;
+	int64		bucket_id;
+	TideLogSum	sum;
+}			remembered_sums[REMEMBERED_SUMS];
+
 void
 tide_bucket_settle(TideBucketInfo *info, TideLogReader *log)
 {
+	int			slot = info->bucket_id % REMEMBERED_SUMS;
+	Oid			relid = tide_log_reader_relid(log);
 	TideLogSum	sum;
 
 	if (!info->may_lag)
 		return;
-	tide_log_reader_sum(log, info->bucket_id, &sum);
+	if (remembered_sums[slot].log == relid &&
+		remembered_sums[slot].bucket_id == info->bucket_id &&
+		remembered_sums[slot].sum.last_op_id == tide_log_reader_newest(log, info->bucket_id))
+		sum = remembered_sums[slot].sum;
+	else
+	{
+		tide_log_reader_sum(log, info->bucket_id, &sum);
+		remembered_sums[slot].log = relid;
+		remembered_sums[slot].bucket_id = info->bucket_id;
+		remembered_sums[slot].sum = sum;
+	}
 	info->checksum = sum.checksum;
 	info->last_op_id = sum.last_op_id;
 	info->may_lag = false;

@@ -13,6 +13,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
@@ -23,6 +24,7 @@
 
 #include "store/checkpoint.h"
 #include "util/meta_table.h"
+#include "util/spi.h"
 
 /*
  * Where this process left the checkpoint row: as the sole writer it need not look for it
@@ -158,22 +160,25 @@ tide_state_read(TideState *state)
 }
 
 bool
-tide_epoch_find(const pg_uuid_t *epoch, int64 *last_op_id)
+tide_database_moved(void)
 {
-	Relation	rel = tide_meta_open("epochs", AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	Relation	rel = tide_meta_open("home", AccessShareLock);
+	HeapTuple	tuple = only_row(rel, GetActiveSnapshot());
 	bool		isnull;
+	uint64		system_id = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(epoch));
-	scan = systable_beginscan(rel, tide_meta_relid("epochs_pkey"), true, GetActiveSnapshot(),
-							  1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		*last_op_id = DatumGetInt64(heap_getattr(tuple, 2, RelationGetDescr(rel), &isnull));
-	isnull = !HeapTupleIsValid(tuple);
-	systable_endscan(scan);
+	heap_freetuple(tuple);
 	table_close(rel, AccessShareLock);
-	return !isnull;
+	return system_id != GetSystemIdentifier();
+}
+
+void
+tide_require_here(void)
+{
+	tide_extension_check_version();
+	if (tide_database_moved())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("database was moved to this server, and pg_tide has not started here yet"),
+				 errhint("Use tide.start().")));
 }

@@ -31,15 +31,15 @@ typedef struct TideState
 	pg_uuid_t	secret;			/* not to be told anybody */
 } TideState;
 
+/* whether the OIDs in tide_internal are another server's: after pg_upgrade, until the ingest was there */
+extern bool tide_database_moved(void);
+
+/* ERROR 55000 if so, or if the extension's objects are of another version than this library */
+extern void tide_require_here(void);
+
 /* both read under the active snapshot, without rights of the caller */
 extern void tide_checkpoint_read(TideCheckpoint *checkpoint);
 extern void tide_state_read(TideState *state);
-
-/*
- * Whether the present history goes on with a former epoch's, and up to which op_id. Under
- * the active snapshot, without rights of the caller.
- */
-extern bool tide_epoch_find(const pg_uuid_t *epoch, int64 *last_op_id);
 
 /* sole writer: the ingest */
 extern void tide_checkpoint_write(const TideCheckpoint *checkpoint);

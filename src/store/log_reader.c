@@ -306,10 +306,15 @@ tide_log_reader_next(TideLogReader *reader, int64 leaves_after, int natts,
 		else
 			found = item->op_id > leaves_after && !leave_is_superseded(reader);
 	}
-	if (found && item->is_put)
-		slot_getsomeattrs(reader->row_slot, natts);
-	item->values = (item->is_put ? reader->row_slot : entry)->tts_values;
-	item->nulls = (item->is_put ? reader->row_slot : entry)->tts_isnull;
+	if (found)
+	{
+		TupleTableSlot *shown = item->is_put ? reader->row_slot : entry;
+
+		if (item->is_put)
+			slot_getsomeattrs(shown, natts);
+		item->values = shown->tts_values;
+		item->nulls = shown->tts_isnull;
+	}
 	MemoryContextSwitchTo(old);
 	return found;
 }
@@ -354,6 +359,28 @@ tide_log_reader_sum(TideLogReader *reader, int64 bucket_id, TideLogSum *sum)
 			sum->checksum += (uint32) DatumGetInt64(entry->tts_values[TIDE_LOG_HASH - 1]);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+int64
+tide_log_reader_newest(TideLogReader *reader, int64 bucket_id)
+{
+	TupleTableSlot *entry = reader->log_slot;
+	MemoryContext old;
+	int64		op_id = 0;
+	bool		isnull;
+
+	tide_log_reader_start(reader, bucket_id, 0);
+	old = MemoryContextSwitchTo(reader->context);
+	if (index_getnext_slot(reader->log_scan, BackwardScanDirection, entry))
+		op_id = DatumGetInt64(slot_getattr(entry, TIDE_LOG_OP, &isnull));
+	MemoryContextSwitchTo(old);
+	return op_id;
+}
+
+Oid
+tide_log_reader_relid(const TideLogReader *reader)
+{
+	return RelationGetRelid(reader->log);
 }
 
 int64

@@ -74,6 +74,12 @@ typedef struct TideLogSum
 
 extern void tide_log_reader_sum(TideLogReader *reader, int64 bucket_id, TideLogSum *sum);
 
+/* op_id of its newest entry; 0 if it has none */
+extern int64 tide_log_reader_newest(TideLogReader *reader, int64 bucket_id);
+
+/* the change log's table */
+extern Oid	tide_log_reader_relid(const TideLogReader *reader);
+
 /* number of entries, superseded ones included, after after_op_id; stops at limit */
 extern int64 tide_log_reader_count(TideLogReader *reader, int64 bucket_id,
 								   int64 after_op_id, int64 limit);

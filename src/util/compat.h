@@ -1,9 +1,12 @@
 /*
  * compat.h
- *	  All differences between PostgreSQL majors. Wrappers end in _compat.
+ *	  All differences between PostgreSQL majors. Wrappers end in _compat. Those of replication slots
+ *	  are in compat_slot.h.
  */
 #ifndef TIDE_COMPAT_H
 #define TIDE_COMPAT_H
+
+#include "util/compat_slot.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pg_tide needs PostgreSQL 15 or later"
@@ -48,32 +51,6 @@ extern PGDLLEXPORT void _PG_output_plugin_init(struct OutputPluginCallbacks *cb)
 #define TIDE_ATT_IS_STORED(att)	((att)->attgenerated != ATTRIBUTE_GENERATED_VIRTUAL)
 #else
 #define TIDE_ATT_IS_STORED(att)	true
-#endif
-
-/* 16 (15f8203a5 "Replace replication slot's invalidated_at LSN with an enum") */
-#if PG_VERSION_NUM >= 160000
-#define ReplicationSlotIsLost_compat(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
-#else
-#define ReplicationSlotIsLost_compat(slot) (!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
-#endif
-
-/* 17 (c393308b6 "Allow to enable failover property for replication slots via SQL API") */
-#if PG_VERSION_NUM >= 170000
-#define tide_create_slot_compat(name, plugin) \
-	OidFunctionCall5(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
-					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false), \
-					 BoolGetDatum(false))
-#else
-#define tide_create_slot_compat(name, plugin) \
-	OidFunctionCall4(F_PG_CREATE_LOGICAL_REPLICATION_SLOT, NameGetDatum(name), \
-					 NameGetDatum(plugin), BoolGetDatum(false), BoolGetDatum(false))
-#endif
-
-/* 18 (f41d8468d "Raise an error while trying to acquire an invalid slot") */
-#if PG_VERSION_NUM >= 180000
-#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait, true)
-#else
-#define ReplicationSlotAcquire_compat(name, nowait) ReplicationSlotAcquire(name, nowait)
 #endif
 
 /* 18 (4d143509c "Create accessor functions for TupleHashEntry", 60e612b60) */

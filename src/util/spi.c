@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 
 #include "util/spi.h"
 
@@ -99,8 +100,12 @@ tide_user_pop(TideSpiFrame *frame)
 	SetUserIdAndSecContext(frame->save_user, frame->save_sec_context);
 }
 
-Oid
-tide_extension_owner(void)
+/*
+ * Owner of the extension, InvalidOid if it is not there. *other: its version if it is not this
+ * library's. Under a historic snapshot no version is other: an update must not stop what decodes the WAL before it.
+ */
+static Oid
+read_extension(char **other)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -108,15 +113,63 @@ tide_extension_owner(void)
 	HeapTuple	tuple;
 	Oid			owner = InvalidOid;
 
+	*other = NULL;
+
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
 				F_NAMEEQ, CStringGetDatum("pg_tide"));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+										   RelationGetDescr(rel), &isnull);
+		char	   *string = TextDatumGetCString(version);
+
 		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		if (strcmp(string, TIDE_VERSION) != 0 && !HistoricSnapshotActive())
+			*other = string;
+		else
+			pfree(string);
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return owner;
+}
 
+char *
+tide_extension_other_version(void)
+{
+	char	   *other;
+
+	(void) read_extension(&other);
+	return other;
+}
+
+static void
+refuse_version(const char *other)
+{
+	if (other != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is of version %s in this database, its library of version %s",
+						"pg_tide", other, TIDE_VERSION),
+				 errhint("Run ALTER EXTENSION pg_tide UPDATE; if that was done, restart the server.")));
+}
+
+void
+tide_extension_check_version(void)
+{
+	refuse_version(tide_extension_other_version());
+}
+
+Oid
+tide_extension_owner(void)
+{
+	char	   *other;
+	Oid			owner = read_extension(&other);
+
+	refuse_version(other);
 	if (!OidIsValid(owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

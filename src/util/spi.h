@@ -41,8 +41,17 @@ extern void tide_settings_set(void);
 extern void tide_user_push(TideSpiFrame *frame, Oid user_id);
 extern void tide_user_pop(TideSpiFrame *frame);
 
-/* owner of extension pg_tide in this database */
+/*
+ * Owner of extension pg_tide in this database. ERROR 55000 if the extension's objects here are of
+ * another version than this library.
+ */
 extern Oid	tide_extension_owner(void);
+
+/* the version of the objects here if it is another, palloc'd; NULL if it is this library's, or there are none */
+extern char *tide_extension_other_version(void);
+
+/* ERROR 55000 unless tide_extension_other_version() is NULL */
+extern void tide_extension_check_version(void);
 
 extern void tide_spi_begin(TideSpiFrame *frame, TideSpiUser as);
 extern void tide_spi_begin_user(TideSpiFrame *frame, Oid user_id);	/* as tide_user_push() */

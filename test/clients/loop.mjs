@@ -2,6 +2,7 @@
 // hop against what clients should not send. Prints TAP; the server is where PG* say.
 import { spawnSync } from 'node:child_process';
 import { webcrypto } from 'node:crypto';
+import { getEventListeners } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import pg from 'pg';
@@ -13,7 +14,7 @@ import { delayAfter, overHttp, overSql, pglite, prepared, sqljs, startSync } fro
 // Node 18 does not have it as a global, and libsodium asks for it when it is loaded
 globalThis.crypto ??= webcrypto;
 const { Encryption } = await import('../../examples/encryption/index.mjs');
-const { newDataKey, uuidOf } = await import('../../examples/encryption/envelope.mjs');
+const { newDataKey, seal, toColumn, utf8, uuidOf } = await import('../../examples/encryption/envelope.mjs');
 
 let count = 0;
 let failed = 0;
@@ -40,7 +41,8 @@ async function until(name, condition, seconds = 30) {
 }
 const later = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
 
-// sql.js behind the face that node:sqlite and better-sqlite3 have
+// node:sqlite where Node has it (22.5 or later), else sql.js behind the face that node:sqlite and better-sqlite3 have
+const native = await import('node:sqlite').catch(() => null);
 class Driver {
   constructor(db) { this.db = db; }
   prepare(text) {
@@ -71,7 +73,12 @@ const counting = (wire) => ({ ...wire, pull: (...args) => { trips += 1; return w
 const databases = [await PGlite.create(), new Database(), new Database()];
 await databases[0].exec(schemas.postgres);
 for (const db of databases.slice(1)) db.exec(schemas.sqlite);
-const clients = [pglite(databases[0]), sqljs(databases[1]), prepared(new Driver(databases[2]))];
+if (native !== null) {
+  databases[2] = new native.DatabaseSync(':memory:');
+  databases[2].exec(schemas.sqlite);
+}
+ok(true, `prepared() is over ${native === null ? 'a shim' : 'node:sqlite'}`);
+const clients = [pglite(databases[0]), sqljs(databases[1]), prepared(native === null ? new Driver(databases[2]) : databases[2])];
 const wires = [overSql((text, values) => pool.query(text, values)), counting(overHttp(base)), overHttp(base)];
 const stop = new AbortController();
 const states = clients.map(() => []);
@@ -122,6 +129,8 @@ same(delays, [[500, 1000], [1000, 2000], [2000, 4000], [8000, 16000], [15000, 30
 // ---- the app's own switch ----
 loops[0].setOnline(false);
 await until('switched off', () => states[0].at(-1) === 'offline', 5);
+const state = (client) => client.run('SELECT state FROM tide_status');
+await until('and told in tide_status', async () => (await state(clients[0])) === 'offline', 5);
 psql(`DELETE FROM items WHERE id = 12`);
 await clients[0].run(`DELETE FROM items WHERE id = 10`);
 loops[0].wake();
@@ -129,6 +138,7 @@ await until('the others go on', async () => (await rows(clients[2])) === '1 9007
 same(await rows(clients[0]), '1 9007199254740994 one, 11 1 meanwhile, 12 2 by 2', 'who is off keeps what he has, and his own writes');
 loops[0].setOnline(true);
 await until('switched on', () => all('1 9007199254740994 one, 11 1 meanwhile'), 10);
+await until('and told', async () => (await state(clients[0])) === 'synced', 10);
 
 // ---- in between requests and the wire ----
 const seen = [];
@@ -145,6 +155,96 @@ await until('requests were made', () => seen.length === 2, 5);
 same([seen[0]?.token, seen[0]?.mutations[0].values.name, seen[1]?.token], ['to"ken', 'encoded', 'to"ken'], 'tokens and encryption go with every request');
 gate.abort();
 ok(await Promise.race([gated.ended.then(() => true), later(2000).then(() => false)]), 'a loop can be ended while the server does not answer');
+
+// ---- what may go wrong ----
+const quiet = (more) => ({ push: () => new Promise(() => {}), pull: () => new Promise(() => {}), wait: () => new Promise(() => {}), ...more });
+function fresh() {
+  const db = new Database();
+  db.exec(schemas.sqlite);
+  return sqljs(db);
+}
+async function writer() {
+  const client = fresh();
+  await client.run(`INSERT INTO tide_subscription (shape) VALUES ('items')`);
+  await client.run(`INSERT INTO items VALUES (30, 1, 'written')`);
+  return client;
+}
+const answer = JSON.parse(await overHttp(base).pull('{"client": "00000000-0000-4000-8000-00000000000a", "shapes": {"items": [{}]}, "cookie": null}', new AbortController().signal));
+const page = JSON.stringify({ ...answer, last_mutation_id: 0, cookie: { ...answer.cookie, client: undefined } });
+{
+  const end = new AbortController();
+  let pushes = 0;
+  let told = '';
+  startSync(await writer(), quiet({ push: async () => { pushes += 1; return '{"last_mutation_id": 0, "results": []}'; } }),
+    { signal: end.signal, onState: (name, problem) => { told = problem?.message ?? told; } });
+  await until('an answer that settles nothing is an error', () => told === 'the server says nothing of what it was sent', 5);
+  await later(300);
+  ok(pushes <= 4, 'and not asked for again at once', `${pushes} pushes`);
+  end.abort();
+}
+{
+  const end = new AbortController();
+  const client = await writer();
+  let isLocked = true;
+  const locked = { ...client, run: async (...args) => { if (isLocked) throw new Error('database is locked'); return client.run(...args); } };
+  const told = [];
+  const loop = startSync(locked, quiet({ push: async () => '{"last_mutation_id": 1, "results": [{"id": 1, "status": "applied"}]}' }),
+    { signal: end.signal, onState: (name) => told.push(name) });
+  await until('a database that is locked fails', () => told.includes('failing'), 5);
+  isLocked = false;
+  await until('and is tried again', async () => (await client.run('SELECT state FROM tide_outbox')) === 'acked', 10);
+  end.abort();
+  await loop.ended;
+  same(getEventListeners(end.signal, 'abort').length, 0, 'an ended loop leaves nothing behind');
+}
+{
+  const end = new AbortController();
+  const client = await writer();
+  const told = [];
+  startSync(client, quiet({ pull: async () => page }), { signal: end.signal, onState: (name, problem) => told.push(problem?.message ?? name),
+    encryption: { encryptPush: async () => { throw new Error('there is no key'); }, preparePull: async (t) => t, decryptAnswer: async (t) => t } });
+  await until('what cannot be encrypted is an error', () => told.includes('there is no key'), 5);
+  same(await client.run('SELECT count(*) > 1 FROM items'), 1, 'but news arrive');
+  end.abort();
+}
+{
+  const end = new AbortController();
+  const told = [];
+  const loop = startSync(await writer(), quiet(), { signal: end.signal, token: () => new Promise(() => {}), onState: (name) => told.push(name) });
+  await until('a token is waited for', () => told.includes('syncing'), 5);
+  loop.setOnline(false);
+  await until('but not when the line goes', () => told.at(-1) === 'offline', 5);
+  end.abort();
+}
+{
+  const end = new AbortController();
+  const asked = [];
+  const client = await writer();
+  let release;
+  const loop = startSync(client, quiet({ push: async (t) => { asked.push(t); const { mutations } = JSON.parse(t); return JSON.stringify({ last_mutation_id: mutations.at(-1).id, results: mutations.map(({ id }) => ({ id, status: 'applied' })) }); },
+    pull: () => new Promise((resolve) => { release = () => resolve(page); }) }), { signal: end.signal, before: (call) => call('push', '{"mutations": [{"id": 0}]}') });
+  await until('what comes before a trip is sent by the same line', () => asked.length === 2 && release !== undefined, 5);
+  same([asked[0], JSON.parse(asked[1]).mutations[0].id], ['{"mutations": [{"id": 0}]}', 1], 'and without a token, requests stay as they are');
+  await client.run(`INSERT INTO items VALUES (31, 1, 'meanwhile')`);
+  loop.wake();
+  release();
+  await until('what is written while an answer is awaited is sent next', () => asked.some((t) => t.includes('meanwhile')), 5);
+  end.abort();
+}
+const slow = await listen(async (request, response) => {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  for (let i = 0; i < 6 && !request.url.endsWith('wait'); i += 1) {
+    response.write('[');
+    await later(500);
+  }
+  if (!request.url.endsWith('wait')) response.end(']');
+});
+const impatient = overHttp(`http://127.0.0.1:${slow.address().port}`, fetch, 2_000);
+const never = new AbortController().signal;
+same(await impatient.pull('{}', never), '[[[[[[]', 'a slow line is waited for');
+ok(await Promise.race([impatient.wait('1', never).then(() => false, () => true), later(15_000).then(() => false)]), 'a server that falls silent is not');
+slow.closeAllConnections();
+slow.close();
 
 // ---- encrypted columns: two devices with one key, and one without ----
 const dataKey = newDataKey();
@@ -169,6 +269,20 @@ await until('who has none does not', async () => (await letter(people[2])) === '
 await until('the writer is in sync, and nothing was refused', async () => (await people[0].client.run(`SELECT state || pending || rejected FROM tide_status`)) === 'synced00', 10);
 same(psql(`SELECT tide.is_envelope(text), n FROM letters`), 't|9007199254740993', 'the server has an envelope');
 ends.abort();
+{
+  const known = new Map();
+  const encryption = new Encryption({ keyring: { key: (id) => known.get(id), keyOf: () => undefined }, tables: { 'public.letters': { columns: { text: 'text' }, scope: 'all' } } });
+  const text = toColumn(seal(utf8('late'), dataKey, 'public.letters', 'text', { id: 1 }), 'text');
+  const late = JSON.stringify({ changes: [{ bucket: 7, table: 'public.letters', op: 'put', key: { id: 1 }, row: { id: 1, text } }] });
+  const asks = () => JSON.parse(encryption.preparePull('{"shapes": {}}')).resync;
+  encryption.decryptAnswer(late);
+  const before = asks();
+  known.set(uuidOf(dataKey), dataKey);
+  const once = asks();
+  const again = asks(); // the answer was lost
+  const value = JSON.parse(encryption.decryptAnswer(late)).changes[0].row.text;
+  same([before, once, again, value, asks()], [undefined, [7], [7], 'late', undefined], 'a bucket whose key came late is asked for until an answer is here');
+}
 
 // what is offline from the start sends nothing, nor what is cut before it has sent
 const sent = [];

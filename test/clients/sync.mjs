@@ -125,6 +125,8 @@ class Actor {
     deepStrictEqual(actual, expected.map((r) => ({ ...r, flag: r.flag === null ? null : Number(r.flag) })));
     const body = rowsOf(`SELECT a, b, body FROM notes ORDER BY a COLLATE "C", b`);
     deepStrictEqual(await this.db.sql(`SELECT a, b, body FROM notes ORDER BY a${this.db.kind === 'sqlite' ? '' : ' COLLATE "C"'}, b`), body);
+    // nothing that a client makes is malformed
+    deepStrictEqual(await this.db.sql(`SELECT message FROM tide_rejected WHERE code = '22023'`), []);
     for (const table of ['items_local', 'notes_local', 'tide_outbox']) {
       deepStrictEqual([table, Number(Object.values((await this.db.sql(`SELECT count(*) FROM ${table}`))[0])[0])], [table, 0]);
     }

@@ -37,6 +37,6 @@ check "every .c includes postgres.h first" "$(for c in src/*.c src/*/*.c; do
   [ -e "$c" ] || continue
   grep -m1 -E '#[[:space:]]*include' "$c" | grep -q '"postgres.h"' || echo "$c"
 done)"
-check "PG_VERSION_NUM only in util/compat.h" \
-  "$(grep -n PG_VERSION_NUM -r src --include='*.[ch]' | grep -vE '^src/(util/compat\.h|init\.c):')"
+check "PG_VERSION_NUM only in util/compat*.h" \
+  "$(grep -n PG_VERSION_NUM -r src --include='*.[ch]' | grep -vE '^src/(util/compat[_a-z]*\.h|init\.c):')"
 finish

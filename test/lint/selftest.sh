@@ -47,7 +47,7 @@ fault includes "include direction" bash -c 'mkdir src/unknown && cp src/util/a.h
 fault includes "only crypto/ includes <sodium.h>" add src/catalog/b.c '#include <sodium.h>'
 fault includes "headers have guards and no postgres.h" add src/util/a.h '#include "postgres.h"'
 fault includes "every .c includes postgres.h first" sed -i 1d src/catalog/b.c
-fault includes "PG_VERSION_NUM only in util/compat.h" add src/catalog/b.c '#if PG_VERSION_NUM >= 160000' '#endif'
+fault includes "PG_VERSION_NUM only in util/compat*.h" add src/catalog/b.c '#if PG_VERSION_NUM >= 160000' '#endif'
 fault errors "ereport(ERROR) has an errcode" add src/catalog/b.c 'ereport(ERROR, (errmsg("errcode(1)")));'
 fault errors "ereport(ERROR) has an errcode" add src/catalog/b.c 'ereport(elevel,' '  (errmsg("could not")));'
 fault errors "no unfinished work is marked" add src/catalog/b.c '/* TODO later */'

@@ -252,6 +252,8 @@ SQL
 	$state->{changes} += @lines;    # and drops: buckets it was told to drop
 	for my $bucket (@{ $page->{buckets} // [] })
 	{
+		# null: there is none yet
+		next if !defined $bucket->{bucket};
 		$state->{buckets}{ $bucket->{bucket} } = $bucket;
 		_check_bucket($state, $bucket) if $state->{complete};
 	}

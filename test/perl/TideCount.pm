@@ -6,14 +6,11 @@ package TideCount;
 
 use strict;
 use warnings;
-use parent 'TAP::Formatter::Console';
+use TAP::Formatter::Console;
+use TAP::Formatter::File;
 
-# no colours in logs
-sub _set_colors
-{
-	my ($self, @colors) = @_;
-	return -t STDOUT ? $self->SUPER::_set_colors(@colors) : undef;
-}
+# in a log: no colours, and the lines of files that run at once not mixed
+our @ISA = (-t STDOUT ? 'TAP::Formatter::Console' : 'TAP::Formatter::File');
 
 sub summary
 {

@@ -11,6 +11,9 @@ TidePushWorld - clients, a network that loses, doubles and reorders, and a serve
     $world->settle;                                          # everything answered and pulled
     my @problems = $world->problems;
 
+    $world->step for 1 .. 100;                               # or one random thing after the other,
+    $world->settle(again => 'new');                          # and settle now and then
+
 =head1 NOTES
 
 One process and one random choice after the other, but up to eight pushes and two transactions of
@@ -19,6 +22,8 @@ after others, or not at all; its answer may not be looked at. Crashes are kill -
 pushes, of the worker, and of the postmaster.
 
 fault => 'double' | 'lost' | 'skip' | 'twice' plants a fault that problems() must find.
+passing => regular expression of SQLSTATEs after which a push is sent again, besides those of crashes.
+$world->{node} may become another server, which has what the former has acknowledged.
 
 =cut
 
@@ -79,16 +84,7 @@ sub run
 
 	while ($written < $mutations)
 	{
-		my $what = _choose(30 => 'write', 30 => 'send', 15 => 'deliver', 20 => 'collect', 8 => 'pull', 5 => 'other', 0.2 => 'forget');
-		my $client = $self->{clients}[ int(rand(@{ $self->{clients} })) ];
-
-		if ($what eq 'write') { $written += $self->_write($client); }
-		elsif ($what eq 'send') { $self->_send($client); }
-		elsif ($what eq 'deliver') { $self->_deliver for 1 .. 1 + int(rand(8)); }
-		elsif ($what eq 'collect') { $self->_collect; }
-		elsif ($what eq 'pull') { $self->_pull($client); }
-		elsif ($what eq 'other') { $self->_other; }
-		else { $self->_forget($client); }
+		$written += $self->step;
 
 		if ($crashed < $crashes && $written >= $mutations * ($crashed + 0.7) / $crashes)
 		{
@@ -97,6 +93,23 @@ sub run
 		$self->_plant if $self->{fault} && !$self->{planted} && $written > $mutations / 2;
 	}
 	return;
+}
+
+# one random thing; returns how many mutations were written
+sub step
+{
+	my ($self) = @_;
+	my $what = _choose(30 => 'write', 30 => 'send', 15 => 'deliver', 20 => 'collect', 8 => 'pull', 5 => 'other', 0.2 => 'forget');
+	my $client = $self->{clients}[ int(rand(@{ $self->{clients} })) ];
+
+	return $self->_write($client) if $what eq 'write';
+	if ($what eq 'send') { $self->_send($client); }
+	elsif ($what eq 'deliver') { $self->_deliver for 1 .. 1 + int(rand(8)); }
+	elsif ($what eq 'collect') { $self->_collect; }
+	elsif ($what eq 'pull') { $self->_pull($client); }
+	elsif ($what eq 'other') { $self->_other; }
+	else { $self->_forget($client); }
+	return 0;
 }
 
 sub _write
@@ -192,7 +205,9 @@ sub _failed
 		delete($slot->{session})->quit;
 		return;
 	}
-	$slot->{session}->query('ROLLBACK') if $slot->{user} eq 'postgres';
+	# (which may meet a connection that has been lost since)
+	$slot->{session}->try_query('ROLLBACK') if $slot->{user} eq 'postgres';
+	return if $code && $self->{passing} && $code =~ /^(?:$self->{passing})$/;
 	return if $err =~ /mutation ids have a gap|unique constraint.*notes_pkey|notes_doc_fkey/s || $err =~ $passing;
 	die "unexpected error: $err";
 }
@@ -207,7 +222,7 @@ sub _connect
 	my ($pid, $err) = $session->try_query('SELECT pg_backend_pid()');
 	if ($pid !~ /^\d+$/)
 	{
-		die "could not connect: $err" if $err !~ $passing;
+		die "could not connect: $err" if $err !~ $passing && !($self->{passing} && $err =~ /ERROR: +(?:$self->{passing}):/);
 		$session->quit;
 		return 0;
 	}
@@ -293,10 +308,10 @@ sub _crash
 	return;
 }
 
-# everything written is answered and pulled by its client
+# everything written is answered and pulled by its client; again => 'new': what was settled before is not sent once more
 sub settle
 {
-	my ($self) = @_;
+	my ($self, %opts) = @_;
 	my $node = $self->{node};
 
 	$self->_collect($_) for grep { $_->{busy} } @{ $self->{slots} };
@@ -309,7 +324,9 @@ sub settle
 	# all of it once more, and what the first answers said
 	for my $client (@{ $self->{clients} })
 	{
-		for (my $first = 1; $first < $client->next_id; $first += 500)
+		my $from = ($opts{again} // 'all') eq 'new' ? ($client->{settled} // 0) + 1 : 1;
+		$client->{settled} = $client->{answered};
+		for (my $first = $from; $first < $client->next_id; $first += 500)
 		{
 			$self->_resend($client, 500, first => $first);
 		}

@@ -59,7 +59,8 @@ SELECT results_eq('SELECT name, settings FROM definers ORDER BY name COLLATE "C"
 	('tide.untrust_role(regrole)', 'search_path=pg_catalog, pg_temp'),
 	('tide_internal.check_device()', 'search_path=pg_catalog, pg_temp'),
 	('tide_internal.check_key_backup()', 'search_path=pg_catalog, pg_temp'),
-	('tide_internal.check_key_grant()', 'search_path=pg_catalog, pg_temp')$$, 'SECURITY DEFINER functions and their settings');
+	('tide_internal.check_key_grant()', 'search_path=pg_catalog, pg_temp'),
+	('tide_internal.note_function()', 'search_path=pg_catalog, pg_temp')$$, 'SECURITY DEFINER functions and their settings');
 SELECT is_empty('SELECT * FROM loose_definers', 'every one of them sets search_path = pg_catalog, pg_temp');
 SELECT is_empty($$SELECT name FROM relations WHERE nspname = 'tide' AND relkind = 'v'
 	AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$, 'every view is a security barrier');

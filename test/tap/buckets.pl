@@ -8,6 +8,7 @@ use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use JSON::PP;
 use Test::More;
 use TideCheck;
 use TideCluster;
@@ -148,6 +149,29 @@ my $standby = tide_standby($node, 'buckets_standby', conf => "hot_standby_feedba
 isnt(make_lag('part < 4'), '', 'rows lag');
 pulled_ok('a standby sums them up as well', $standby);
 $standby->stop;
+
+# ---- one session that pulls again and again remembers sums
+
+# buckets of a pull in $session whose checksum is not that of the rows sent
+sub wrong_sums
+{
+	my $pull = encode_json({ shapes => $request->{shapes}, limit => 100000 });
+	my $answer = decode_json($session->query("SELECT tide.pull('$pull')"));
+	my %sum;
+	$sum{ $_->{bucket} } = (($sum{ $_->{bucket} } // 0) + $_->{hash}) % 2**32 for @{ $answer->{changes} };
+	return ('incomplete') unless $answer->{complete};
+	return map { "bucket $_->{bucket}: $_->{checksum}" } grep { defined $_->{bucket} && $_->{checksum} != ($sum{ $_->{bucket} } // 0) } @{ $answer->{buckets} };
+}
+my @sums;
+for my $round (1 .. 40)
+{
+	my $part = int rand 10;
+	$session->query($_) for $round == 20 ? ('SELECT tide.reset()', 'SELECT tide.start()') : ("UPDATE items SET n = n + 1 WHERE part = $part AND (id <= 10 OR random() < 0.3)");
+	$session->query("UPDATE items SET part = ($part + 1) % 10 WHERE id IN (SELECT min(id) FROM items WHERE part = $part)") if $round % 4 == 0;
+	tide_sync($node);
+	push @sums, map { "round $round: $_" } wrong_sums(), wrong_sums();
+}
+is(join("\n", @sums), '', 'its checksums are those of the rows');
 
 # ---- anything, in any order
 

@@ -110,11 +110,14 @@ pull_all($node, $request, state => $late);
 cmp_ok($late->{drops}, '>=', 1, 'a client that missed a forgotten leave drops the bucket');
 ok(same($late), 'and has everything right afterwards');
 my $now = dclone($late);
+settings('tide.removed_retention' => '1h');
+tide_sync($node);
 $session->query('UPDATE items SET n = n + 1 WHERE id < 30');
 tide_sync($node);
 pull_all($node, $request, state => $now);
 is($now->{drops}, $late->{drops}, 'one that was here goes on');
 ok(same($now), 'with everything right');
+settings('tide.removed_retention' => 0);
 
 # a bucket that is empty for so long is forgotten, and comes again as another
 $session->query('UPDATE items SET part = 7 WHERE part = 3');

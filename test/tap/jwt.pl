@@ -156,13 +156,14 @@ sub ask
 		stdout => \$out, stderr => \$err, on_error_stop => 0);
 	my $log = slurp_file($server->logfile, $offset);
 	my @told = $err =~ /ERROR:  (.*)/g;
-	my @causes = $log =~ /DETAIL:  (.*)/g;
+	my @causes = $log =~ /could not authenticate the request\n.*DETAIL:  (.*)/g;
 	return ($out, \@told, \@causes, $log);
 }
 
 sub check { return "SELECT tide_internal.token_claims(" . sql_text($_[0]) . ", $at)"; }
 
 # ---- the table
+tide_sync($node);    # what the worker says of its start is in the log by now
 my ($out, $told, $causes, $log) = ask($node, map { check($_->[1]) } @hostile);
 is(@$told, @hostile, 'each is refused');
 is_deeply([ grep { $_ ne '28000: could not authenticate the request' } @$told ], [], 'with one error for all');

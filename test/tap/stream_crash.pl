@@ -198,7 +198,7 @@ sub disturb
 	}
 	if ($kind < 0.9)
 	{
-		$node->restart('fast');
+		$node->restart;
 		return 'restarts';
 	}
 	$node->stop('immediate');

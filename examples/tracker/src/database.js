@@ -2,15 +2,30 @@
 // origin private file system; one of them, whichever holds the lock, runs the sync loop.
 import { LeaderChangedError, PGliteWorker } from '@electric-sql/pglite/worker';
 import { overHttp, pglite, startSync } from '../../sync/loop.mjs';
+import { session } from './session.js';
 
 const OFFLINE = 'tracker.offline';
+const SCHEMA = 'tracker.schema'; // digest of the script that was run
 
-// databases of servers that are no more
-async function removeOthers(name) {
+// Removes databases of servers that are no more, and of users who have signed out. The tab that
+// had one open may not be gone yet: then it is tried again.
+let kept = null;
+export async function removeOthers() {
   const folder = await navigator.storage.getDirectory();
-  for await (const found of folder.keys()) {
-    if (found.startsWith('tracker-') && found !== name) await folder.removeEntry(found, { recursive: true }).catch(() => {});
+  for (let tries = 0, left = 1; left > 0 && tries < 60; tries += 1) {
+    left = 0;
+    for await (const found of folder.keys()) {
+      const isOurs = kept === null ? found.endsWith(`-${session().id}`) : found === kept;
+      if (!found.startsWith('tracker-') || isOurs) continue;
+      await folder.removeEntry(found, { recursive: true }).catch(() => { left += 1; });
+    }
+    if (left > 0) await new Promise((resolve) => { setTimeout(resolve, 500); });
   }
+}
+
+async function digest(text) {
+  const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 // The tab whose worker holds the database may close at any moment: the next one takes over, and
@@ -27,15 +42,20 @@ async function again(call) {
 }
 
 async function open() {
-  const { name, schema } = await (await fetch('/client.json')).json();
-  await removeOthers(name);
+  const { name: server, schema } = await (await fetch('/client.json')).json();
+  const name = `${server}-${session().id}`;
+  kept = name;
+  removeOthers();
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   const db = await PGliteWorker.create(worker, { dataDir: `memfs2opfs://${name}` });
   await navigator.locks.request(`${name}-schema`, async () => {
     const { rows: [{ found }] } = await again(() => db.query(`SELECT to_regclass('tide_client') IS NOT NULL AS found`));
-    if (found) return;
-    await db.exec(schema);
-    await db.query(`INSERT INTO tide_subscription (shape) VALUES ('board')`);
+    const version = await digest(schema);
+    if (found && localStorage.getItem(SCHEMA) === version) return;
+    // on a database that is there already it is an upgrade: rows and writes stay
+    await again(() => db.exec(schema));
+    await again(() => db.query(`INSERT INTO tide_subscription (shape) VALUES ('board') ON CONFLICT DO NOTHING`));
+    localStorage.setItem(SCHEMA, version);
   });
   return { db, name };
 }
@@ -69,8 +89,9 @@ function makeWatches(db) {
 }
 
 // Gives { query(text, values), watch(text, values, call), write(text, values), transaction(work),
-// isOffline(), setOffline(boolean), onLine(call) }.
-export async function openDatabase({ encryption, token } = {}) {
+// wake(), isOffline(), setOffline(boolean), onLine(call) }. options are those of startSync; before
+// gets the database, too.
+export async function openDatabase({ before, ...options } = {}) {
   const { db, name } = await open();
   const { watch, refreshAll } = makeWatches(db);
   const tabs = new BroadcastChannel(name);
@@ -101,25 +122,23 @@ export async function openDatabase({ encryption, token } = {}) {
   const client = pglite(db);
   async function run(text, ...values) {
     const value = await again(() => client.run(text, ...values));
-    if (text === client.apply || text === client.fail) changed('synced');
+    if (![client.push, client.pull, client.status, client.checkpoint].includes(text)) changed('synced');
     return value;
   }
+  const query = (text, values) => again(() => db.query(text, values));
   navigator.locks.request(`${name}-sync`, () => {
-    sync = startSync({ ...client, run }, overHttp('/tide'), { encryption, token, online: !isOffline() });
+    sync = startSync({ ...client, run }, overHttp('/tide'), { ...options, before: (send) => before?.(send, { query }), online: !isOffline() });
     return sync.ended;
   });
 
   return {
-    query: (text, values) => again(() => db.query(text, values)),
+    query,
     watch,
     async write(text, values) {
-      await again(() => db.query(text, values));
+      await query(text, values);
       written();
     },
-    async transaction(work) {
-      await again(() => db.transaction(work));
-      written();
-    },
+    wake: written,
     isOffline: () => isOffline() || !navigator.onLine,
     setOffline(value) {
       if (value) localStorage.setItem(OFFLINE, 'yes');
