@@ -503,6 +503,26 @@ const scenarios = {
     deepStrictEqual(await pending(c), 0);
   },
 
+  async 'statements of several rows, and upserts'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${B}', 'b'), ('${C}', 'c')`);
+    await c.sql(`UPDATE issues SET title = title || '1'`);
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a1', b: 'b1', c: 'c1' }, 5]);
+    const D = A.replace(/a$/, 'd');
+    const rows = `SELECT '${C}' AS id, 'up' AS title UNION ALL SELECT '${D}', 'up'`;
+    if (c.kind === 'postgres') {
+      await c.sql(`MERGE INTO issues AS i USING (SELECT r.id::uuid, r.title FROM (${rows}) AS r) AS r ON i.id = r.id
+        WHEN MATCHED THEN UPDATE SET title = r.title WHEN NOT MATCHED THEN INSERT (id, title) VALUES (r.id, r.title)`);
+    } else {
+      await c.sql(`UPDATE issues SET title = r.title FROM (${rows}) AS r WHERE issues.id = r.id;
+        INSERT INTO issues (id, title) SELECT r.id, r.title FROM (${rows}) AS r WHERE NOT EXISTS (SELECT 1 FROM issues AS i WHERE i.id = r.id)`);
+    }
+    deepStrictEqual([await titles(c), (await mutations(c)).slice(5).map((m) => [m.op, m.values])],
+      [{ a: 'a1', b: 'b1', c: 'up', d: 'up' }, [['update', { title: 'up' }], ['insert', { title: 'up' }]]]);
+    await c.sql(`DELETE FROM issues WHERE title = 'up'`);
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a1', b: 'b1' }, 9]);
+  },
+
   async 'what a call returned is kept'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     for (const i of [1, 2, 3]) await c.sql(`INSERT INTO tide_call (name, args) VALUES ('m${i}', '{}')`);
