@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The version is written once, in pg_tide.control; META.json must agree, nothing else repeats it.
+# The version is written once, in pg_tide.control; META.json must agree, nothing else repeats it
+# but the report of a benchmark.
 . "$(dirname "$0")/lib/tap.sh"
 
 version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" pg_tide.control)
@@ -18,6 +19,6 @@ check "META.json is JSON with this version, twice" "$(perl -MJSON::PP -e '
 check "CHANGELOG.md has a heading for it" "$(grep -qE "^## ${version//./\\.}( |$)" CHANGELOG.md || echo "no '## $version' in CHANGELOG.md")"
 check "no other file repeats it" "$(find . \( -name '.[!.]*' ! -name .ci ! -name .editorconfig ! -name .gitignore -o -name node_modules -o -name tmp_check -o -name results -o -name output_iso -o -name log \) -prune -o -type f \
   ! -name '*.o' ! -name '*.d' ! -name '*.so' ! -name '.build-flags*' ! -name 'pg_tide--*.sql' ! -name package-lock.json \
-  ! -path './sql/upgrade/*' ! -path ./pg_tide.control ! -path ./META.json ! -path ./CHANGELOG.md -print |
+  ! -path './sql/upgrade/*' ! -path ./pg_tide.control ! -path ./META.json ! -path ./CHANGELOG.md ! -path ./doc/benchmarks.md -print |
   xargs grep -nIE "(^|[^0-9.])${version//./\\.}([^0-9.]|\.?$)")"
 finish
