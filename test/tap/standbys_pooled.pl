@@ -49,6 +49,8 @@ for my $i (1, 2)
 	$node->init_from_backup($primary, 'base', has_streaming => 1);
 	at_address($node, $address[$i]);
 	$node->append_conf('postgresql.conf', "primary_conninfo = 'host=$address[0] port=$port application_name=standby$i'\n");
+	# one stands still longer than a query may hold up its recovery
+	$node->append_conf('postgresql.conf', "max_standby_streaming_delay = -1\n");
 	# the second one is always late
 	$node->append_conf('postgresql.conf', "recovery_min_apply_delay = '400ms'\n") if $i == 2;
 	$node->start;
