@@ -37,6 +37,8 @@ class Actor {
   async hop(kind) {
     const request = kind === 'push' ? await this.db.pushRequest() : await this.db.pullRequest();
     if (request === null) return;
+    // a resync would hide from the comparison that the client had a bucket wrong
+    if (kind === 'pull' && JSON.parse(request).resync) throw new Error(`${this.db.kind} found its buckets damaged: ${request}`);
     await this.db.apply(psql(`SELECT tide.${kind}(${quote(request.replace('{', `{"claims": ${this.claims}, `))})`));
   }
 

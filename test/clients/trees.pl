@@ -1,6 +1,7 @@
 # Real clients and random trees: shapes of all kinds over random tables, random transactions,
 # subscriptions that change, local writes. When all is quiet each client has what the shapes' own
 # queries give. TIDE_SEED and TIDE_WORLDS repeat or lengthen a run.
+# It was seen to find rows that do not move from the synced table to tide_member in PostgreSQL (tide_unload not called).
 use strict;
 use warnings;
 use File::Basename qw(dirname);

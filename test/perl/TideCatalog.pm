@@ -112,7 +112,7 @@ sub install_with_old_scripts
 		next if $file eq "$share/extension";
 		symlink($file, $share_to . substr($file, length $share)) or die "symlink $file: $!";
 	}
-	run_ok('cp', glob('test/upgrade/pg_tide--*.sql'), "$share_to/extension");
+	run_ok('cp', '--remove-destination', glob('test/upgrade/pg_tide--*.sql'), "$share_to/extension");
 	return dirname($bin_to);
 }
 

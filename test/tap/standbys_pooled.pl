@@ -193,13 +193,14 @@ sub client_push
 	return;
 }
 
-# until the client has everything up to its last push
+# until the client has everything up to its last push and to op_id
 sub client_catch_up
 {
-	my ($client, $where) = @_;
+	my ($client, $where, $op_id) = @_;
 	wait_until("acknowledgement at $where", sub {
 		client_pull($client, $where);
-		return $client->{state}{complete} && $client->{state}{last_mutation_id} >= $client->{pushed};
+		return $client->{state}{complete} && $client->{state}{last_mutation_id} >= $client->{pushed} &&
+		  $client->{state}{checkpoint}{op_id} >= $op_id;
 	});
 	return;
 }
@@ -207,7 +208,9 @@ sub client_catch_up
 sub all_equal
 {
 	my ($where, $name) = @_;
-	client_catch_up($_, $where) for @clients;
+	# what others have pushed may be on its way to the standby still
+	my $op_id = $primary->safe_psql('postgres', 'SELECT op_id FROM tide.sync()');
+	client_catch_up($_, $where, $op_id) for @clients;
 	my @wrong = grep { "@{[ state_rows($_->{state}, 'public.items') ]}" ne
 		"@{[ query_rows($primary, qq(SELECT * FROM items WHERE team = $_->{team} ORDER BY id)) ]}" } @clients;
 	return is(scalar @wrong, 0, $name);
