@@ -16,6 +16,10 @@ CREATE TABLE client_test."Odd ""T" (
 SELECT tide.create_shape('odd_all', '{"table": "client_test.\"Odd \"\"T\""}');
 SELECT tide.create_shape('odd few', '{"table": "client_test.\"Odd \"\"T\"", "columns": ["order"]}');
 
+-- two columns have policies that a retry heeds, one of them with a name to quote
+SELECT tide.allow_writes('client_test."Odd ""T"', 'keep');
+SELECT tide.set_conflict_policy('client_test."Odd ""T"', 'order', 'counter'), tide.set_conflict_policy('client_test."Odd ""T"', 'q"z', 'set');
+
 -- the version changes with each release
 SELECT replace(tide.client_schema('{odd_all,odd few}', 'sqlite'), (SELECT extversion FROM pg_extension WHERE extname = 'pg_tide'), 'X');
 SELECT replace(tide.client_schema('{odd_all,odd few}', 'postgres'), (SELECT extversion FROM pg_extension WHERE extname = 'pg_tide'), 'X');
@@ -70,6 +74,21 @@ SELECT tide.client_schema('{marked}', 'postgres');
 SELECT tide.client_schema('{dotted}', 'sqlite');
 \echo :SQLSTATE
 SELECT tide.client_schema('{dotted}', 'postgres') IS NULL;
+
+-- a table's own policy is that of its columns, but for keys and what is generated; what clients may not write has none
+CREATE FUNCTION client_test.newest(current jsonb, base jsonb, new jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT new';
+CREATE FUNCTION client_test.differences(shape text) RETURNS TABLE (sqlite text, postgres text) LANGUAGE sql
+AS $$
+	SELECT (SELECT string_agg(m[1], ', ') FROM regexp_matches(tide.client_schema(ARRAY[shape], 'sqlite'), '\((\S+), CASE WHEN NEW\.op = ''update''', 'g') AS m),
+		substring(tide.client_schema(ARRAY[shape], 'postgres') FROM 'b\.key = ANY \(ARRAY\[([^]]+)\]')
+$$;
+SELECT * FROM client_test.differences('odd_all');
+SELECT tide.set_conflict_policy('client_test."Odd ""T"', NULL, 'custom', 'client_test.newest(jsonb,jsonb,jsonb)'),
+	tide.set_conflict_policy('client_test."Odd ""T"', 'order', 'hlc'), tide.set_conflict_policy('client_test."Odd ""T"', 'q"z', NULL);
+SELECT * FROM client_test.differences('odd_all');
+SELECT tide.disallow_writes('client_test."Odd ""T"');
+SELECT * FROM client_test.differences('odd_all');
+SELECT * FROM client_test.differences('types');
 
 SELECT tide.drop_shape(name) FROM unnest('{odd_all,odd few,types,cases,tide_notes,both,marked,dotted}'::text[]) AS name;
 DROP TABLE public.tide_notes, public.client_test_types, public.marked, public.dotted;

@@ -388,7 +388,9 @@ BEGIN
 END
 $tide_body$;
 
--- UPDATE tide_rejected SET retry = true: the write is made once more, over what is there now
+-- UPDATE tide_rejected SET retry = true: the write is made once more, over what is there now.
+-- An update of a column with policy counter, set or custom keeps its base: the difference is what
+-- the app has done
 CREATE FUNCTION public.tide_retry() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, MDY'
 SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
@@ -403,6 +405,12 @@ BEGIN
 		SELECT to_jsonb(v.*) INTO tide.row_now
 		FROM {{table}} AS v, jsonb_populate_record(NULL::{{synced}}, NEW.key) AS k
 		WHERE {{each keys| AND }}v.{{c}} = k.{{c}}{{end}};
+{{if differences}}
+		IF NEW.op = 'update' THEN
+			tide.row_now := tide.row_now || (SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(NEW.base) AS b
+				WHERE b.key = ANY (ARRAY[{{each differences|, }}{{lit}}{{end}}]));
+		END IF;
+{{end}}
 	END IF;
 {{end}}
 	DELETE FROM public.tide_rejected WHERE id = NEW.id;

@@ -314,7 +314,8 @@ BEGIN
 END;
 
 -- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now,
--- or, if the row is not here, over the values known last
+-- or, if the row is not here, over the values known last. An update of a column with policy
+-- counter, set or custom keeps its base: the difference is what the app has done
 CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
 WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
 BEGIN
@@ -323,7 +324,7 @@ BEGIN
 	VALUES (NEW.op, NEW.table_name, NEW.key, NEW.changed, CASE WHEN NEW.op <> 'insert' THEN {{if writable}}
 		coalesce((SELECT (SELECT json_group_object(column1, json(column2)) FROM (VALUES
 {{each writable|,
-}}			({{lit}}, {{enc}}v.{{c}}{{end}}, {{path}}){{end}})
+}}			({{lit}}, {{if isdifference}}CASE WHEN NEW.op = 'update' THEN NEW.base -> {{path}} ELSE {{end}}{{enc}}v.{{c}}{{end}}{{if isdifference}} END{{end}}, {{path}}){{end}})
 			WHERE coalesce(NEW.changed, NEW.base) -> column3 IS NOT NULL)
 		FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{dec}}NEW.key{{end}}{{end}}), NEW.base){{end}}{{if nowritable}}'{}'{{end}} END);
 	INSERT INTO tide_touched (table_name, key) VALUES (NEW.table_name, NEW.key) ON CONFLICT DO NOTHING;

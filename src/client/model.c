@@ -3,7 +3,7 @@
  *	  From shapes to the tables a client has: several shapes over one table give one
  *	  client table with all their columns.
  *
- * Only catalogs are read, no user table; the caller's right to run
+ * Only catalogs and policies are read, no user table; the caller's right to run
  * tide.client_schema() is the right to see the structure of what shapes show.
  */
 #include "postgres.h"
@@ -19,12 +19,14 @@
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
 #include "client/model.h"
+#include "util/spi.h"
 
 static void add_node(List **tables, const char *shape_name, const TideShapeNode *node);
 static TideClientTable *find_table(List **tables, Oid relid);
 static void add_set(TideClientTable *table, const char *shape_name, const char *path,
 					Bitmapset *attnums);
 static void finish_table(TideClientTable *table, List *sources);
+static void note_differences(TideClientTable *table);
 static TideClientColumn *make_column(Oid relid, AttrNumber attnum);
 static TideClientClass classify_type(Oid type);
 static int	compare_tables(const ListCell *a, const ListCell *b);
@@ -172,6 +174,39 @@ finish_table(TideClientTable *table, List *sources)
 	}
 	if (table->keys == NIL)
 		elog(ERROR, "no key known of table \"%s\"", table->name);
+	note_differences(table);
+}
+
+/* which columns have a policy for which the base is part of what was done; none if clients may not write */
+static void
+note_differences(TideClientTable *table)
+{
+	static SPIPlanPtr plan = NULL;
+	static const Oid types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(table->relid)};
+	TideSpiFrame frame;
+
+	tide_spi_begin(&frame, TIDE_AS_OWNER);
+	tide_spi_run(&plan,
+				 "SELECT attnum FROM tide_internal.column_policies"
+				 " WHERE relid = $1 AND policy IN ('counter', 'set', 'custom')",
+				 lengthof(types), types, values, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		AttrNumber	attnum = DatumGetInt16(SPI_getbinval(SPI_tuptable->vals[i],
+														 SPI_tuptable->tupdesc, 1, &isnull));
+		ListCell   *lc;
+
+		foreach(lc, table->columns)
+		{
+			TideClientColumn *column = lfirst(lc);
+
+			if (column->attnum == attnum)
+				column->is_difference = true;
+		}
+	}
+	tide_spi_end(&frame);
 }
 
 static TideClientColumn *

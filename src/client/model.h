@@ -33,6 +33,8 @@ typedef struct TideClientColumn
 	bool		is_key;
 	bool		is_generated;	/* the server refuses values for it */
 	bool		is_partial;		/* some node of the table does not show it */
+	bool		is_difference;	/* its conflict policy goes by the difference
+								 * of the value sent and its base */
 } TideClientColumn;
 
 /* a node of a shape's tree, as answers name it */

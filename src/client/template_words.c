@@ -229,6 +229,13 @@ column_is_partial(const Scope *scope, const TideClientColumn *column)
 	return column->is_partial;
 }
 
+/* keys and generated columns may have the table's policy, but are not sent */
+static bool
+column_is_difference(const Scope *scope, const TideClientColumn *column)
+{
+	return column->is_difference && column_is_writable(scope, column);
+}
+
 static bool
 column_in_set(const Scope *scope, const TideClientColumn *column)
 {
@@ -259,6 +266,7 @@ static const struct
 	{"writable", column_is_writable},
 	{"readonly", column_is_readonly},
 	{"partial", column_is_partial},
+	{"differences", column_is_difference},
 	{"setcolumns", column_in_set},
 	{"setvalues", column_in_set_value},
 	{"setextra", column_in_set_extra},
@@ -422,6 +430,8 @@ tide_template_condition(const char *name, const Scope *scope)
 		return scope->column->is_partial;
 	if (strcmp(name, "noispartial") == 0)
 		return !scope->column->is_partial;
+	if (strcmp(name, "isdifference") == 0)
+		return column_is_difference(scope, scope->column);
 	if (strcmp(name, "isreadonly") == 0)
 		return column_is_readonly(scope, scope->column);
 	if (strcmp(name, "schema") == 0)

@@ -126,6 +126,7 @@ export class Client {
     this.cells = new Map(); // what registers showed last
     this.left = new Map(); // and own values, taken, that were replaced by others'
     this.arrived = [];
+    this.crossed = new Set(); // buckets that may need a resync
     this.recent = []; // answers applied last
     this.problems = [];
     this.number = 0;
@@ -270,8 +271,24 @@ export class Client {
     }
   }
 
+  // Requests that cross: an answer to one from before a bucket was had or dropped does not say which rows have left it
+  // since. Sums find that, and a resync makes it good: of such buckets it is no damage.
+  noteCrossed({ request, answer }, now) {
+    const had = (cookie) => new Set((cookie?.at ?? []).flatMap(([, buckets]) => buckets));
+    const { cookie } = JSON.parse(request);
+    const [then, today] = [had(cookie), had(now)];
+    const isOther = !same(cookie?.first ?? [], now?.first ?? []);
+    for (const { bucket } of JSON.parse(answer).buckets ?? []) if (isOther || then.has(bucket) !== today.has(bucket)) this.crossed.add(bucket);
+  }
+
   // an answer applied: the server's rows, with the writes not confirmed on top
   async take(arrival) {
+    if (arrival.kind === 'pull') this.noteCrossed(arrival, JSON.parse(await this.db.pullRequest()).cookie);
+    await this.apply(arrival);
+    if (this.snap.status.state === 'synced') this.crossed.clear();
+  }
+
+  async apply(arrival) {
     const before = this.snap;
     if (arrival.isKilled && this.db.kind === 'sqlite') {
       await this.db.kill(`INSERT INTO tide_inbox(response) VALUES (${quote(arrival.answer)})`, arrival.isKilled - 1);

@@ -571,6 +571,51 @@ const scenarios = {
     deepStrictEqual([await titles(c), Number(await one(c, 'SELECT rejected FROM tide_status'))], [{ a: 'theirs', c: 'c1' }, 0]);
   },
 
+  async 'what a refused write did to a counter or a set is made again'(c) {
+    const tags = (...t) => (c.kind === 'sqlite' ? `'${JSON.stringify(t)}'` : `'{${t}}'`);
+    const made = async () => (await mutations(c)).map(({ tx, op: o, table, key, ...m }) => m);
+    const reject = (...ids) => c.apply({ last_mutation_id: Math.max(...ids), results: ids.map((id) => ({ id, status: 'rejected', code: '23514', message: 'no' })) });
+    await c.apply(page([put(1, A, { title: 'a', stars: 10, tags: ['x', 'y'], meta: { k: 1 }, price: 1.5 })]));
+    await c.sql(`UPDATE issues SET title = 'mine', stars = stars + 1, tags = ${tags('y', 'z')}, meta = '{"k":2}'`);
+    await reject(1);
+    await c.apply(page([put(1, A, { title: 'theirs', stars: 20, tags: ['x', 'y', 'w'], meta: { k: 3 }, price: 1.5 })], { last_mutation_id: 1 }));
+    const values = { title: 'mine', stars: 11, tags: ['y', 'z'], meta: { k: 2 } };
+    const base = { title: 'theirs', stars: 10, tags: ['x', 'y'], meta: { k: 1 } };
+    await c.sql('UPDATE tide_rejected SET retry = true');
+    deepStrictEqual(await made(), [{ id: 2, values, base }]);
+    // as any pending write the app sees it as it was made, and goes on from there
+    const seen = async () => { const [r] = await c.sql('SELECT title, stars, tags FROM issues'); return [r.title, Number(r.stars), json(r.tags)]; };
+    deepStrictEqual(await seen(), ['mine', 11, ['y', 'z']]);
+    await c.sql('UPDATE issues SET stars = stars + 5');
+    deepStrictEqual((await made())[1], { id: 3, values: { stars: 16 }, base: { stars: 11 } });
+    // refused again, with more news, and of a row that has left
+    await reject(2);
+    await c.apply(page([put(1, A, { title: 'more', stars: 30, tags: null, price: 1.5 })], { last_mutation_id: 2 }));
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id = 2');
+    deepStrictEqual((await made()).at(-1), { id: 4, values, base: { ...base, title: 'more' } });
+    await reject(3, 4);
+    await c.apply(page([remove(1, A)], { last_mutation_id: 4 }));
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id = 4');
+    deepStrictEqual(await made(), [{ id: 5, values, base: { ...base, title: 'more' } }]);
+    await reject(5);
+    await c.sql('DELETE FROM tide_rejected');
+
+    // a local transaction; to nothing, from nothing, and numbers that no double has
+    await c.apply(JSON.stringify(page([put(1, B, { title: 'b', stars: 7, price: '@price' })], { last_mutation_id: 5 })).replace('"@price"', '12345678901234567890.1234567890'));
+    const group = (text) => c.sql(c.kind === 'sqlite' ? `BEGIN; INSERT INTO tide_transaction DEFAULT VALUES; ${text}; DELETE FROM tide_transaction; COMMIT` : `BEGIN; ${text}; COMMIT`);
+    await group(`UPDATE issues SET stars = NULL, tags = ${tags('n')}; UPDATE issues SET stars = 2, price = '0'; DELETE FROM issues`);
+    const ids = [6, 7, 8];
+    await reject(...ids);
+    await c.apply(page([put(1, B, { title: 'b2', stars: 8, tags: ['o'], price: 3 })], { last_mutation_id: 8 }));
+    await group('UPDATE tide_rejected SET retry = true');
+    deepStrictEqual(/"price": ?12345678901234567890\.1234567890/.test(await c.pushRequest()), true);
+    const [first, second, third] = await mutations(c);
+    deepStrictEqual([first.values, first.base, second.values.stars, second.base.stars], [{ stars: null, tags: ['n'] }, { stars: 7, tags: null }, 2, null]);
+    // a delete is about what is there
+    deepStrictEqual([first.tx, second.tx, third.tx, third.op, third.base.title, third.base.stars, (await c.sql('SELECT * FROM issues')).length],
+      [9, 9, 9, 'delete', 'b2', 2, 0]);
+  },
+
   async 'progress, and being offline, can be seen'(c) {
     const status = async () => (await c.sql('SELECT state, received, expected FROM tide_status'))[0];
     const numbers = async () => { const s = await status(); return [s.state, Number(s.received), s.expected === null ? null : Number(s.expected)]; };

@@ -18,6 +18,10 @@ CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""\z"
 SELECT tide.create_shape('all', '{"table": "issues"}');
 SELECT tide.create_shape('few', '{"table": "issues", "columns": ["title", "done"]}');
 SELECT tide.create_shape('odd', '{"table": "crm.\"Odd \"\"T\""}');
+CREATE FUNCTION mine(current jsonb, base jsonb, new jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT new';
+SELECT tide.allow_writes('issues', 'reject'), tide.allow_writes('crm."Odd ""T"'), tide.set_conflict_policy('issues', 'stars', 'counter'),
+	tide.set_conflict_policy('issues', 'tags', 'set'), tide.set_conflict_policy('issues', 'meta', 'custom', 'mine(jsonb,jsonb,jsonb)'),
+	tide.set_conflict_policy('issues', 'price', 'counter'), tide.set_conflict_policy('crm."Odd ""T"', 'x.y', 'custom', 'mine(jsonb,jsonb,jsonb)');
 SQL
 
 my $scratch = PostgreSQL::Test::Utils::tempdir();
