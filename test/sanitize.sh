@@ -116,8 +116,9 @@ exec "$bin/pg_ctl-plain" "\$@"
 SH
   cat >"$bin/postgres" <<SH && chmod 755 "$bin/postgres"
 #!/bin/sh
-case "\${1:-}" in
-  --boot | --single | --check | -V) ;;
+case "\${1:-} \${2:-} \${3:-}" in
+  '--single -F -D') export $environment ;; # of pg_rewind: a server with our library
+  --boot* | --single* | --check* | -V*) ;;
   *) export $environment ;;
 esac
 exec "$bin/postgres-sanitized" "\$@"

@@ -190,6 +190,8 @@ for my $round (1 .. $rounds)
 	{
 		my $pid = tide_worker_pid($node);
 		$kills += kill KILL => $pid if $pid ne '';
+		# the server takes a moment to notice
+		1 while $pid ne '' && eval { $session->query('SELECT pg_sleep(0.02)'); 1 };
 		wait_for_sql($node, 'SELECT pg_is_in_recovery() = false');
 		$session = TideSession->new($node);
 	}
