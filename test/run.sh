@@ -32,7 +32,7 @@ passed=0 failed=0 skipped=0 child='' background='' work='' tree=''
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA
 export LC_ALL=C.UTF-8 TIDE_PROVE_JOBS=${TIDE_PROVE_JOBS:-2}
 
-stages='setup build install lint regress isolation pgtap tap clients'
+stages='setup build install packages lint regress isolation pgtap tap clients'
 case ${CI:-} in
   1 | true | yes)
     stages="$stages sanitize soak matrix checks"

@@ -85,6 +85,7 @@ check() {
   need "pg_prove" libtap-parser-sourcehandler-pgtap-perl command -v pg_prove
   need "pgbouncer" pgbouncer pgbouncer_there
   need "sqlite3" sqlite3 command -v sqlite3
+  need "unzip" unzip command -v unzip
   need "node" nodejs command -v node
   npm_there || need "npm" npm command -v npm
   need "chromium" chromium command -v chromium
