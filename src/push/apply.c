@@ -14,7 +14,8 @@
  *
  * An UPDATE or DELETE of a visible row that touches none was kept from it by a
  * policy, and is rejected with 42501: the client must not believe in a change
- * that was not allowed. But where a BEFORE trigger or a rule may have put something else
+ * that was not allowed. (Unless another session deleted or inserted it in between, which is
+ * tried again.) But where a BEFORE trigger or a rule may have put something else
  * in its place (a soft delete, say), that is the app's own way to apply it.
  *
  * Insert looks before it leaps, where ON CONFLICT would be shorter: that would fire
@@ -301,9 +302,7 @@ run_mutation(TideAttempt *attempt, const TideTarget *target)
 			run_update(attempt, target, columns);
 			break;
 		case TIDE_PUSH_DELETE:
-			if (tide_attempt_run(attempt, target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
-				tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) > 0)
-				tide_attempt_check_unchanged(target, TIDE_PUSH_DELETE);
+			(void) tide_attempt_delete(attempt, target);
 			break;
 		case TIDE_PUSH_CALL:
 			break;
@@ -313,28 +312,37 @@ run_mutation(TideAttempt *attempt, const TideTarget *target)
 static void
 run_insert(const TideAttempt *attempt, const TideTarget *target, const List *columns)
 {
-	if (!tide_attempt_can_probe(target) ||
-		tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+	for (int tries = 0; tries < TIDE_ATTEMPT_TRIES; tries++)
 	{
-		tide_attempt_run(attempt, target, TIDE_STATEMENT_INSERT, columns);
-		return;
+		if (!tide_attempt_can_probe(target) ||
+			tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+		{
+			tide_attempt_run(attempt, target, TIDE_STATEMENT_INSERT, columns);
+			return;
+		}
+		attempt->outcome->status = TIDE_PUSH_MERGED;
+		if (columns == NIL ||
+			tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0 ||
+			tide_attempt_may_replace(target, TIDE_PUSH_UPDATE))
+			return;
+		attempt->outcome->status = TIDE_PUSH_APPLIED;
 	}
-
-	if (columns != NIL &&
-		tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) == 0)
-		tide_attempt_check_unchanged(target, TIDE_PUSH_UPDATE);
-	attempt->outcome->status = TIDE_PUSH_MERGED;
+	tide_attempt_reject_policy(target);
 }
 
 /* an update of no columns changes nothing, but still asks for the row */
 static void
 run_update(const TideAttempt *attempt, const TideTarget *target, const List *columns)
 {
-	if (columns != NIL &&
-		tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0)
-		return;
-	if (tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
-		tide_attempt_reject_missing(target);
-	if (columns != NIL)
-		tide_attempt_check_unchanged(target, TIDE_PUSH_UPDATE);
+	for (int tries = 0; tries < TIDE_ATTEMPT_TRIES; tries++)
+	{
+		if (columns != NIL &&
+			tide_attempt_run(attempt, target, TIDE_STATEMENT_UPDATE, columns) > 0)
+			return;
+		if (tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+			tide_attempt_reject_missing(target);
+		if (columns == NIL || tide_attempt_may_replace(target, TIDE_PUSH_UPDATE))
+			return;
+	}
+	tide_attempt_reject_policy(target);
 }

@@ -104,17 +104,36 @@ tide_attempt_reject_missing(const TideTarget *target)
 					RelationGetRelationName(target->rel))));
 }
 
-void
-tide_attempt_check_unchanged(const TideTarget *target, TidePushOp op)
+bool
+tide_attempt_delete(const TideAttempt *attempt, const TideTarget *target)
+{
+	for (int tries = 0; tries < TIDE_ATTEMPT_TRIES; tries++)
+	{
+		if (tide_attempt_run(attempt, target, TIDE_STATEMENT_DELETE, NIL) > 0 ||
+			tide_attempt_run(attempt, target, TIDE_STATEMENT_PROBE, NIL) == 0)
+			return true;
+		if (tide_attempt_may_replace(target, TIDE_PUSH_DELETE))
+			return false;
+	}
+	tide_attempt_reject_policy(target);
+}
+
+bool
+tide_attempt_may_replace(const TideTarget *target, TidePushOp op)
 {
 	TriggerDesc *triggers = target->rel->trigdesc;
 
 	if (target->rel->rd_rules != NULL)
-		return;
-	if (triggers != NULL && (op == TIDE_PUSH_DELETE ? triggers->trig_delete_before_row
-							 : triggers->trig_update_before_row))
-		return;
-	tide_attempt_reject_policy(target);
+		return true;
+	return triggers != NULL && (op == TIDE_PUSH_DELETE ? triggers->trig_delete_before_row
+								: triggers->trig_update_before_row);
+}
+
+void
+tide_attempt_check_unchanged(const TideTarget *target, TidePushOp op)
+{
+	if (!tide_attempt_may_replace(target, op))
+		tide_attempt_reject_policy(target);
 }
 
 void

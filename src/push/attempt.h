@@ -35,6 +35,19 @@ extern uint64 tide_attempt_run(const TideAttempt *attempt, const TideTarget *tar
 /* ERROR P0002 */
 TIDE_NORETURN extern void tide_attempt_reject_missing(const TideTarget *target);
 
+/*
+ * How often a row that is seen and not touched is looked at again: other sessions may
+ * have put it there, or taken it away, between two statements, each of which sees what
+ * was committed before it. What is the same so often is no coincidence.
+ */
+#define TIDE_ATTEMPT_TRIES 3
+
+/* deletes the row; false: it is there and the app has done something else; or ERROR 42501 */
+extern bool tide_attempt_delete(const TideAttempt *attempt, const TideTarget *target);
+
+/* whether a visible row may be left untouched by the app's own doing: a BEFORE trigger or a rule */
+extern bool tide_attempt_may_replace(const TideTarget *target, TidePushOp op);
+
 /* a visible row was not touched: by the app's own doing, or ERROR 42501 */
 extern void tide_attempt_check_unchanged(const TideTarget *target, TidePushOp op);
 

@@ -266,10 +266,7 @@ run_delete(TideConflict *conflict)
 		finish(conflict, false);
 		return;
 	}
-	if (tide_attempt_run(conflict->attempt, conflict->target, TIDE_STATEMENT_DELETE, NIL) == 0 &&
-		tide_attempt_run(conflict->attempt, conflict->target, TIDE_STATEMENT_PROBE, NIL) > 0)
-		tide_attempt_check_unchanged(conflict->target, TIDE_PUSH_DELETE);
-	else
+	if (tide_attempt_delete(conflict->attempt, conflict->target))
 		tide_conflict_note_deleted(conflict, found);
 }
 
