@@ -87,9 +87,21 @@ run() {
   return "$status"
 }
 
+# the lines of a failed stage's log that name what failed: of TAP, prove, pg_regress, the
+# sanitizers and the stages' own
+what_failed() {
+  local lines
+  lines=$(grep -E "^#? *(Failed (\(TODO\) )?test|at [^ ]+ line|(got|expected): |Looks like|seed|Timeout|timed out)|\(Wstat: [^0]|^not ok|\.\.\. FAILED|ERROR: [A-Za-z]*Sanitizer|runtime error:|, [1-9][0-9]* failed|^stage ended|died|(warning|error): " "$work/log")
+  [ -n "$lines" ] || lines=$(tail -n 5 "$work/log")
+  sed "s/^/$1: /; s/^\(.\{200\}\).*/\1.../" <<<"$lines" | tail -n 25
+}
+
 count() { # count STAGE PASSED FAILED
   passed=$((passed + $2)) failed=$((failed + $3))
-  [ "$3" -eq 0 ] || keep_output "$1"
+  if [ "$3" -gt 0 ]; then
+    keep_output "$1"
+    what_failed "$1" >>"$work/failures"
+  fi
   echo "--- $1: $2 passed, $3 failed (${SECONDS}s)"
 }
 
@@ -283,7 +295,12 @@ background_stage matrix 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) ski
   '^(#####|---|Failed|not ok|.* (passed|skipped)[,:])|Failed test'
 background_stage checks 's/^checks: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' .
 
-[ "$failed" -eq 0 ] || echo "logs and diffs: $output"
+if [ "$failed" -gt 0 ]; then
+  echo
+  echo "=== what failed"
+  cat "$work/failures"
+  echo "logs and diffs: $output"
+fi
 echo
 [ "$skipped" -eq 0 ] || echo "$skipped skipped"
 echo "$passed passed, $failed failed"
