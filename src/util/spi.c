@@ -37,6 +37,9 @@ static const FixedSetting fixed_settings[] = {
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
 	{"lc_monetary", "C"},
+	{"quote_all_identifiers", "off"},
+	{"standard_conforming_strings", "on"},
+	{"transform_null_equals", "off"},
 	{"search_path", TIDE_SEARCH_PATH},
 };
 

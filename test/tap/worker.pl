@@ -175,6 +175,38 @@ SKIP:
 	cmp_ok($took, '<=', 2, 'an idle worker takes no CPU');
 }
 
+# ---- settings that are for sessions of people
+$s->query(<<'SQL');
+CREATE FUNCTION slowly(v text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.02); RETURN v <> 'bad'; END $$;
+CREATE TABLE strings (id int PRIMARY KEY, v text);
+INSERT INTO strings VALUES (1, E'a\nb'), (2, 'a\nb'), (3, NULL);
+SELECT tide.create_shape('strings', '{"table": "strings", "where": "v <> ''a\\nb''"}');
+SELECT tide.sync();
+SQL
+my $strings = "SELECT string_agg(bucket_id || ': ' || row_count, ',') FROM tide_internal.buckets JOIN tide_internal.shapes USING (shape_id) WHERE name = 'strings'";
+my $before = $s->query($strings);
+like($before, qr/^\d+: 1$/, 'a shape with a backslash');
+$s->query('SELECT tide.stop()');
+$s->query("ALTER DATABASE postgres SET $_") for 'quote_all_identifiers = on', 'standard_conforming_strings = off', 'transform_null_equals = on';
+$s->query(q{ALTER SYSTEM SET temp_file_limit = '256kB'});
+$s->query(q{ALTER SYSTEM SET "tide.spool_memory" = '64kB'});
+$s->query(q{ALTER SYSTEM SET transaction_timeout = '700ms'}) if $node->pg_version >= 17;
+$s->query('SELECT pg_reload_conf(); SELECT tide.start()');
+$s->query(q{ALTER TABLE strings ADD COLUMN n int DEFAULT 1; INSERT INTO strings VALUES (4, E'a\nb')});
+store_ok($node, 'DDL under settings that change how SQL is read and written');
+is($s->query($strings), $before =~ s/1$/2/r, 'the same bucket, and the same rows in it');
+$s->query(q{INSERT INTO t SELECT i, 2, repeat(md5(i::text), 4) FROM generate_series(1001, 8000) i});
+store_ok($node, 'a transaction larger than temp_file_limit');
+$s->query(q{DELETE FROM t WHERE id > 1000});
+store_ok($node, 'and its end');
+$s->query(q{SELECT tide.create_shape('slow', '{"table": "t", "where": "public.slowly(v)"}')});
+store_ok($node, 'a copy that takes long');
+is($s->query("SELECT state FROM tide.shapes WHERE name = 'slow'"), 'live', 'is not ended by a timeout');
+is($s->query('SELECT last_error FROM tide.status'), '', 'and no worker has failed');
+$s->query("ALTER DATABASE postgres RESET ALL; ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
+$s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['slow', 'strings']) n");
+
 # ---- a shape whose expression fails
 $s->query(<<'SQL');
 CREATE FUNCTION picky(v text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
