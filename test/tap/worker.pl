@@ -191,7 +191,11 @@ $s->query('SELECT tide.stop()');
 $s->query("ALTER DATABASE postgres SET $_") for 'quote_all_identifiers = on', 'standard_conforming_strings = off', 'transform_null_equals = on';
 $s->query(q{ALTER SYSTEM SET temp_file_limit = '256kB'});
 $s->query(q{ALTER SYSTEM SET "tide.spool_memory" = '64kB'});
-$s->query(q{ALTER SYSTEM SET transaction_timeout = '700ms'}) if $node->pg_version >= 17;
+if ($node->pg_version >= 17)
+{
+	$s->query(q{ALTER SYSTEM SET transaction_timeout = '700ms'; SET transaction_timeout = 0});
+	$ENV{PGOPTIONS} = '-c transaction_timeout=0';
+}
 $s->query('SELECT pg_reload_conf(); SELECT tide.start()');
 $s->query(q{ALTER TABLE strings ADD COLUMN n int DEFAULT 1; INSERT INTO strings VALUES (4, E'a\nb')});
 store_ok($node, 'DDL under settings that change how SQL is read and written');
@@ -206,6 +210,7 @@ is($s->query("SELECT state FROM tide.shapes WHERE name = 'slow'"), 'live', 'is n
 is($s->query('SELECT last_error FROM tide.status'), '', 'and no worker has failed');
 $s->query("ALTER DATABASE postgres RESET ALL; ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
 $s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['slow', 'strings']) n");
+delete $ENV{PGOPTIONS};
 
 # ---- a shape whose expression fails
 $s->query(<<'SQL');
