@@ -258,4 +258,5 @@ REVOKE ALL ON FUNCTION tide_internal.note_function() FROM PUBLIC;
 CREATE EVENT TRIGGER tide_function ON ddl_command_end
 	WHEN TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER SCHEMA')
 	EXECUTE FUNCTION tide_internal.note_function();
+ALTER EVENT TRIGGER tide_function ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER tide_function IS 'tells pg_tide of functions renamed';
