@@ -236,6 +236,8 @@ COMMENT ON FUNCTION tide_internal.restore_memory(text, jsonb) IS 'puts a clock o
 REVOKE ALL ON FUNCTION tide_internal.restore_memory(text, jsonb) FROM PUBLIC;
 CREATE TRIGGER restore BEFORE INSERT ON tide_internal.saved
 	FOR EACH ROW EXECUTE FUNCTION tide_internal.restore();
+-- also under session_replication_role = replica, which scripts set to load data without triggers and foreign keys
+ALTER TABLE tide_internal.saved ENABLE ALWAYS TRIGGER restore;
 
 -- functions are followed by OID, and dumped by name
 CREATE FUNCTION tide_internal.note_function() RETURNS event_trigger

@@ -134,6 +134,9 @@ my %restored = (
 for my $how (sort keys %restored)
 {
 	my ($on, $db, $command) = @{ $restored{$how} };
+
+	# one as scripts do that keep triggers and foreign keys out of the way
+	local $ENV{PGOPTIONS} = $how =~ /^inserts/ ? '-c session_replication_role=replica' : '';
 	$on->safe_psql('postgres', "CREATE DATABASE $db");
 	my $offset = -s $on->logfile;
 	my ($out, $err) = run_command([ @$command, '-d', $on->connstr($db) ]);
