@@ -191,6 +191,10 @@ BEGIN
 	WHEN 'client' THEN
 		INSERT INTO tide_internal.clients
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.clients, content) ON CONFLICT DO NOTHING;
+		-- they may have pushed since the dump: an epoch that is not a first one says so (src/store/epoch.c)
+		UPDATE tide_internal.state SET epoch = overlay(overlay(epoch::text PLACING '8' FROM 15)
+			PLACING lpad(to_hex(extract(epoch FROM clock_timestamp())::bigint), 8, '0') FROM 29)::uuid
+		WHERE slot_name IS NULL AND substr(epoch::text, 15, 1) = '4';
 	WHEN 'mutation' THEN
 		INSERT INTO tide_internal.mutations
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.mutations,
