@@ -40,6 +40,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/compaction.h"
+#include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
@@ -211,6 +212,8 @@ worker_start(TideIngest **in)
 	LockRelationOid(tide_meta_relid("state"), ShareUpdateExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
+	if (!state.enabled)
+		tide_ingest_drop_unused_slot(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
 	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
 		tide_ingest_slot_is_lost(slot))

@@ -30,6 +30,12 @@ $s->query('BEGIN; SELECT tide.start(); ROLLBACK');
 wait_for_sql($node, $no_worker);
 is($s->query('SELECT enabled FROM tide_internal.state'), 'f', 'a start rolled back is none');
 is($s->error_code('SELECT tide.sync()'), '55000', 'nor can one wait for it');
+my $slots = q{SELECT count(*) FROM pg_replication_slots WHERE database = current_database()};
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'nor is there a slot that keeps WAL');
+$s->query('BEGIN; SELECT tide.ingest(); ROLLBACK');
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'nor one of a round that is rolled back');
 
 # ---- start, twice
 is($s->query('SELECT tide.start()'), 'tide_postgres', 'start gives the name of the slot');
@@ -94,6 +100,9 @@ is(store_problems($node), '', 'rightly');
 is($s->error_code('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT tide.ingest()'), '25001', 'tide.ingest needs read committed');
 $s->query('ROLLBACK');
 $s->query('SELECT tide.stop()');
+$s->query('BEGIN; SELECT tide.start(); ROLLBACK');
+wait_for_sql($node, $no_worker);
+is($s->query($slots), '1', 'a slot that was there before a start that is rolled back stays');
 $s->query('SELECT tide.start()');
 store_ok($node, 'started again');
 
@@ -277,6 +286,9 @@ is($s->query("SELECT count(*) FROM pg_class WHERE relnamespace = 'tide_shadow'::
 isnt($s->query('SELECT epoch FROM tide_internal.state'), $epoch, 'clients will notice');
 is($s->query("SELECT string_agg(DISTINCT state, ',') FROM tide.shapes"), 'building', 'shapes wait to be rebuilt');
 is($s->query('SELECT state FROM tide.status'), 'stopped', 'stopped');
+$s->query('BEGIN; SELECT tide.start(); ROLLBACK');
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'and a start rolled back after a reset leaves no slot');
 $s->query("UPDATE t SET v = 'while reset' WHERE id < 5");
 $s->query('SELECT tide.start()');
 store_ok($node, 'started after a reset');
