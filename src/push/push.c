@@ -124,7 +124,7 @@ tide_push(Jsonb *request)
 	tide_session_begin(&session, request, claims);
 	if (push.nfresh > 0)
 		apply_fresh(&push);
-	tide_session_end(&session, push.has_deferrable);
+	tide_session_end(&session);
 
 	finish_push(&push);
 	return answer(&push);
