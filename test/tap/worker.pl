@@ -246,6 +246,29 @@ is($s->query("SELECT state, error FROM tide.shapes WHERE name = 'dividing'"), 'f
 $s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['dividing', 'born_bad', 'picky']) n");
 store_ok($node, 'failed shapes can be dropped');
 
+# ---- functions of a shape that change settings: nothing of it shows in buckets, its own or others'
+$s->query(<<'SQL');
+CREATE TABLE times (id int PRIMARY KEY, at timestamptz, day date);
+INSERT INTO times VALUES (1, '2026-01-01 20:00+00', '2026-01-02');
+CREATE FUNCTION local_day(at timestamptz) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', true); RETURN to_char(at, 'YYYY-MM-DD'); END $$;
+CREATE FUNCTION restyle(day date) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config('DateStyle', 'German', false); RETURN true; END $$;
+SELECT tide.create_shape('local', '{"table": "times", "where": "public.local_day(at) = params.day AND at = params.at"}');
+SELECT tide.create_shape('styled', '{"table": "times", "where": "public.restyle(day) AND day = params.day"}');
+SELECT tide.create_shape('at', '{"table": "times", "where": "at = params.at"}');
+SELECT tide.create_shape('day', '{"table": "times", "where": "day = params.day"}');
+SELECT tide.sync();
+INSERT INTO times VALUES (2, '2026-01-01 20:00+00', '2026-01-02');
+INSERT INTO times VALUES (3, '2026-01-01 20:00+00', '2026-01-02');
+SELECT tide.sync();
+SQL
+is($s->query("SELECT string_agg(name || ' ' || key::text || ' ' || row_count, ', ' ORDER BY name, key::text) FROM tide_internal.buckets JOIN tide_internal.shapes USING (shape_id)"
+	  . " WHERE name IN ('local', 'styled', 'at', 'day')"),
+	'at {"2026-01-01 20:00:00+00"} 3, day {2026-01-02} 3, local {2026-01-02,"2026-01-01 20:00:00+00"} 3, styled {2026-01-02} 3',
+	'settings made by functions of shapes do not show');
+$s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['local', 'styled', 'at', 'day']) n");
+
 # ---- two databases
 $node->safe_psql('postgres', 'CREATE DATABASE "Second-db"');
 $node->safe_psql('Second-db', <<'SQL');
