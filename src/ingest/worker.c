@@ -212,8 +212,6 @@ worker_start(TideIngest **in)
 	LockRelationOid(tide_meta_relid("state"), ShareUpdateExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_state_read(&state);
-	if (!state.enabled)
-		tide_ingest_drop_unused_slot(&state);
 	slot = SearchNamedReplicationSlot(state.slot_name, true);
 	if (state.enabled && slot != NULL && slot->active_pid == 0 &&
 		tide_ingest_slot_is_lost(slot))
@@ -227,6 +225,8 @@ worker_start(TideIngest **in)
 		tide_state_read(&state);	/* a stop or reset may have come between */
 		slot = SearchNamedReplicationSlot(state.slot_name, true);
 	}
+	if (!state.enabled)
+		tide_ingest_drop_unused_slot(&state);
 	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
 	if (wanted && tide_database_moved())
 	{
