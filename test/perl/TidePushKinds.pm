@@ -38,7 +38,7 @@ use Exporter 'import';
 use JSON::PP ();
 use TideCluster ();
 
-our @EXPORT = qw(push_schema push_first push_mutations push_server_write push_problems push_tables push_shapes);
+our @EXPORT = qw(set_element_id push_schema push_first push_mutations push_server_write push_problems push_tables push_shapes);
 
 my $json = JSON::PP->new->canonical->allow_nonref;
 my ($docs, $notes, $marks, $guards, $accounts) = (30, 60, 20, 10, 12);
@@ -407,6 +407,13 @@ sub _doc_problems
 		[ grep { $_->{col} eq 'kept' } @$other ]));
 }
 
+# SQL of the id that conflict_set.c gives an element
+sub set_element_id
+{
+	return "encode((SELECT string_agg(substr(int8send(jsonb_hash_extended($_[0], i)), 9 - n, 1), '' ORDER BY i, n)
+		FROM generate_series(1, 2) i, generate_series(1, 8) n), 'hex')::uuid";
+}
+
 # of a set that is wrong: who added and removed its elements, and had seen what
 sub _set_story
 {
@@ -424,10 +431,8 @@ sub _set_story
 				$story .= "\n$what $element: client $mutation->{client} $mutation->{status} $mutation->{text}" if grep { $_ eq $element } @{ $did->{$what} };
 			}
 		}
-		# element ids are those of conflict_set.c
 		$story .= join '', map { "\nremembered of $element: $_->{client_id} $_->{lsn}" } _rows($node, "SELECT client_id, lsn FROM tide_internal.set_elements, to_jsonb('$element'::text) e
-			WHERE relid = 'docs'::regclass AND element_id = encode((SELECT string_agg(substr(int8send(jsonb_hash_extended(e, i)), 9 - n, 1), '' ORDER BY i, n)
-				FROM generate_series(1, 2) i, generate_series(1, 8) n), 'hex')::uuid");
+			WHERE relid = 'docs'::regclass AND element_id = " . set_element_id('e'));
 		$story .= join '', map { "\n$_->{col} $element: server, $_->{seq}, $_->{at}" } grep { $_->{id} == $id && $element eq ($_->{col} =~ /^un/ ? $_->{base} // '' : $_->{value}) } @$other;
 	}
 	return $story;
