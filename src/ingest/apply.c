@@ -26,6 +26,7 @@
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/failed.h"
 #include "ingest/fold.h"
 #include "ingest/limits.h"
 #include "ingest/plan_group.h"
@@ -61,6 +62,7 @@ tide_ingest_apply(TideIngest *in)
 	checkpoint->at = Max(batch_time(batch), checkpoint->at);
 	checkpoint->now = clock_time(checkpoint->at);
 	tide_node_eval_set_now(checkpoint->now);
+	tide_failed_forget(in);
 	if (batch->store != NULL)
 	{
 		tide_recompile_unprepared(in);

@@ -30,6 +30,7 @@
 #include "ingest/batch.h"
 #include "ingest/capture.h"
 #include "ingest/ddl_message.h"
+#include "ingest/failed.h"
 #include "ingest/ingest.h"
 #include "ingest/recheck.h"
 #include "ingest/route.h"
@@ -217,7 +218,6 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 {
 	HASH_SEQ_STATUS status;
 	TideWatch  *watch;
-	ListCell   *lc;
 
 	if (!in->saw_ddl)
 		return;
@@ -238,11 +238,7 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 		}
 		watch->rewrite_from = InvalidOid;
 	}
-	foreach(lc, in->shapes)
-	{
-		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
-			in->needs_reload = in->retry_failed = true;
-	}
+	tide_failed_note_ddl(in, txn);
 }
 
 /* the rows of a table are about to be rewritten: look at it when that is done */
