@@ -40,7 +40,7 @@ $session->query("SELECT tide.create_shape('$_', '" . ($model_shapes{$_} =~ s/'/'
 $session->query('SELECT tide.start()');
 usleep(200_000);
 $session->query("SELECT tide.create_shape('part', '$model_shapes{part}')");
-$session->query("SELECT tide.sync('60s')");
+$session->query("SELECT tide.sync('10min')");
 
 my %client = map { $_ => new_state() } keys %model_requests;
 my @seen;         # states at complete checkpoints, not yet compared
@@ -82,7 +82,7 @@ is(join('', @problems), '', 'complete means equal to the query at that checkpoin
 cmp_ok($compared, '>', $transactions / 300, "at many checkpoints: $compared");
 
 # and when all is quiet
-$session->query("SELECT tide.sync('120s')");
+$session->query("SELECT tide.sync('10min')");
 for my $name (sort keys %client)
 {
 	pull_all($node, $model_requests{$name}, state => $client{$name}, session => $session, row_text => $model_row);
