@@ -223,8 +223,7 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 		return;
 	in->saw_ddl = false;
 	if (in->server_clocks != NULL)
-		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped
-														 * tables */
+		tide_server_clocks_forget(in);	/* new columns, dropped tables */
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{
@@ -521,7 +520,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		 * also if the last reload's snapshot had it: that may not have read
 		 * the policies
 		 */
-		in->needs_reload = in->forget_clocks = true;
+		tide_server_clocks_forget(in);
 		txn->output_plugin_private = in;
 		return;
 	}
