@@ -193,7 +193,7 @@ sub _doc
 		elsif ($col eq 'tags' || $col eq 'labels')
 		{
 			my @new = @{ $row->{$col} };
-			my @gone = splice @new, rand() < 0.3 ? -1 : int(rand(@new)), 1 + int(@new / 8) if @new && rand() < 0.3 + @new / 15;
+			my @gone = @new && rand() < 0.3 + @new / 15 ? splice(@new, rand() < 0.3 ? -1 : int(rand(@new)), 1 + int(@new / 8)) : ();
 			my @added = map { _unique($client, $offset, "$col$_") } 1 .. (@gone ? int(rand(3)) : 1);
 			($base{$col}, $values{$col}) = ($row->{$col}, [ @new, @added ]);
 			$mutation->{cols}{$col} = { add => \@added, remove => \@gone };
