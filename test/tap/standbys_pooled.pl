@@ -218,7 +218,7 @@ sub all_equal
 {
 	my ($where, $name) = @_;
 	# what others have pushed may be on its way to the standby still
-	my $op_id = $primary->safe_psql('postgres', 'SELECT op_id FROM tide.sync()');
+	my $op_id = $primary->safe_psql('postgres', q{SELECT op_id FROM tide.sync('10min')});
 	client_catch_up($_, $where, $op_id) for @clients;
 	my @wrong = grep { "@{[ state_rows($_->{state}, 'public.items') ]}" ne
 		"@{[ query_rows($primary, qq(SELECT * FROM items WHERE team = $_->{team} ORDER BY id)) ]}" } @clients;
