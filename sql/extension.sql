@@ -16,7 +16,8 @@ ALTER EXTENSION pg_tide SET SCHEMA public;
 -- dropping it leaves nothing, and it can be made again
 DROP EXTENSION pg_tide;
 SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tide%';
--- it takes no schema that is there already
+-- it takes no schema that is there already (18 says more of where)
+\set SHOW_CONTEXT never
 CREATE SCHEMA tide AUTHORIZATION pg_monitor;
 CREATE EXTENSION pg_tide;
 DROP SCHEMA tide;
@@ -24,6 +25,7 @@ CREATE SCHEMA tide_internal AUTHORIZATION pg_monitor;
 CREATE EXTENSION pg_tide;
 DROP SCHEMA tide_internal;
 CREATE EXTENSION pg_tide SCHEMA public;
+\set SHOW_CONTEXT errors
 -- and has no use for search_path
 SET search_path = '';
 CREATE EXTENSION pg_tide;
