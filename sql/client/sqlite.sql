@@ -17,6 +17,11 @@ DROP TRIGGER IF EXISTS tide_subscription_insert;
 DROP TRIGGER IF EXISTS tide_transaction_insert;
 DROP TRIGGER IF EXISTS tide_outbox_insert;
 DROP TRIGGER IF EXISTS tide_rejected_call;
+{{each tables}}
+DROP TRIGGER IF EXISTS {{ident}}tide_write_{{table_text}}_retry{{end}};
+-- its name in earlier scripts
+DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
+{{end}}
 DROP TABLE IF EXISTS tide_page;
 DROP TABLE IF EXISTS tide_gone;
 DROP TABLE IF EXISTS tide_load;
@@ -200,7 +205,6 @@ DELETE FROM tide_table;
 -- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
 DROP VIEW IF EXISTS {{table}};
 DROP TABLE IF EXISTS {{local}};
-DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
 CREATE TABLE IF NOT EXISTS {{synced}} (
 	tide_bucket INTEGER,
 	tide_hash INTEGER,
@@ -215,9 +219,10 @@ OR EXISTS (SELECT * FROM (VALUES
 {{each columns|,
 }}	({{lit}}, '{{type}}', {{if iskey}}1{{end}}{{if isvalue}}0{{end}}){{end}})
 	EXCEPT SELECT name, type, pk > 0 FROM pragma_table_info({{synced_name}}));
--- a column that the table did not have is found in the row of nulls outside
+-- a column that the table did not have is found in the row of nulls outside; a rowid may be a column of the table's own
 DROP TABLE IF EXISTS temp.tide_old;
-CREATE TEMPORARY TABLE tide_old AS SELECT * FROM {{synced}};
+CREATE TEMPORARY TABLE tide_old AS SELECT row_number() OVER () AS tide_rowid, tide_s.* FROM {{synced}} AS tide_s;
+CREATE UNIQUE INDEX temp.tide_old_row ON tide_old (tide_rowid);
 DROP TABLE {{synced}};
 CREATE TABLE {{synced}} (
 	tide_bucket INTEGER,
@@ -233,11 +238,11 @@ CREATE TABLE {{local}} (
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 INSERT OR IGNORE INTO {{synced}} (tide_bucket, tide_hash, {{each columns|, }}{{c}}{{end}})
-SELECT * FROM (SELECT (SELECT tide_bucket FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
-		(SELECT tide_hash FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
-		{{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid) AS {{c}}{{end}}
+SELECT * FROM (SELECT (SELECT tide_bucket FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid),
+		(SELECT tide_hash FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid),
+		{{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid) AS {{c}}{{end}}
 	FROM (SELECT NULL AS tide_bucket, NULL AS tide_hash, {{each columns|, }}NULL AS {{c}}{{end}}) AS tide_nulls
-	CROSS JOIN (SELECT rowid AS tide_rowid FROM temp.tide_old) AS tide_x)
+	CROSS JOIN (SELECT tide_rowid FROM temp.tide_old) AS tide_x)
 WHERE {{each keys| AND }}{{c}} IS NOT NULL{{end}};
 DROP TABLE temp.tide_old;
 INSERT INTO tide_table (id, name, view_name, synced, local)
@@ -252,7 +257,7 @@ FROM {{local}} AS l
 WHERE NOT l.tide_deleted;
 
 {{if uuidkey}}
-CREATE TRIGGER {{ident}}tide_{{table_text}}_key{{end}} INSTEAD OF INSERT ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_key{{end}} INSTEAD OF INSERT ON {{table}}
 WHEN {{each keys}}NEW.{{c}} IS NULL{{end}}
 BEGIN
 	INSERT INTO {{table}} ({{each columns|, }}{{c}}{{end}})
@@ -260,7 +265,7 @@ BEGIN
 		|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))){{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}});
 END;
 {{end}}
-CREATE TRIGGER {{ident}}tide_{{table_text}}_insert{{end}} INSTEAD OF INSERT ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_insert{{end}} INSTEAD OF INSERT ON {{table}}
 {{if uuidkey}}
 WHEN {{each keys}}NEW.{{c}} IS NOT NULL{{end}}
 {{end}}
@@ -279,7 +284,7 @@ BEGIN
 	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
 	VALUES ({{each columns|, }}NEW.{{c}}{{end}}, 0);
 END;
-CREATE TRIGGER {{ident}}tide_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
 BEGIN
 	SELECT RAISE(ABORT, {{str}}key of {{table_text}} cannot be changed: delete the row and insert it anew{{end}})
 	WHERE {{each keys| OR }}NEW.{{c}} IS NOT OLD.{{c}}{{end}};
@@ -299,7 +304,7 @@ BEGIN
 		AND o.key = json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}) AND o.state <> 'cancelled');
 {{end}}
 END;
-CREATE TRIGGER {{ident}}tide_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
 BEGIN
 	-- a column that not all shapes show may be null for want of a row that shows it
 	INSERT INTO tide_outbox (op, table_name, key, base)
@@ -316,7 +321,7 @@ END;
 -- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now,
 -- or, if the row is not here, over the values known last. An update of a column with policy
 -- counter, set or custom keeps its base: the difference is what the app has done
-CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
 WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
 BEGIN
 	DELETE FROM tide_rejected WHERE id = NEW.id;

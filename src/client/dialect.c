@@ -166,6 +166,8 @@ check_columns(const TideDialect *dialect, const TideClientTable *table)
 	add_name(&seen, dialect, "column", "tide_deleted", "tide_deleted");
 	add_name(&seen, dialect, "column", "tide_bucket", "tide_bucket");
 	add_name(&seen, dialect, "column", "tide_hash", "tide_hash");
+	if (!dialect->has_schemas)
+		add_name(&seen, dialect, "column", "tide_rowid", "tide_rowid");
 	foreach(lc, table->columns)
 	{
 		const TideClientColumn *column = lfirst(lc);
@@ -197,6 +199,11 @@ tide_dialect_check_names(const TideDialect *dialect, List *tables)
 						(errcode(ERRCODE_RESERVED_NAME),
 						 errmsg("table name \"%s\" is reserved in client schemas", name),
 						 errdetail("Names beginning with \"tide_\" are those of the client schema itself.")));
+			if (!dialect->has_schemas && pg_strncasecmp(name, "sqlite_", 7) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_RESERVED_NAME),
+						 errmsg("table name \"%s\" is reserved in dialect \"%s\"", name, dialect->name),
+						 errdetail("Names beginning with \"sqlite_\" are SQLite's own.")));
 			if (strlen(name) >= NAMEDATALEN && dialect->has_schemas)
 				ereport(ERROR,
 						(errcode(ERRCODE_NAME_TOO_LONG),

@@ -2,6 +2,7 @@
 // steps and the same results for both dialects. Prints TAP.
 // usage: node schema.mjs sqlite-script postgres-script scratch-folder
 import { deepStrictEqual } from 'node:assert';
+import { readFileSync } from 'node:fs';
 import { PgliteClient, SqliteClient } from './clients.mjs';
 
 const [sqliteScript, postgresScript, scratch] = process.argv.slice(2);
@@ -352,6 +353,20 @@ const scenarios = {
       { a: 2, 'b c': 'l', order: null, 'x.y': null, 'q"\\z': null, n: c.kind === 'sqlite' ? null : null }]);
     await c.sql(`DELETE FROM ${t}`);
     deepStrictEqual(await c.sql(`SELECT * FROM ${t}`), []);
+  },
+
+  async 'tables and columns may have names of the script and of the database'(c) {
+    const change = (id) => ({ bucket: 6, table: 'public.status', op: 'put', op_id: ++op, key: { id }, row: { id, rowid: 'r', oid: 'o', _rowid_: `${id}` }, hash: 1 });
+    await c.apply(page([change(1), change(2)]));
+    await c.sql(`UPDATE status SET oid = 'mine' WHERE id = 2; INSERT INTO status (id) VALUES (3)`);
+    await c.sql(`UPDATE tide_status SET is_online = false`);
+    const seen = async () => (await c.sql('SELECT * FROM status ORDER BY id')).map((r) => [r.id, r.rowid, r.oid, r._rowid_]);
+    const expected = [[1, 'r', 'o', '1'], [2, 'r', 'mine', '2'], [3, null, null, null]];
+    deepStrictEqual([await seen(), await one(c, 'SELECT state FROM tide_status')], [expected, 'offline']);
+    for (let i = 0; i < 2; i++) await c.sql(readFileSync(c.kind === 'sqlite' ? sqliteScript : postgresScript, 'utf8'));
+    deepStrictEqual([await seen(), (await mutations(c)).length], [expected, 2]);
+    await c.sql(`DELETE FROM status WHERE id <> 2`);
+    deepStrictEqual(await seen(), [expected[1]]);
   },
 
   async 'what is no answer is refused, and changes nothing'(c) {
