@@ -453,13 +453,17 @@ BEGIN
 END
 $tide_body$;
 
--- internal: what is to be pushed; first and last id, and size, of its local transaction.
--- One of more than 10,000 writes is several, as the server takes no larger ones
+-- internal: the writes that come next, for a push and for the largest group to be whole; first and last id,
+-- and size, of their local transaction, and the size of all up to there. One of more than 10,000 writes is several, as
+-- the server takes no larger ones
 CREATE VIEW public.tide_group AS
-SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
-FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE o.tx END AS part,
-		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
-	FROM public.tide_outbox AS o WHERE o.state <> 'acked') AS p
+SELECT p.id, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members, max(p.length) OVER w AS total
+FROM (SELECT o.id, CASE o.state WHEN 'cancelled' THEN -o.id ELSE o.tx END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth,
+		sum(CASE WHEN o.n <= 1000 THEN (SELECT length(concat(x.key, x.changed, x.base))
+			FROM public.tide_outbox AS x WHERE x.id = o.id) END) OVER (ORDER BY o.id) AS length
+	FROM (SELECT id, tx, state, row_number() OVER (ORDER BY id) AS n
+		FROM public.tide_outbox WHERE state <> 'acked' ORDER BY id LIMIT 11000) AS o) AS p
 WINDOW w AS (PARTITION BY p.part, p.nth);
 
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
@@ -479,6 +483,7 @@ $tide_body$;
 CREATE FUNCTION public.tide_push_request()
 RETURNS text LANGUAGE sql STABLE
 AS $tide_body$
+	WITH tide_next AS MATERIALIZED (SELECT * FROM public.tide_group)
 	SELECT (jsonb_build_object('client', (SELECT client FROM public.tide_client),
 			'mutations', jsonb_agg(m.mutation ORDER BY m.id))
 		|| coalesce((SELECT jsonb_build_object('rejected_seen', c.rejected_seen)
@@ -491,9 +496,9 @@ AS $tide_body$
 				|| jsonb_build_object('key', o.key, 'vclock', jsonb_build_object((SELECT client FROM public.tide_client), o.id))
 				|| CASE WHEN o.op = 'delete' THEN '{}' ELSE jsonb_build_object('values', o.changed) END
 				|| CASE WHEN o.op = 'insert' THEN '{}' ELSE jsonb_build_object('base', o.base) END
-			END || CASE WHEN o.members > 1 THEN jsonb_build_object('tx', o.first) ELSE '{}' END AS mutation
-		FROM public.tide_group AS o
-		WHERE o.last <= greatest((SELECT min(g.last) FROM public.tide_group AS g), (SELECT min(g.id) + 999 FROM public.tide_group AS g))
+			END || CASE WHEN g.members > 1 THEN jsonb_build_object('tx', g.first) ELSE '{}' END AS mutation
+		FROM tide_next AS g JOIN public.tide_outbox AS o ON o.id = g.id
+		WHERE g.last = (SELECT min(x.last) FROM tide_next AS x) OR g.last <= (SELECT min(x.id) + 999 FROM tide_next AS x) AND g.total <= 2000000
 	) AS m
 	HAVING count(*) > 0;
 $tide_body$;

@@ -16,6 +16,8 @@ DROP VIEW IF EXISTS tide_answer;
 DROP TRIGGER IF EXISTS tide_subscription_insert;
 DROP TRIGGER IF EXISTS tide_transaction_insert;
 DROP TRIGGER IF EXISTS tide_outbox_insert;
+DROP TRIGGER IF EXISTS tide_outbox_check;
+DROP TRIGGER IF EXISTS tide_outbox_number;
 DROP TRIGGER IF EXISTS tide_rejected_call;
 {{each tables}}
 DROP TRIGGER IF EXISTS {{ident}}tide_write_{{table_text}}_retry{{end}};
@@ -86,6 +88,27 @@ CREATE TABLE IF NOT EXISTS tide_transaction (
 CREATE TRIGGER tide_transaction_insert BEFORE INSERT ON tide_transaction
 BEGIN
 	DELETE FROM tide_transaction;
+END;
+
+-- what tide.push cannot read would keep all that follows from being sent: text with a zero byte, half of a
+-- surrogate pair, and in JSON numbers that numeric does not have. Its backslashes are those of escapes, once pairs are gone
+CREATE TRIGGER tide_outbox_check BEFORE INSERT ON tide_outbox
+WHEN instr(NEW.key || coalesce(NEW.changed, ''), '\u') OR instr(NEW.table_name, char(0))
+BEGIN
+	SELECT RAISE(ABORT, 'text cannot have a zero byte or half of a surrogate pair')
+	FROM (SELECT '......' || replace(NEW.key || coalesce(NEW.changed, ''), '\\', '') AS j) AS x
+	WHERE instr(NEW.table_name, char(0)) OR instr(x.j, '\u0000')
+	OR x.j GLOB '*\u[dD][89abAB]??[^\]*' OR x.j GLOB '*\u[dD][89abAB]??\[^u]*'
+	OR x.j GLOB '*\u[dD][89abAB]??\u[^dD]*' OR x.j GLOB '*\u[dD][89abAB]??\u[dD][^c-fC-F]*'
+	OR x.j GLOB '*[^\]?????\u[dD][c-fC-F]*' OR x.j GLOB '*\[^u]????\u[dD][c-fC-F]*'
+	OR x.j GLOB '*\u[^dD]???\u[dD][c-fC-F]*' OR x.j GLOB '*\u[dD][^89abAB]??\u[dD][c-fC-F]*';
+END;
+CREATE TRIGGER tide_outbox_number BEFORE INSERT ON tide_outbox
+WHEN NEW.changed GLOB '*[0-9][eE][-+0-9][0-9][0-9][0-9]*'
+BEGIN
+	SELECT RAISE(ABORT, 'number out of range')
+	FROM (SELECT lower(NEW.changed -> t.fullkey) AS n FROM json_tree(NEW.changed) AS t WHERE t.type IN ('integer', 'real')) AS x
+	WHERE instr(x.n, 'e') AND abs(CAST(substr(x.n, instr(x.n, 'e') + 1) AS INTEGER)) > 9999;
 END;
 
 -- internal: transaction and hybrid clock of a write: 48 bits of ms, 16 of a counter, the client
@@ -452,13 +475,17 @@ BEGIN
 			|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)));
 END;
 
--- internal: what is to be pushed; first and last id, and size, of its local transaction.
--- One of more than 10,000 writes is several, as the server takes no larger ones
+-- internal: the writes that come next, for a push and for the largest group to be whole; first and last id,
+-- and size, of their local transaction, and the size of all up to there. One of more than 10,000 writes is several, as
+-- the server takes no larger ones
 CREATE VIEW tide_group AS
-SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
-FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE coalesce(o.tx, -o.id) END AS part,
-		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
-	FROM tide_outbox AS o WHERE o.state <> 'acked') AS p
+SELECT p.id, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members, max(p.length) OVER w AS total
+FROM (SELECT o.id, CASE o.state WHEN 'cancelled' THEN -o.id ELSE coalesce(o.tx, -o.id) END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth,
+		sum(CASE WHEN o.n <= 1000 THEN (SELECT length(x.key) + coalesce(length(x.changed), 0) + coalesce(length(x.base), 0)
+			FROM tide_outbox AS x WHERE x.id = o.id) END) OVER (ORDER BY o.id) AS length
+	FROM (SELECT id, tx, state, row_number() OVER (ORDER BY id) AS n
+		FROM tide_outbox WHERE state <> 'acked' ORDER BY id LIMIT 11000) AS o) AS p
 WINDOW w AS (PARTITION BY p.part, CASE WHEN p.part < 0 THEN 0 ELSE p.nth END);
 
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
@@ -473,6 +500,7 @@ SELECT json_insert(json_insert(json_object('client', c.client,
 	json((SELECT json_group_array(b.bucket) FROM tide_bucket AS b WHERE b.resync))) AS request
 FROM tide_client AS c;
 CREATE VIEW tide_push_request AS
+WITH tide_next AS MATERIALIZED (SELECT * FROM tide_group)
 SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]'))),
 		CASE WHEN c.rejected_seen = 0 THEN '$' ELSE '$.rejected_seen' END, c.rejected_seen)
 	FROM (SELECT json_insert(CASE
@@ -484,9 +512,9 @@ SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nul
 				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id))
 			ELSE json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'base', json(o.base),
 				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id)) END,
-			CASE WHEN o.members > 1 THEN '$.tx' ELSE '$' END, o.first) AS mutation
-		FROM tide_group AS o
-		WHERE o.last <= max((SELECT min(g.last) FROM tide_group AS g), (SELECT min(g.id) + 999 FROM tide_group AS g))
+			CASE WHEN g.members > 1 THEN '$.tx' ELSE '$' END, g.first) AS mutation
+		FROM tide_next AS g CROSS JOIN tide_outbox AS o ON o.id = g.id
+		WHERE g.last = (SELECT min(x.last) FROM tide_next AS x) OR g.last <= (SELECT min(x.id) + 999 FROM tide_next AS x) AND g.total <= 2000000
 		ORDER BY o.id) AS m
 	HAVING count(*) > 0) AS request
 FROM tide_client AS c;

@@ -39,7 +39,8 @@ static const char postgres_template[] = {
 
 /*
  * SQLite has no booleans, its JSON functions round numbers that are no 64-bit
- * integers and print 15 digits. ->> gives an SQL value, -> the JSON text as it was sent.
+ * integers and print 15 digits. A numeric that may be too large for the server goes as text,
+ * for its column to refuse: as a number it would be all of the push. ->> gives an SQL value, -> the JSON text as it was sent.
  */
 static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	[TIDE_CLIENT_BOOL] = {
@@ -62,8 +63,8 @@ static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	},
 	[TIDE_CLIENT_NUMERIC] = {
 		.type = "TEXT",
-		.enc = "CASE WHEN json_valid(%v) AND json_type(%v) IN ('integer', 'real') THEN CAST(%v AS TEXT)"
-		" ELSE json_quote(%v) END",
+		.enc = "CASE WHEN json_valid(%v) AND json_type(%v) IN ('integer', 'real') AND length(%v) < 10000 AND NOT instr(lower(%v), 'e')"
+		" THEN CAST(%v AS TEXT) ELSE json_quote(%v) END",
 		.dec = "nullif(trim(%v -> %p, '\"'), 'null')",
 	},
 	[TIDE_CLIENT_TEXT] = {

@@ -369,6 +369,31 @@ const scenarios = {
     deepStrictEqual(await seen(), [expected[1]]);
   },
 
+  async 'what the server could not read is refused when it is written'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    const meta = (text) => `UPDATE issues SET meta = '${text}'`;
+    const call = (text) => `INSERT INTO tide_call (name, args) VALUES ('m', '${text}')`;
+    const bad = [meta('["\\u0000"]'), meta('{"a\\\\\\u0000": 1}'), meta('"\\ud83d"'), meta('"\\uD83D\\n"'), meta('"\\ud83d\\ud83d\\ude00"'), meta('"x\\ude00"'), meta('"\\u00e9\\udE00"'),
+      meta('"\\ud83dx"'), call('{"a": "\\u0000"}'), call('{"": "\\ude00"}'), meta('[1e400000]'), meta('{"a": [-1.5E-20000]}'), call('{"a": 1e1000000}')];
+    if (c.kind === 'sqlite') bad.push(`UPDATE issues SET title = 'x' || char(0)`, `INSERT INTO tide_call (name) VALUES ('x' || char(0))`);
+    for (const text of bad) {
+      let error = null;
+      await c.sql(text).catch((e) => { error = e; });
+      deepStrictEqual(error !== null, true, text);
+    }
+    deepStrictEqual([await pending(c), await one(c, 'SELECT meta FROM issues')], [0, null]);
+    // and nothing else is
+    const good = ['"\\\\u0000"', '"\\\\\\\\u0000 \\u00e9\\\\ud83d"', '"\\ud83d\\ude00\\uD83D\\uDE00"', '"\\n\\ud83d\\ude00\\\\"', '{"\\ud83d\\ude00": "1e400000", "a": 1e300}', '[1e0400, "e5 1e99999"]'];
+    for (const text of good) await c.sql(meta(text));
+    await c.sql(call('{"a": "\\ud83d\\ude00"}'));
+    deepStrictEqual([await pending(c), json(await one(c, 'SELECT meta FROM issues')).length], [good.length + 1, 2]);
+    // what a column cannot have is for the server to refuse, alone
+    if (c.kind === 'sqlite') {
+      await c.sql(`UPDATE issues SET price = '1e400000'; UPDATE issues SET price = '-2.5e+3'; UPDATE issues SET price = 1e30`);
+      deepStrictEqual((await pushed(c)).slice(-3).map((m) => m.values.price), ['1e400000', '-2.5e+3', '1.0e+30']);
+    }
+  },
+
   async 'what is no answer is refused, and changes nothing'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     for (const bad of ['{}', '[1]', 'nonsense', '{"changes": 1}', JSON.stringify(page([{ ...put(1, B, {}), op_id: 'x'.repeat(3), bucket: null }]))]) {
@@ -482,6 +507,34 @@ const scenarios = {
     await taken(1200);
     deepStrictEqual(sent(await mutations(c)), [1100, 1201, 1201]);
     deepStrictEqual(request.includes('"seen"') && !request.includes('null') && c.kind === 'postgres', false);
+  },
+
+  async 'a push is of two million characters at most, unless its only group has more'(c) {
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    const long = (n) => (c.kind === 'sqlite' ? `printf('%.${n}c', 'x')` : `repeat('x', ${n})`);
+    const insert = (n) => `INSERT INTO issues (title) VALUES (${long(n)});`;
+    await c.sql(insert(900000) + insert(900000) + insert(900000));
+    await c.sql(`${begin} ${insert(900000)} ${insert(900000)} ${insert(900000)} ${end} ${insert(5)} ${begin} ${insert(5)} ${insert(5)} ${end}`);
+    const sent = [];
+    for (let ids; (ids = (await pushed(c)).map((m) => m.id)).length > 0;) {
+      sent.push(ids);
+      await c.apply({ last_mutation_id: ids.at(-1), results: [] });
+    }
+    deepStrictEqual(sent, c.kind === 'sqlite' ? [[1, 2], [3], [4, 5, 6], [7, 8, 9]] : [[1, 2, 3], [4, 5, 6], [7, 8, 9]]);
+  },
+
+  async 'a long queue is sent page by page'(c) {
+    const rows = c.kind === 'sqlite' ? 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) SELECT i FROM n' : 'SELECT generate_series(1, 12000) AS i';
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    await c.sql(`INSERT INTO tide_call (name) VALUES ('first')`);
+    await c.sql(`${begin} INSERT INTO tide_call (name) SELECT 'm' || i FROM (${rows}) AS x; ${end}`);
+    await c.sql(`INSERT INTO tide_call (name) VALUES ('last')`);
+    const sent = [];
+    for (let next; (next = await pushed(c)).length > 0;) {
+      sent.push([next[0].id, next.at(-1).id, next.length, next[0].tx]);
+      await c.apply({ last_mutation_id: next.at(-1).id, results: [] });
+    }
+    deepStrictEqual(sent, [[1, 1, 1, undefined], [2, 10001, 10000, 2], [10002, 12001, 2000, 10002], [12002, 12002, 1, undefined]]);
   },
 
   async 'clocks go on, whatever the time is'(c) {
