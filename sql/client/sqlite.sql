@@ -232,7 +232,7 @@ CREATE TABLE IF NOT EXISTS {{synced}} (
 	tide_bucket INTEGER,
 	tide_hash INTEGER,
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 INSERT INTO temp.tide_lack
@@ -251,12 +251,12 @@ CREATE TABLE {{synced}} (
 	tide_bucket INTEGER,
 	tide_hash INTEGER,
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 CREATE TABLE {{local}} (
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	tide_deleted INTEGER NOT NULL,
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
@@ -293,19 +293,20 @@ CREATE TRIGGER {{ident}}tide_write_{{table_text}}_insert{{end}} INSTEAD OF INSER
 WHEN {{each keys}}NEW.{{c}} IS NOT NULL{{end}}
 {{end}}
 BEGIN
+	-- a key is kept as it comes out of the outbox again
 	SELECT RAISE(ABORT, {{str}}NOT NULL constraint failed: key of {{table_text}}{{end}})
 	WHERE {{each keys| OR }}NEW.{{c}} IS NULL{{end}};
 	SELECT RAISE(ABORT, {{str}}UNIQUE constraint failed: key of {{table_text}}{{end}})
-	WHERE EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = NEW.{{c}}{{end}});
+	WHERE EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}});
 	INSERT INTO tide_outbox (op, table_name, key, changed)
 	VALUES ('insert', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}NEW.{{c}}{{end}}){{end}}), {{if writable}}
 		(SELECT json_group_object(column1, json(column2)) FROM (VALUES
 {{each writable|,
 }}			({{lit}}, {{enc}}NEW.{{c}}{{end}}, NEW.{{c}} IS NOT NULL){{end}})
 		WHERE column3){{end}}{{if nowritable}}'{}'{{end}});
-	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = NEW.{{c}}{{end}};
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}};
 	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
-	VALUES ({{each columns|, }}NEW.{{c}}{{end}}, 0);
+	VALUES ({{each columns|, }}{{if iskey}}{{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}}, 0);
 END;
 CREATE TRIGGER {{ident}}tide_write_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
 BEGIN

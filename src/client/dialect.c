@@ -55,9 +55,9 @@ static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	},
 	[TIDE_CLIENT_FLOAT] = {
 		.type = "REAL",
-		.enc = "CASE WHEN typeof(%v) <> 'real' THEN json_quote(%v)"
-		" WHEN %v = 9e999 THEN '\"Infinity\"' WHEN %v = -9e999 THEN '\"-Infinity\"'"
-		" WHEN CAST(printf('%!.15g', %v) AS REAL) = %v THEN printf('%!.15g', %v)"
+		.enc = "CASE WHEN %v IS NULL OR CAST(%v AS REAL) <> %v THEN json_quote(%v)"
+		" WHEN CAST(%v AS REAL) = 9e999 THEN '\"Infinity\"' WHEN CAST(%v AS REAL) = -9e999 THEN '\"-Infinity\"'"
+		" WHEN CAST(printf('%!.15g', %v) AS REAL) = CAST(%v AS REAL) THEN printf('%!.15g', %v)"
 		" ELSE printf('%!.17g', %v) END",
 		.dec = "(%v ->> %p)",
 	},
@@ -69,7 +69,14 @@ static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	},
 	[TIDE_CLIENT_TEXT] = {
 		.type = "TEXT",
-		.enc = "json_quote(%v)",
+		.enc = "json_quote(CASE typeof(%v) WHEN 'blob' THEN %v ELSE CAST(%v AS TEXT) END)",
+		.dec = "(%v ->> %p)",
+	},
+	/* the server does not tell upper from lower case */
+	[TIDE_CLIENT_UUID] = {
+		.type = "TEXT",
+		.collation = "NOCASE",
+		.enc = "json_quote(CASE typeof(%v) WHEN 'blob' THEN %v ELSE lower(%v) END)",
 		.dec = "(%v ->> %p)",
 	},
 	[TIDE_CLIENT_JSON] = {

@@ -394,6 +394,32 @@ const scenarios = {
     }
   },
 
+  async 'a key is the same however it is written'(c) {
+    const key = { u: A, t: '5', f: 1, j: { a: [1, null] } };
+    const upper = A.toUpperCase();
+    await c.sql(`INSERT INTO keyed (u, t, f, j, v) VALUES ('${upper}', ${c.kind === 'sqlite' ? 5 : "'5'"}, '1', '{ "a" : [1, null] }', 'mine')`);
+    let error = null;
+    await c.sql(`INSERT INTO keyed (u, t, f, j) VALUES ('${A}', '5', 1.0, '{"a":[1,null]}')`).catch((e) => { error = e; });
+    deepStrictEqual(error !== null, true);
+    await c.sql(`UPDATE keyed SET v = 'more' WHERE u = '${upper}'`);
+    deepStrictEqual((await mutations(c)).map((m) => [m.key, m.values]), [[key, { v: 'mine' }], [key, { v: 'more' }]]);
+    deepStrictEqual(Number(await one(c, 'SELECT count(DISTINCT key) FROM tide_outbox')), 1);
+    const seen = async () => (await c.sql('SELECT u, t, f, j, v FROM keyed')).map((r) => ({ ...r, j: json(r.j) }));
+    const put4 = (v) => ({ bucket: 7, table: 'public.keyed', op: 'put', op_id: ++op, key, row: { ...key, v }, hash: 1 });
+    deepStrictEqual(await seen(), [{ ...key, v: 'more' }]);
+    await c.apply(page([put4('theirs')]));
+    deepStrictEqual(await seen(), [{ ...key, v: 'more' }]);
+    await c.apply({ last_mutation_id: 2, results: [{ id: 1, status: 'applied' }, { id: 2, status: 'rejected', code: '23514', message: 'no' }] });
+    deepStrictEqual(await seen(), [{ ...key, v: 'mine' }]);
+    await c.sql(`UPDATE keyed SET v = 'late'`);
+    await c.apply(page([put4('mine')], { last_mutation_id: 2 }));
+    deepStrictEqual([await seen(), Number(await one(c, 'SELECT count(*) FROM keyed_local'))], [[{ ...key, v: 'late' }], 1]);
+    await c.apply(page([put4('late')], { last_mutation_id: 3 }));
+    deepStrictEqual([await seen(), Number(await one(c, 'SELECT count(*) FROM keyed_local'))], [[{ ...key, v: 'late' }], 0]);
+    await c.sql(`DELETE FROM keyed WHERE u = '${upper}'`);
+    deepStrictEqual([await seen(), (await mutations(c)).map((m) => m.key)], [[], [key]]);
+  },
+
   async 'what is no answer is refused, and changes nothing'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     for (const bad of ['{}', '[1]', 'nonsense', '{"changes": 1}', JSON.stringify(page([{ ...put(1, B, {}), op_id: 'x'.repeat(3), bucket: null }]))]) {
