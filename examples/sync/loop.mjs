@@ -114,6 +114,9 @@ export function startSync(db, server, { signal, token = () => null, encryption =
   let news = null; // the wait under way on the server
   let failures = 0;
 
+  const tell = (...args) => {
+    try { onState(...args); } catch { /* the app's own matter: sync goes on */ }
+  };
   const isEnded = () => signal?.aborted ?? false;
   const isOnline = () => allowed && globalThis.navigator?.onLine !== false;
   const onLineChange = () => {
@@ -204,7 +207,7 @@ export function startSync(db, server, { signal, token = () => null, encryption =
 
   async function step() {
     if (!isOnline()) {
-      onState('offline');
+      tell('offline');
       await noteLine(false);
       await change.rung;
       return;
@@ -214,21 +217,21 @@ export function startSync(db, server, { signal, token = () => null, encryption =
       news = null;
     }
     try {
-      onState('syncing');
+      tell('syncing');
       local = makeBell();
       await noteLine(true);
       const more = await trip();
       failures = more === 'later' ? failures + 1 : 0;
       if (more === 'later') await pause(delayAfter(failures), local);
       if (more === 'nothing') {
-        onState('waiting');
+        tell('waiting');
         await waitForNews();
       }
     } catch (error) {
       if (isEnded() || !isOnline() || line.signal.aborted) return;
       failures += 1;
-      onState('failing', error);
-      await note(db.fail, error.message);
+      tell('failing', error);
+      await note(db.fail, String(error?.message ?? error));
       await pause(delayAfter(failures));
     }
   }

@@ -314,7 +314,7 @@ BEGIN
 			WHERE o.table_name = {{name}} AND o.key = t.key AND o.state <> 'cancelled'
 			AND o.id >= coalesce(i.id, 0)) AS u
 		CROSS JOIN LATERAL jsonb_populate_record(s.*, u.changed || t.key) AS v
-		WHERE i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL;
+		WHERE (i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL){{each keys}} AND v.{{c}} IS NOT NULL{{end}};
 	END IF;
 {{end}}
 END
@@ -371,6 +371,10 @@ BEGIN
 			ON CONFLICT (id) DO NOTHING)
 		SELECT array_cat(tide.touched, array_agg(ROW(t.id, c.key)::public.tide_row)) INTO tide.touched
 		FROM cancelled AS c JOIN public.tide_table AS t ON t.name = c.table_name;
+		-- a clock that was ahead begins anew with the time
+		UPDATE public.tide_client SET clock = 0
+		WHERE EXISTS (SELECT 1 FROM jsonb_array_elements(tide_settle.results) AS r JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+			WHERE r ->> 'code' = '22008');
 		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
 	END IF;
 	IF EXISTS (SELECT 1 FROM public.tide_outbox WHERE op = 'call') THEN
@@ -530,18 +534,20 @@ FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
 CREATE TRIGGER tide_set_status AFTER INSERT ON public.tide_subscription
 FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
 
--- internal: the changes of an answer of tide.pull, last one of a row and bucket only
+-- internal: the changes of an answer of tide.pull, last one of a row and bucket only. Those of a table that
+-- the script does not know are under number 0, that the bucket adds up
 CREATE FUNCTION public.tide_read_changes(response jsonb)
 RETURNS public.tide_change[] LANGUAGE sql STABLE
 AS $tide_body$
 	SELECT coalesce(array_agg(ROW(c.bucket, c.tbl, c.key, c.op, c.op_id, c.hash)::public.tide_change), '{}')
-	FROM (SELECT DISTINCT ON (c.bucket, t.id, c.key)
-			c.bucket, t.id AS tbl, c.key, c.op, c.op_id, coalesce(c.hash, 0) AS hash
+	FROM (SELECT DISTINCT ON (1, 2, 3)
+			c.bucket, coalesce(t.id, 0) AS tbl, CASE WHEN t.id IS NULL THEN jsonb_build_array(c."table", c.key) ELSE c.key END AS key,
+			c.op, c.op_id, coalesce(c.hash, 0) AS hash
 		FROM ROWS FROM (jsonb_to_recordset(response -> 'changes')
 			AS (bucket bigint, "table" text, key jsonb, op text, op_id bigint, hash bigint))
 			WITH ORDINALITY AS c (bucket, "table", key, op, op_id, hash, n)
-		JOIN public.tide_table AS t ON t.name = c."table"
-		ORDER BY c.bucket, t.id, c.key, c.n DESC) AS c;
+		LEFT JOIN public.tide_table AS t ON t.name = c."table"
+		ORDER BY 1, 2, 3, c.n DESC) AS c;
 $tide_body$;
 
 -- internal: puts the rows of a page straight into the tables; false if not all of the page are
@@ -823,8 +829,10 @@ $tide_body$;
 DO $tide_body$
 DECLARE
 	t record;
+	unsent record;
 	same text;
 	lacks boolean;
+	unfit jsonb := '[]';
 BEGIN
 	DELETE FROM public.tide_member AS m
 	WHERE NOT EXISTS (SELECT 1 FROM pg_temp.tide_was AS w JOIN public.tide_table AS x ON x.name = w.name WHERE w.id = m.tbl);
@@ -861,6 +869,26 @@ BEGIN
 		EXECUTE format('DROP TABLE %s', t.synced);
 	END LOOP;
 	DELETE FROM public.tide_subscription WHERE shape <> ALL (ARRAY[{{shape_list}}]);
+	-- writes that the tables as they are now cannot take are refused, with what rests on them; the server gets their ids
+	FOR t IN SELECT x.name, x.synced FROM public.tide_table AS x LOOP
+		BEGIN
+			EXECUTE format('SELECT count(jsonb_populate_record(NULL::%s, coalesce(o.changed, ''{}'') || o.key)) FROM public.tide_outbox AS o
+				WHERE o.table_name = $1 AND o.state <> ''cancelled''', t.synced) USING t.name;
+		EXCEPTION WHEN data_exception THEN
+			FOR unsent IN SELECT * FROM public.tide_outbox AS o WHERE o.table_name = t.name AND o.state <> 'cancelled' LOOP
+				BEGIN
+					EXECUTE format('SELECT jsonb_populate_record(NULL::%s, $1)', t.synced) USING coalesce(unsent.changed, '{}') || unsent.key;
+				EXCEPTION WHEN data_exception THEN
+					unfit := unfit || jsonb_build_object('id', unsent.id, 'status', 'rejected', 'code', SQLSTATE, 'message', SQLERRM, 'name', t.name);
+				END;
+			END LOOP;
+		END;
+	END LOOP;
+	PERFORM public.tide_settle(0, unfit);
+	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, state)
+	SELECT u.id, 'update', u.name, '{}', '{}', 'cancelled'
+	FROM jsonb_to_recordset(unfit) AS u (id bigint, name text), public.tide_client AS c
+	WHERE u.id > c.last_mutation_id;
 	PERFORM public.tide_rebase(ARRAY(SELECT ROW(x.id, o.key)::public.tide_row
 		FROM public.tide_outbox AS o JOIN public.tide_table AS x ON x.name = o.table_name));
 END

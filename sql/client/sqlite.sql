@@ -391,7 +391,7 @@ BEGIN
 			AND EXISTS (SELECT 1 FROM tide_outbox AS x
 				WHERE x.table_name = {{name}} AND x.key = t.key AND x.state <> 'cancelled')) AS r
 		LEFT JOIN {{synced}} AS s ON r.op IS NULL AND {{each keys| AND }}s.{{c}} = {{dec}}r.key{{end}}{{end}}) AS e
-	WHERE e.tide_op IS NOT NULL OR e.tide_found;
+	WHERE (e.tide_op IS NOT NULL OR e.tide_found){{each keys}} AND {{dec}}e.tide_key{{end}} IS NOT NULL{{end}};
 {{end}}
 	DELETE FROM tide_touched;
 END;
@@ -410,6 +410,10 @@ BEGIN
 	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
 	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected' AND o.state <> 'cancelled'
 	ON CONFLICT (id) DO NOTHING;
+	-- a clock that was ahead begins anew with the time
+	UPDATE tide_client SET clock = 0
+	WHERE EXISTS (SELECT 1 FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+		WHERE r.value ->> '$.code' = '22008');
 	-- what was written on top of a refused insert, up to the next insert, or of a refused
 	-- delete, with all of its transaction, and what was written on top of that
 	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
@@ -631,17 +635,19 @@ BEGIN
 	WHERE (SELECT sum(l.row_count) FROM tide_load AS l) IS NOT NEW.size;
 
 	-- other changes: which bucket holds what
+	-- (of a table that the script does not know, under number 0, that the bucket adds up)
 	INSERT INTO tide_page (bucket, tbl, key, op, op_id, hash, row)
-	SELECT c.value ->> '$.bucket', t.id,
+	SELECT c.value ->> '$.bucket', coalesce(t.id, 0),
 		CASE t.id
 {{each tables}}
 		WHEN {{id}} THEN {{if plainkey}}c.value -> '$.key'{{end}}{{if noplainkey}}json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}}){{end}}
 {{end}}
+		ELSE json_array(c.value ->> '$.table', json(c.value -> '$.key'))
 		END,
 		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'
 	-- json_each makes a value anew each time it is looked at: once with the limit
 	FROM (SELECT e.value FROM json_each(CASE WHEN NOT EXISTS (SELECT 1 FROM tide_load) THEN NEW.response END, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
-	JOIN tide_table AS t ON t.name = c.value ->> '$.table'
+	LEFT JOIN tide_table AS t ON t.name = c.value ->> '$.table'
 	WHERE true
 	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;
 	INSERT INTO tide_bucket (bucket) SELECT DISTINCT p.bucket FROM tide_page AS p WHERE true ON CONFLICT (bucket) DO NOTHING;

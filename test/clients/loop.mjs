@@ -85,7 +85,9 @@ const states = clients.map(() => []);
 const loops = [];
 for (const [i, client] of clients.entries()) {
   await client.run(`INSERT INTO tide_subscription (shape) VALUES ('items')`);
-  loops.push(startSync(client, wires[i], { signal: stop.signal, onState: (state) => states[i].push(state) }));
+  // what the callback throws is not the loop's matter
+  const onState = (state) => { states[i].push(state); if (i === 2) throw new Error(`no ${state} here`); };
+  loops.push(startSync(client, wires[i], { signal: stop.signal, onState }));
 }
 const rows = (client) => client.run(client.push.startsWith('SELECT request')
   ? `SELECT group_concat(id || ' ' || n || ' ' || name, ', ') FROM (SELECT * FROM items ORDER BY id) AS i`

@@ -335,6 +335,20 @@ const scenarios = {
     deepStrictEqual([await titles(c), await one(c, 'SELECT state FROM tide_status')], [{ b: 'b', c: 'c' }, 'synced']);
   },
 
+  async 'rows of tables that the script does not know count'(c) {
+    const of = (count, checksum) => ({ bucket: 8, shape: 'all', path: 'newer', params: {}, count, checksum });
+    const newer = (key, kind, hash) => ({ bucket: 8, table: 'public.newer', op: kind, op_id: ++op, key: { key }, ...(kind === 'put' && { row: { key } }), hash });
+    const state = async () => [JSON.parse(await c.pullRequest()).resync, await one(c, 'SELECT state FROM tide_status'), await titles(c)];
+    await c.apply(page([put(1, A, { title: 'a' }), newer(1, 'put', 5), newer(2, 'put', 6)], { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 1, checksum: 1 }, of(2, 11)] }));
+    deepStrictEqual(await state(), [undefined, 'synced', { a: 'a' }]);
+    await c.apply(page([newer(1, 'put', 7), newer(2, 'remove', 6)], { buckets: [of(1, 7)] }));
+    deepStrictEqual(await state(), [undefined, 'synced', { a: 'a' }]);
+    await c.apply(page([], { buckets: [of(2, 8)] }));
+    deepStrictEqual(await state(), [[8], 'syncing', { a: 'a' }]);
+    await c.apply(page([], { drop: [8] }));
+    deepStrictEqual([await state(), Number(await one(c, 'SELECT count(*) FROM tide_member WHERE bucket = 8'))], [[undefined, 'synced', { a: 'a' }], 0]);
+  },
+
   async 'odd names, generated columns and keys of two columns'(c) {
     const t = c.kind === 'sqlite' ? '"crm_Odd ""T"' : 'crm."Odd ""T"';
     const change = { bucket: 5, table: 'crm."Odd ""T"', op: 'put', op_id: ++op, key: { a: 1, 'b c': 'k' },
@@ -578,6 +592,24 @@ const scenarios = {
     const ms = clocks.map((h) => parseInt(h.slice(0, 12), 16));
     deepStrictEqual([Math.abs(ms[0] - Date.now()) < 30000, Math.abs(ms[2] - ahead) <= 1], [true, true]);
     deepStrictEqual((await pushed(c)).map((m) => [m.seen, m.vclock]), [['0/1', { [client]: 1 }], ['0/1', { [client]: 2 }], ['0/AB', { [client]: 3 }], ['0/AB', { [client]: 4 }]]);
+  },
+
+  async 'a clock that was ahead is set right when the server refuses it'(c) {
+    const ahead = async () => parseInt((await pushed(c)).at(-1).hlc.slice(0, 12), 16) - Date.now() > 60000;
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE tide_client SET clock = clock + 157680000000 * 65536`);
+    await c.sql(`UPDATE issues SET title = 'one'`);
+    await c.sql(`UPDATE issues SET title = 'two'`);
+    deepStrictEqual(await ahead(), true);
+    const refused = { last_mutation_id: 2, results: [1, 2].map((id) => ({ id, status: 'rejected', code: '22008', message: 'clock is ahead' })) };
+    await c.apply(refused);
+    await c.sql(`UPDATE issues SET title = 'three'`);
+    deepStrictEqual(await ahead(), false);
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id = 2');
+    deepStrictEqual([await ahead(), (await mutations(c)).map((m) => m.values.title)], [false, ['three', 'two']]);
+    const clock = await one(c, 'SELECT clock FROM tide_client');
+    await c.apply(refused);
+    deepStrictEqual(await one(c, 'SELECT clock FROM tide_client'), clock);
   },
 
   async 'calls wait in the same queue'(c) {
