@@ -56,7 +56,7 @@ cmp_ok(scalar(split /\n/, slurp_file($tide)), '<', 50, 'the terminal client has 
 # with a sqlite3 as its user may have set it up in ~/.sqliterc
 mkdir "$scratch/bin" or die;
 append_to_file("$scratch/sqliterc", ".headers on\n.mode box\n");
-chomp(my $sqlite3 = `command -v sqlite3`);
+chomp(my $sqlite3 = `sh -c 'command -v sqlite3'`);
 append_to_file("$scratch/bin/sqlite3", qq(#!/bin/sh\nexec $sqlite3 -init '$scratch/sqliterc' "\$@"\n));
 chmod 0755, "$scratch/bin/sqlite3";
 my $path = "$scratch/bin:$ENV{PATH}";
