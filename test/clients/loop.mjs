@@ -142,6 +142,24 @@ loops[0].setOnline(true);
 await until('switched on', () => all('1 9007199254740994 one, 11 1 meanwhile'), 10);
 await until('and told', async () => (await state(clients[0])) === 'synced', 10);
 
+// ---- pages, and what may be in them ----
+const paged = new Database();
+paged.exec(schemas.sqlite);
+let pages = 0;
+const ofPages = {
+  pull: async () => {
+    pages += 1;
+    const change = `{"bucket":1,"table":"public.items","op":"put","op_id":${pages},"key":{"id":${pages}},"row":{"id":${pages},"n":1,"name":{"changes":[]}},"hash":1}`;
+    return `{"cookie":{},"checkpoint":{"op_id":${pages}},"complete":${pages === 6},"remaining":${6 - pages},"changes":[${change}],"buckets":[],"drop":[]}`;
+  },
+  wait: () => new Promise(() => {}),
+};
+const enough = new AbortController();
+const paging = startSync(sqljs(paged), ofPages, { signal: enough.signal });
+await until('pages come one after the other, whatever they have', () => pages === 6, 2);
+enough.abort();
+await paging.ended;
+
 // ---- in between requests and the wire ----
 const seen = [];
 const gate = new AbortController();
