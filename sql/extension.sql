@@ -15,8 +15,19 @@ SELECT count(*) AS workers FROM pg_stat_activity
 ALTER EXTENSION pg_tide SET SCHEMA public;
 -- dropping it leaves nothing, and it can be made again
 DROP EXTENSION pg_tide;
-SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tide%' AND nspname <> 'tide';
+SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tide%';
+-- it takes no schema that is there already
+CREATE SCHEMA tide AUTHORIZATION pg_monitor;
 CREATE EXTENSION pg_tide;
+DROP SCHEMA tide;
+CREATE SCHEMA tide_internal AUTHORIZATION pg_monitor;
+CREATE EXTENSION pg_tide;
+DROP SCHEMA tide_internal;
+CREATE EXTENSION pg_tide SCHEMA public;
+-- and has no use for search_path
+SET search_path = '';
+CREATE EXTENSION pg_tide;
+RESET search_path;
 SELECT extname, extrelocatable, n.nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_tide';
 -- also in a transaction that has pushed

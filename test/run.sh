@@ -91,7 +91,9 @@ run() {
 # sanitizers and the stages' own; and the seeds of these tests
 what_failed() {
   local lines file
-  lines=$(grep -E "^#? *(Failed (\(TODO\) )?test|at [^ ]+ line|(got|expected): |Looks like|seed|Timeout|timed out)|\(Wstat: [^0]|^not ok|\.\.\. FAILED|ERROR: [A-Za-z]*Sanitizer|runtime error:|, [1-9][0-9]* failed|^stage ended|died|(warning|error): " "$work/log")
+  local tests='^#? *(Failed test|at [^ ]+ line|(got|expected): |Looks like)|\(Wstat: [^0]|^not ok|\.\.\. FAILED'
+  local others='ERROR: [A-Za-z]*Sanitizer|runtime error:|, [1-9][0-9]* failed|^stage ended|died|(warning|error): '
+  lines=$(grep -E "$tests|$others" "$work/log")
   [ -n "$lines" ] || lines=$(tail -n 5 "$work/log")
   sed "s/^/$1: /; s/^\(.\{200\}\).*/\1.../" <<<"$lines" | tail -n 25
   for file in $(sed -n 's,^.*/\([a-z_]*\.pl\) .*(Wstat: [^0].*,\1,p' "$work/log" | sort -u); do

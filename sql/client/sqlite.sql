@@ -214,6 +214,15 @@ CREATE TABLE tide_touched (
 	PRIMARY KEY (table_name, key)
 ) WITHOUT ROWID;
 
+-- whether an inserted row is there already: what an insert without OR says, OR IGNORE and OR
+-- REPLACE make of it is what SQLite makes of this table's row, as triggers' statements do as
+-- the statement that fires them; outcome is 0 no, 1 yes and ignored, 2 yes and replaced
+CREATE TABLE IF NOT EXISTS tide_conflict (
+	"key" INTEGER PRIMARY KEY,
+	outcome INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO tide_conflict ("key", outcome) VALUES (1, 0);
+
 -- SQL cannot drop tables whose names it does not know: statements that do, for the app to run
 CREATE TABLE IF NOT EXISTS tide_obsolete (
 	statement TEXT PRIMARY KEY
@@ -296,17 +305,21 @@ BEGIN
 	-- a key is kept as it comes out of the outbox again
 	SELECT RAISE(ABORT, {{str}}NOT NULL constraint failed: key of {{table_text}}{{end}})
 	WHERE {{each keys| OR }}NEW.{{c}} IS NULL{{end}};
-	SELECT RAISE(ABORT, {{str}}UNIQUE constraint failed: key of {{table_text}}{{end}})
-	WHERE EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}});
+	UPDATE tide_conflict SET outcome = EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}});
+	INSERT INTO tide_conflict ("key", outcome) SELECT c."key", 2 FROM tide_conflict AS c WHERE c.outcome = 1;
+{{if writable}}
+	UPDATE {{table}} SET {{each writable|, }}{{c}} = NEW.{{c}}{{end}}
+	WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 2;
+{{end}}
 	INSERT INTO tide_outbox (op, table_name, key, changed)
-	VALUES ('insert', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}NEW.{{c}}{{end}}){{end}}), {{if writable}}
+	SELECT 'insert', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}NEW.{{c}}{{end}}){{end}}), {{if writable}}
 		(SELECT json_group_object(column1, json(column2)) FROM (VALUES
 {{each writable|,
 }}			({{lit}}, {{enc}}NEW.{{c}}{{end}}, NEW.{{c}} IS NOT NULL){{end}})
-		WHERE column3){{end}}{{if nowritable}}'{}'{{end}});
-	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}};
+		WHERE column3){{end}}{{if nowritable}}'{}'{{end}} FROM tide_conflict AS c WHERE c.outcome = 0;
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 0;
 	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
-	VALUES ({{each columns|, }}{{if iskey}}{{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}}, 0);
+	SELECT {{each columns|, }}{{if iskey}}{{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}}, 0 FROM tide_conflict AS c WHERE c.outcome = 0;
 END;
 CREATE TRIGGER {{ident}}tide_write_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
 BEGIN

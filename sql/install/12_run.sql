@@ -1,36 +1,36 @@
 -- Running the ingest, and waiting for it.
 
-CREATE TYPE @extschema@.checkpoint AS (op_id bigint, lsn pg_lsn, at timestamptz);
-COMMENT ON TYPE @extschema@.checkpoint IS 'point up to which the change log is complete; always a source transaction boundary';
+CREATE TYPE tide.checkpoint AS (op_id bigint, lsn pg_lsn, at timestamptz);
+COMMENT ON TYPE tide.checkpoint IS 'point up to which the change log is complete; always a source transaction boundary';
 
-CREATE FUNCTION @extschema@.start() RETURNS text
+CREATE FUNCTION tide.start() RETURNS text
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_start';
-COMMENT ON FUNCTION @extschema@.start() IS 'create the slot if missing and start this database''s ingest worker; returns the slot name';
-REVOKE ALL ON FUNCTION @extschema@.start() FROM PUBLIC;
+COMMENT ON FUNCTION tide.start() IS 'create the slot if missing and start this database''s ingest worker; returns the slot name';
+REVOKE ALL ON FUNCTION tide.start() FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.stop() RETURNS void
+CREATE FUNCTION tide.stop() RETURNS void
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_stop';
-COMMENT ON FUNCTION @extschema@.stop() IS 'stop the ingest worker and keep the slot';
-REVOKE ALL ON FUNCTION @extschema@.stop() FROM PUBLIC;
+COMMENT ON FUNCTION tide.stop() IS 'stop the ingest worker and keep the slot';
+REVOKE ALL ON FUNCTION tide.stop() FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.reset() RETURNS void
+CREATE FUNCTION tide.reset() RETURNS void
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_reset';
-COMMENT ON FUNCTION @extschema@.reset() IS 'stop, drop the slot, the shadow tables and the change log; shapes are rebuilt at the next start';
-REVOKE ALL ON FUNCTION @extschema@.reset() FROM PUBLIC;
+COMMENT ON FUNCTION tide.reset() IS 'stop, drop the slot, the shadow tables and the change log; shapes are rebuilt at the next start';
+REVOKE ALL ON FUNCTION tide.reset() FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.ingest(max_changes bigint DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION tide.ingest(max_changes bigint DEFAULT NULL) RETURNS bigint
 	LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'tide_sql_ingest';
-COMMENT ON FUNCTION @extschema@.ingest(bigint) IS 'one synchronous round of ingest in this session; returns the source changes taken in';
-REVOKE ALL ON FUNCTION @extschema@.ingest(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION tide.ingest(bigint) IS 'one synchronous round of ingest in this session; returns the source changes taken in';
+REVOKE ALL ON FUNCTION tide.ingest(bigint) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.sync(timeout interval DEFAULT '30s') RETURNS @extschema@.checkpoint
+CREATE FUNCTION tide.sync(timeout interval DEFAULT '30s') RETURNS tide.checkpoint
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_sync';
-COMMENT ON FUNCTION @extschema@.sync(interval) IS 'wait until everything committed before the call is in the change log';
-REVOKE ALL ON FUNCTION @extschema@.sync(interval) FROM PUBLIC;
+COMMENT ON FUNCTION tide.sync(interval) IS 'wait until everything committed before the call is in the change log';
+REVOKE ALL ON FUNCTION tide.sync(interval) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.wait(after_op_id bigint, timeout interval DEFAULT '20s') RETURNS bigint
+CREATE FUNCTION tide.wait(after_op_id bigint, timeout interval DEFAULT '20s') RETURNS bigint
 	LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'tide_sql_wait';
-COMMENT ON FUNCTION @extschema@.wait(bigint, interval) IS 'wait for a checkpoint beyond after_op_id; returns the current op_id';
+COMMENT ON FUNCTION tide.wait(bigint, interval) IS 'wait for a checkpoint beyond after_op_id; returns the current op_id';
 
 CREATE FUNCTION tide_internal.worker_info(OUT pid int, OUT state text, OUT processed pg_lsn,
 	OUT at_end timestamptz, OUT source_id int, OUT source_load float8, OUT shape_id int, OUT shape_load float8)
@@ -39,7 +39,7 @@ COMMENT ON FUNCTION tide_internal.worker_info() IS 'this database''s worker as s
 -- executable by PUBLIC, for whom tide.status is granted to: a view's functions run with its reader's rights.
 -- By itself it is out of reach, as the schema is.
 
-CREATE VIEW @extschema@.status WITH (security_barrier) AS
+CREATE VIEW tide.status WITH (security_barrier) AS
 	SELECT s.slot_name AS slot,
 		coalesce(w.pid, r.active_pid) AS pid,
 		CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby'
@@ -75,4 +75,4 @@ CREATE VIEW @extschema@.status WITH (security_barrier) AS
 	CROSS JOIN tide_internal.worker_info() w
 	LEFT JOIN pg_catalog.pg_replication_slots r ON r.slot_name = s.slot_name
 	CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(r) AS slot) f;
-COMMENT ON VIEW @extschema@.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error, what takes most time';
+COMMENT ON VIEW tide.status IS 'the ingest of this database in one row: slot, worker, checkpoint, lag, totals, last error, what takes most time';

@@ -1,31 +1,31 @@
 -- Shapes: named, parameterised subsets of the database.
 
-CREATE FUNCTION @extschema@.create_shape(name text, definition jsonb) RETURNS void
+CREATE FUNCTION tide.create_shape(name text, definition jsonb) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'tide_sql_create_shape';
-COMMENT ON FUNCTION @extschema@.create_shape(text, jsonb) IS 'defines a shape; the ingest builds it after commit';
-REVOKE ALL ON FUNCTION @extschema@.create_shape(text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION tide.create_shape(text, jsonb) IS 'defines a shape; the ingest builds it after commit';
+REVOKE ALL ON FUNCTION tide.create_shape(text, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.replace_shape(name text, definition jsonb) RETURNS void
+CREATE FUNCTION tide.replace_shape(name text, definition jsonb) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'tide_sql_replace_shape';
-COMMENT ON FUNCTION @extschema@.replace_shape(text, jsonb) IS 'gives a shape a new definition; its buckets are built anew';
-REVOKE ALL ON FUNCTION @extschema@.replace_shape(text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION tide.replace_shape(text, jsonb) IS 'gives a shape a new definition; its buckets are built anew';
+REVOKE ALL ON FUNCTION tide.replace_shape(text, jsonb) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.drop_shape(name text) RETURNS void
+CREATE FUNCTION tide.drop_shape(name text) RETURNS void
 	LANGUAGE c VOLATILE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'tide_sql_drop_shape';
-COMMENT ON FUNCTION @extschema@.drop_shape(text) IS 'drops a shape; clients lose its buckets at their next pull';
-REVOKE ALL ON FUNCTION @extschema@.drop_shape(text) FROM PUBLIC;
+COMMENT ON FUNCTION tide.drop_shape(text) IS 'drops a shape; clients lose its buckets at their next pull';
+REVOKE ALL ON FUNCTION tide.drop_shape(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.explain_shape(name text) RETURNS text
+CREATE FUNCTION tide.explain_shape(name text) RETURNS text
 	LANGUAGE c STABLE PARALLEL UNSAFE
 	AS 'MODULE_PATHNAME', 'tide_sql_explain_shape';
-COMMENT ON FUNCTION @extschema@.explain_shape(text) IS 'shows what a shape holds and how its buckets are found';
-REVOKE ALL ON FUNCTION @extschema@.explain_shape(text) FROM PUBLIC;
+COMMENT ON FUNCTION tide.explain_shape(text) IS 'shows what a shape holds and how its buckets are found';
+REVOKE ALL ON FUNCTION tide.explain_shape(text) FROM PUBLIC;
 
 -- readable for whoever an administrator grants SELECT to
-CREATE VIEW @extschema@.shapes WITH (security_barrier) AS
+CREATE VIEW tide.shapes WITH (security_barrier) AS
 	SELECT s.name,
 		   s.state,
 		   n.tables,
@@ -60,8 +60,8 @@ CREATE VIEW @extschema@.shapes WITH (security_barrier) AS
 			  FROM tide_internal.buckets
 			 WHERE shape_id = s.shape_id) b
 	 WHERE s.state <> 'dropped';
-COMMENT ON VIEW @extschema@.shapes IS 'shapes with their state, size and definition';
-REVOKE ALL ON @extschema@.shapes FROM PUBLIC;
+COMMENT ON VIEW tide.shapes IS 'shapes with their state, size and definition';
+REVOKE ALL ON tide.shapes FROM PUBLIC;
 
 CREATE FUNCTION tide_internal.bucket_keys(shape text, params jsonb DEFAULT '{}', claims jsonb DEFAULT '{}')
 	RETURNS SETOF text[]

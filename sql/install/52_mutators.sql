@@ -1,36 +1,36 @@
 -- Mutators: functions of the app that clients call by name in a push.
 
-CREATE FUNCTION @extschema@.create_mutator(name text, function regprocedure) RETURNS void
+CREATE FUNCTION tide.create_mutator(name text, function regprocedure) RETURNS void
 	AS 'MODULE_PATHNAME', 'tide_sql_create_mutator'
 	LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION @extschema@.create_mutator(text, regprocedure) IS
+COMMENT ON FUNCTION tide.create_mutator(text, regprocedure) IS
 	'lets clients call a function (args jsonb, claims jsonb) by name; it runs as the caller of tide.push';
-REVOKE ALL ON FUNCTION @extschema@.create_mutator(text, regprocedure) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.create_mutator(text, regprocedure) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.drop_mutator(name text) RETURNS void
+CREATE FUNCTION tide.drop_mutator(name text) RETURNS void
 	AS 'MODULE_PATHNAME', 'tide_sql_drop_mutator'
 	LANGUAGE C VOLATILE;
-COMMENT ON FUNCTION @extschema@.drop_mutator(text) IS
+COMMENT ON FUNCTION tide.drop_mutator(text) IS
 	'takes a mutator''s name back; the function stays';
-REVOKE ALL ON FUNCTION @extschema@.drop_mutator(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.drop_mutator(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.current_client() RETURNS uuid
+CREATE FUNCTION tide.current_client() RETURNS uuid
 	AS 'MODULE_PATHNAME', 'tide_sql_current_client'
 	LANGUAGE C STABLE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION @extschema@.current_client() IS
+COMMENT ON FUNCTION tide.current_client() IS
 	'the client whose mutation is being applied, for mutators and triggers; NULL outside of a push';
-REVOKE ALL ON FUNCTION @extschema@.current_client() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.current_client() FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.current_mutation() RETURNS bigint
+CREATE FUNCTION tide.current_mutation() RETURNS bigint
 	AS 'MODULE_PATHNAME', 'tide_sql_current_mutation'
 	LANGUAGE C STABLE PARALLEL RESTRICTED;
-COMMENT ON FUNCTION @extschema@.current_mutation() IS
+COMMENT ON FUNCTION tide.current_mutation() IS
 	'id of the mutation being applied, for mutators and triggers; NULL outside of a push';
-REVOKE ALL ON FUNCTION @extschema@.current_mutation() FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.current_mutation() FROM PUBLIC;
 
-CREATE VIEW @extschema@.mutators WITH (security_barrier) AS
+CREATE VIEW tide.mutators WITH (security_barrier) AS
 SELECT m.name, p.oid::regprocedure AS function
 FROM tide_internal.mutators m
 LEFT JOIN pg_catalog.pg_proc p ON p.oid = m.function;
-COMMENT ON VIEW @extschema@.mutators IS
+COMMENT ON VIEW tide.mutators IS
 	'functions clients may call by name; function is NULL if it was dropped';

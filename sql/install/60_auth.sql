@@ -1,17 +1,17 @@
 -- Whose claims a request may carry. SQL functions with the extension owner's rights:
 -- who may execute them is the only check they need.
 
-CREATE FUNCTION @extschema@.trust_role(role regrole) RETURNS void
+CREATE FUNCTION tide.trust_role(role regrole) RETURNS void
 LANGUAGE sql STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO tide_internal.trusted_roles (role) VALUES ($1) ON CONFLICT DO NOTHING;
 END;
-COMMENT ON FUNCTION @extschema@.trust_role(regrole) IS
+COMMENT ON FUNCTION tide.trust_role(regrole) IS
 	'lets sessions of a role send claims with their requests instead of a token';
-REVOKE ALL ON FUNCTION @extschema@.trust_role(regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.trust_role(regrole) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.untrust_role(role regrole) RETURNS void
+CREATE FUNCTION tide.untrust_role(role regrole) RETURNS void
 LANGUAGE sql STRICT SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -19,9 +19,9 @@ BEGIN ATOMIC
 	WHERE t.role = $1::oid
 	   OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = t.role);
 END;
-COMMENT ON FUNCTION @extschema@.untrust_role(regrole) IS
+COMMENT ON FUNCTION tide.untrust_role(regrole) IS
 	'takes back what trust_role gave; effective at once in all sessions';
-REVOKE ALL ON FUNCTION @extschema@.untrust_role(regrole) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.untrust_role(regrole) FROM PUBLIC;
 
 -- keys of tokens; written by tide.add_jwt_key, read by pull and push directly (src/auth/jwt_key.c)
 CREATE TABLE tide_internal.jwt_keys (
@@ -35,31 +35,31 @@ CREATE TABLE tide_internal.jwt_keys (
 );
 COMMENT ON TABLE tide_internal.jwt_keys IS 'keys that tokens are checked with, secrets among them';
 
-CREATE VIEW @extschema@.jwt_keys WITH (security_barrier) AS
+CREATE VIEW tide.jwt_keys WITH (security_barrier) AS
 SELECT kid, algorithm, public_key, thumbprint, added_at, expires_at,
 	coalesce(expires_at <= pg_catalog.clock_timestamp(), false) AS expired
 FROM tide_internal.jwt_keys;
-COMMENT ON VIEW @extschema@.jwt_keys IS 'keys that tokens are checked with, without the secrets';
-REVOKE ALL ON @extschema@.jwt_keys FROM PUBLIC;
+COMMENT ON VIEW tide.jwt_keys IS 'keys that tokens are checked with, without the secrets';
+REVOKE ALL ON tide.jwt_keys FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.add_jwt_key(kid text, algorithm text, key bytea, expires_at timestamptz DEFAULT NULL)
+CREATE FUNCTION tide.add_jwt_key(kid text, algorithm text, key bytea, expires_at timestamptz DEFAULT NULL)
 	RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'tide_sql_add_jwt_key';
-COMMENT ON FUNCTION @extschema@.add_jwt_key(text, text, bytea, timestamptz) IS
+COMMENT ON FUNCTION tide.add_jwt_key(text, text, bytea, timestamptz) IS
 	'adds a key that tokens are checked with: HS256, EdDSA, RS256 or ES256; raw, PEM or JWK';
-REVOKE ALL ON FUNCTION @extschema@.add_jwt_key(text, text, bytea, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.add_jwt_key(text, text, bytea, timestamptz) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.drop_jwt_key(kid text) RETURNS void
+CREATE FUNCTION tide.drop_jwt_key(kid text) RETURNS void
 	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'tide_sql_drop_jwt_key';
-COMMENT ON FUNCTION @extschema@.drop_jwt_key(text) IS
+COMMENT ON FUNCTION tide.drop_jwt_key(text) IS
 	'removes a key; its tokens are refused at once in all sessions';
-REVOKE ALL ON FUNCTION @extschema@.drop_jwt_key(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.drop_jwt_key(text) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.claim(name text) RETURNS text
+CREATE FUNCTION tide.claim(name text) RETURNS text
 	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tide_sql_claim';
-COMMENT ON FUNCTION @extschema@.claim(text) IS
+COMMENT ON FUNCTION tide.claim(text) IS
 	'a claim of the request that is being pushed, for policies and triggers; NULL outside of a push';
-REVOKE ALL ON FUNCTION @extschema@.claim(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tide.claim(text) FROM PUBLIC;
 
 CREATE FUNCTION tide_internal.token_claims(token text, at timestamptz DEFAULT pg_catalog.clock_timestamp()) RETURNS jsonb
 	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tide_sql_token_claims';

@@ -1,9 +1,9 @@
-CREATE FUNCTION @extschema@.verify(shape text, params jsonb DEFAULT '{}', claims jsonb DEFAULT '{}')
+CREATE FUNCTION tide.verify(shape text, params jsonb DEFAULT '{}', claims jsonb DEFAULT '{}')
 RETURNS TABLE ("table" text, key jsonb, problem text, expected jsonb, found jsonb)
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tide_sql_verify';
-COMMENT ON FUNCTION @extschema@.verify(text, jsonb, jsonb) IS 'differences between the change log and the shape''s own query over the live table: none when all is well';
-REVOKE ALL ON FUNCTION @extschema@.verify(text, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION tide.verify(text, jsonb, jsonb) IS 'differences between the change log and the shape''s own query over the live table: none when all is well';
+REVOKE ALL ON FUNCTION tide.verify(text, jsonb, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION tide_internal.verify_all(OUT "table" text, OUT key jsonb, OUT problem text, OUT expected jsonb, OUT found jsonb)
 RETURNS SETOF record

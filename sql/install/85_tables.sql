@@ -1,7 +1,7 @@
 -- What replicating tables takes.
 
 -- readable for whoever an administrator grants SELECT to; counts as the statistics system has them
-CREATE VIEW @extschema@.tables WITH (security_barrier) AS
+CREATE VIEW tide.tables WITH (security_barrier) AS
 	SELECT coalesce(pg_catalog.format('%I.%I', n.nspname, t.relname), '(dropped)') AS "table",
 		o.state,
 		(SELECT pg_catalog.count(DISTINCT sn.shape_id) FROM tide_internal.shape_nodes sn
@@ -24,5 +24,5 @@ CREATE VIEW @extschema@.tables WITH (security_barrier) AS
 		(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = sn.oid AND c.relname = 'log' || o.source_id) AS log) s
 	LEFT JOIN pg_catalog.pg_class t ON t.oid = o.relid
 	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace;
-COMMENT ON VIEW @extschema@.tables IS 'replicated tables: size of shadow table and change log, what was written to them';
-REVOKE ALL ON @extschema@.tables FROM PUBLIC;
+COMMENT ON VIEW tide.tables IS 'replicated tables: size of shadow table and change log, what was written to them';
+REVOKE ALL ON tide.tables FROM PUBLIC;

@@ -74,13 +74,13 @@ AS $$
 		|| CASE WHEN k.algorithm = 'HS256' THEN '{"key": null}'::jsonb ELSE '{}' END
 	FROM tide_internal.jwt_keys k
 	UNION ALL
-	SELECT 8, 'device', to_jsonb(d) FROM @extschema@.devices d
+	SELECT 8, 'device', to_jsonb(d) FROM tide.devices d
 	UNION ALL
-	SELECT 9, 'key grant', to_jsonb(g) FROM @extschema@.key_grants g
+	SELECT 9, 'key grant', to_jsonb(g) FROM tide.key_grants g
 	UNION ALL
-	SELECT 10, 'key backup', to_jsonb(b) FROM @extschema@.key_backups b
+	SELECT 10, 'key backup', to_jsonb(b) FROM tide.key_backups b
 	UNION ALL
-	SELECT 11, 'signed mutation', to_jsonb(m) FROM @extschema@.signed_mutations m
+	SELECT 11, 'signed mutation', to_jsonb(m) FROM tide.signed_mutations m
 	UNION ALL
 	SELECT 12, 'client', to_jsonb(c) FROM tide_internal.clients c
 	UNION ALL
@@ -114,10 +114,10 @@ REVOKE ALL ON FUNCTION tide_internal.to_save() FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('tide_internal.saved',
 	'WHERE false UNION ALL SELECT step, kind, content FROM tide_internal.to_save()');
 -- these are part of it; by themselves pg_restore --jobs would load grants before their devices
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.devices', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_grants', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_backups', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.signed_mutations', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.devices', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.key_grants', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.key_backups', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.signed_mutations', 'WHERE false');
 
 -- one row back in its place; what is there already stays. Runs as whoever restores: nobody else may write here.
 CREATE FUNCTION tide_internal.restore() RETURNS trigger
@@ -177,17 +177,17 @@ BEGIN
 		INSERT INTO tide_internal.jwt_keys
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.jwt_keys, content) ON CONFLICT DO NOTHING;
 	WHEN 'device' THEN
-		INSERT INTO @extschema@.devices
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.devices, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.devices
+		SELECT * FROM jsonb_populate_record(NULL::tide.devices, content) ON CONFLICT DO NOTHING;
 	WHEN 'key grant' THEN
-		INSERT INTO @extschema@.key_grants
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.key_grants, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.key_grants
+		SELECT * FROM jsonb_populate_record(NULL::tide.key_grants, content) ON CONFLICT DO NOTHING;
 	WHEN 'key backup' THEN
-		INSERT INTO @extschema@.key_backups
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.key_backups, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.key_backups
+		SELECT * FROM jsonb_populate_record(NULL::tide.key_backups, content) ON CONFLICT DO NOTHING;
 	WHEN 'signed mutation' THEN
-		INSERT INTO @extschema@.signed_mutations
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.signed_mutations, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.signed_mutations
+		SELECT * FROM jsonb_populate_record(NULL::tide.signed_mutations, content) ON CONFLICT DO NOTHING;
 	WHEN 'client' THEN
 		INSERT INTO tide_internal.clients
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.clients, content) ON CONFLICT DO NOTHING;

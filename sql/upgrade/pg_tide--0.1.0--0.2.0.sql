@@ -4,6 +4,16 @@
 
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
+-- The extension is no longer in schema tide, so that the schema can be one of its members and goes with it. No command
+-- says so (ALTER EXTENSION SET SCHEMA would move the objects): the extension's dependency on the schema is turned round.
+UPDATE pg_depend d
+SET classid = d.refclassid, objid = d.refobjid, refclassid = d.classid, refobjid = d.objid, deptype = 'e'
+FROM pg_extension e
+WHERE e.extname = 'pg_tide'
+	AND d.classid = 'pg_extension'::regclass AND d.objid = e.oid
+	AND d.refclassid = 'pg_namespace'::regclass AND d.refobjid = e.extnamespace AND d.deptype = 'n';
+UPDATE pg_extension SET extnamespace = 'pg_catalog'::regnamespace WHERE extname = 'pg_tide';
+
 -- names of functions, for dumps; what was dropped has none
 DELETE FROM tide_internal.mutators m WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = m.function);
 ALTER TABLE tide_internal.mutators ADD COLUMN signature text;
@@ -13,7 +23,7 @@ ALTER TABLE tide_internal.conflict_policies ADD COLUMN signature text;
 UPDATE tide_internal.conflict_policies c SET signature = p.oid::regprocedure::text FROM pg_proc p WHERE p.oid = c.function;
 
 -- column failover, state standby
-CREATE OR REPLACE VIEW @extschema@.status WITH (security_barrier) AS
+CREATE OR REPLACE VIEW tide.status WITH (security_barrier) AS
 	SELECT s.slot_name AS slot,
 		coalesce(w.pid, r.active_pid) AS pid,
 		CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby'
@@ -126,13 +136,13 @@ AS $$
 		|| CASE WHEN k.algorithm = 'HS256' THEN '{"key": null}'::jsonb ELSE '{}' END
 	FROM tide_internal.jwt_keys k
 	UNION ALL
-	SELECT 8, 'device', to_jsonb(d) FROM @extschema@.devices d
+	SELECT 8, 'device', to_jsonb(d) FROM tide.devices d
 	UNION ALL
-	SELECT 9, 'key grant', to_jsonb(g) FROM @extschema@.key_grants g
+	SELECT 9, 'key grant', to_jsonb(g) FROM tide.key_grants g
 	UNION ALL
-	SELECT 10, 'key backup', to_jsonb(b) FROM @extschema@.key_backups b
+	SELECT 10, 'key backup', to_jsonb(b) FROM tide.key_backups b
 	UNION ALL
-	SELECT 11, 'signed mutation', to_jsonb(m) FROM @extschema@.signed_mutations m
+	SELECT 11, 'signed mutation', to_jsonb(m) FROM tide.signed_mutations m
 	UNION ALL
 	SELECT 12, 'client', to_jsonb(c) FROM tide_internal.clients c
 	UNION ALL
@@ -166,10 +176,10 @@ REVOKE ALL ON FUNCTION tide_internal.to_save() FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('tide_internal.saved',
 	'WHERE false UNION ALL SELECT step, kind, content FROM tide_internal.to_save()');
 -- these are part of it; by themselves pg_restore --jobs would load grants before their devices
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.devices', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_grants', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.key_backups', 'WHERE false');
-SELECT pg_catalog.pg_extension_config_dump('@extschema@.signed_mutations', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.devices', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.key_grants', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.key_backups', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('tide.signed_mutations', 'WHERE false');
 
 -- one row back in its place; what is there already stays. Runs as whoever restores: nobody else may write here.
 CREATE FUNCTION tide_internal.restore() RETURNS trigger
@@ -229,17 +239,17 @@ BEGIN
 		INSERT INTO tide_internal.jwt_keys
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.jwt_keys, content) ON CONFLICT DO NOTHING;
 	WHEN 'device' THEN
-		INSERT INTO @extschema@.devices
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.devices, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.devices
+		SELECT * FROM jsonb_populate_record(NULL::tide.devices, content) ON CONFLICT DO NOTHING;
 	WHEN 'key grant' THEN
-		INSERT INTO @extschema@.key_grants
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.key_grants, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.key_grants
+		SELECT * FROM jsonb_populate_record(NULL::tide.key_grants, content) ON CONFLICT DO NOTHING;
 	WHEN 'key backup' THEN
-		INSERT INTO @extschema@.key_backups
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.key_backups, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.key_backups
+		SELECT * FROM jsonb_populate_record(NULL::tide.key_backups, content) ON CONFLICT DO NOTHING;
 	WHEN 'signed mutation' THEN
-		INSERT INTO @extschema@.signed_mutations
-		SELECT * FROM jsonb_populate_record(NULL::@extschema@.signed_mutations, content) ON CONFLICT DO NOTHING;
+		INSERT INTO tide.signed_mutations
+		SELECT * FROM jsonb_populate_record(NULL::tide.signed_mutations, content) ON CONFLICT DO NOTHING;
 	WHEN 'client' THEN
 		INSERT INTO tide_internal.clients
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.clients, content) ON CONFLICT DO NOTHING;

@@ -62,8 +62,9 @@ crdt_functions(void)
 	tide_spi_run(&plan,
 				 "SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p "
 				 "JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid "
+				 "JOIN pg_namespace n ON n.oid = p.pronamespace "
 				 "JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid "
-				 "WHERE d.deptype = 'e' AND e.extname = 'pg_tide' AND p.pronamespace = e.extnamespace "
+				 "WHERE d.deptype = 'e' AND e.extname = 'pg_tide' AND n.nspname = 'tide' "
 				 "AND p.proname ~ '^((hlc|vclock|lww_register|lww_map|pn_counter|g_set|or_set)_|(make_hlc|min|max)$)'",
 				 0, NULL, NULL, NULL, true, 1);
 	list = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);

@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "catalog/table_key.h"
 #include "ingest/altered.h"
@@ -199,6 +200,19 @@ tide_altered_has_key(const TideSource *source)
 	}
 	RelationClose(rel);
 	return result;
+}
+
+bool
+tide_altered_lost_type(const TideWatch *watch)
+{
+	const TideSource *source = watch->shadow->source;
+
+	for (int i = 0; i < source->ncolumns; i++)
+	{
+		if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(source->column_types[i])))
+			return true;
+	}
+	return false;
 }
 
 char *

@@ -47,4 +47,9 @@ extern bool tide_altered_has_key(const TideSource *source);
 /* "schema.table", quoted as needed, as the catalogs in force have it; NULL if it is gone */
 extern char *tide_altered_table_name(Oid relid);
 
+/*
+ * Whether a type of the source's columns is gone as of now, so that no value of it can be stored any more. Not while decoding.
+ */
+extern bool tide_altered_lost_type(const TideWatch *watch);
+
 #endif							/* TIDE_ALTERED_H */

@@ -23,9 +23,11 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "ingest/altered.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
 #include "ingest/build.h"
+#include "ingest/failed.h"
 #include "ingest/fold.h"
 #include "ingest/limits.h"
 #include "ingest/plan_group.h"
@@ -61,6 +63,7 @@ tide_ingest_apply(TideIngest *in)
 	checkpoint->at = Max(batch_time(batch), checkpoint->at);
 	checkpoint->now = clock_time(checkpoint->at);
 	tide_node_eval_set_now(checkpoint->now);
+	tide_failed_forget(in);
 	if (batch->store != NULL)
 	{
 		tide_recompile_unprepared(in);
@@ -192,6 +195,7 @@ apply_changes(TideIngest *in)
 	HeapTupleData tuple;
 	HASH_SEQ_STATUS status;
 	TideWatch  *watch = NULL;
+	bool		is_lost = false;
 
 	tide_chunk_init(&chunk, in);
 	while (tide_batch_next(in->batch, &relid, &tuple))
@@ -201,9 +205,17 @@ apply_changes(TideIngest *in)
 
 		CHECK_FOR_INTERRUPTS();
 		if (watch == NULL || watch->relid != relid)
+		{
 			watch = hash_search(in->watches, &relid, HASH_FIND, NULL);
-		if (watch == NULL)
-			elog(ERROR, "no source for relation %u of the batch", relid);
+			if (watch == NULL)
+				elog(ERROR, "no source for relation %u of the batch", relid);
+			is_lost = watch->is_broken && tide_altered_lost_type(watch);
+			if (is_lost)
+				in->regrown = list_delete_int(in->regrown, watch->shadow->source->source_id);
+		}
+		if (is_lost)
+			continue;			/* the table is about to be compared, or
+								 * copied anew */
 		tide_shadow_open(watch->shadow, true);
 		kind = heap_getattr(&tuple, TIDE_SPOOL_KIND + 1, watch->spool_desc, &isnull);
 		if (DatumGetChar(kind) == TIDE_CHANGE_TRUNCATE)

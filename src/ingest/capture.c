@@ -30,6 +30,7 @@
 #include "ingest/batch.h"
 #include "ingest/capture.h"
 #include "ingest/ddl_message.h"
+#include "ingest/failed.h"
 #include "ingest/ingest.h"
 #include "ingest/recheck.h"
 #include "ingest/route.h"
@@ -217,14 +218,12 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 {
 	HASH_SEQ_STATUS status;
 	TideWatch  *watch;
-	ListCell   *lc;
 
 	if (!in->saw_ddl)
 		return;
 	in->saw_ddl = false;
 	if (in->server_clocks != NULL)
-		in->needs_reload = in->forget_clocks = true;	/* new columns, dropped
-														 * tables */
+		tide_server_clocks_forget(in);	/* new columns, dropped tables */
 	hash_seq_init(&status, in->watches);
 	while ((watch = hash_seq_search(&status)) != NULL)
 	{
@@ -238,11 +237,7 @@ check_altered(TideIngest *in, ReorderBufferTXN *txn)
 		}
 		watch->rewrite_from = InvalidOid;
 	}
-	foreach(lc, in->shapes)
-	{
-		if (((TideShape *) lfirst(lc))->state == TIDE_SHAPE_FAILED)
-			in->needs_reload = in->retry_failed = true;
-	}
+	tide_failed_note_ddl(in, txn);
 }
 
 /* the rows of a table are about to be rewritten: look at it when that is done */
@@ -525,7 +520,7 @@ capture_change(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation rel,
 		 * also if the last reload's snapshot had it: that may not have read
 		 * the policies
 		 */
-		in->needs_reload = in->forget_clocks = true;
+		tide_server_clocks_forget(in);
 		txn->output_plugin_private = in;
 		return;
 	}

@@ -24,6 +24,7 @@
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/carry.h"
+#include "ingest/failed.h"
 #include "ingest/follow.h"
 #include "ingest/rebuild.h"
 #include "ingest/recompile.h"
@@ -51,7 +52,7 @@ tide_rebuild_step(TideIngest *in, bool *later)
 
 	tide_apply_begin();
 	done = rebuild_broken(in, later) || tide_recompile_pending(in, later) ||
-		tide_recompile_failed(in, later) || clean_dropped() || drop_unused_sources(in, later);
+		tide_failed_retry(in, later) || clean_dropped() || drop_unused_sources(in, later);
 	tide_apply_end();
 	return done;
 }
@@ -91,7 +92,8 @@ find_source(const TideIngest *in, int source_id)
 static bool
 uses_source(const TideShape *shape, int source_id)
 {
-	return shape->nodes != NIL &&
+	/* a failed one may be about to be tried again, see failed.c */
+	return (shape->nodes != NIL || shape->state == TIDE_SHAPE_FAILED) &&
 		tide_spi_run_for(psprintf("SELECT FROM tide_internal.shape_sources WHERE source_id = $1"
 								  " AND shape_id = %d", shape->shape_id), source_id) > 0;
 }

@@ -163,9 +163,8 @@ tide_recompile_shapes(List *shapes, bool *later)
 	return true;
 }
 
-/* expressions of a node, for equal(), which passes over their places in the text */
-static List *
-expressions_of(const TideShapeNode *node)
+List *
+tide_node_expressions(const TideShapeNode *node)
 {
 	List	   *result = list_make3(node->filter, node->join_on, node->subfilter);
 	ListCell   *lc;
@@ -198,7 +197,7 @@ are_same(const TideShape *a, const TideShape *b)
 
 		if (x->relid != y->relid || x->ncolumns != y->ncolumns ||
 			memcmp(x->columns, y->columns, sizeof(AttrNumber) * x->ncolumns) != 0 ||
-			!equal(expressions_of(x), expressions_of(y)))
+			!equal(tide_node_expressions(x), tide_node_expressions(y)))
 			return false;
 	}
 	return true;
@@ -250,28 +249,4 @@ tide_recompile_unprepared(TideIngest *in)
 	if (in->unprepared != NIL)
 		tide_buckets_reset(in->buckets);
 	in->unprepared = NIL;
-}
-
-bool
-tide_recompile_failed(TideIngest *in, bool *later)
-{
-	bool		any = false;
-	ListCell   *lc;
-
-	if (!in->retry_failed)
-		return false;
-	if (!tide_catalog_try_lock())
-	{
-		*later = true;
-		return false;
-	}
-	in->retry_failed = false;
-	foreach(lc, in->shapes)
-	{
-		TideShape  *shape = lfirst(lc);
-
-		if (shape->state == TIDE_SHAPE_FAILED && shape->nodes == NIL)
-			any |= tide_recompile(shape) != NULL;
-	}
-	return any;
 }

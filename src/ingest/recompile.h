@@ -16,9 +16,6 @@ extern TideShape *tide_recompile(TideShape *shape);
 /* the next shape that has no compiled nodes: after a rebuild, after pg_restore */
 extern bool tide_recompile_pending(TideIngest *in, bool *later);
 
-/* after DDL: failed shapes without nodes, whose tables or columns may be there again */
-extern bool tide_recompile_failed(TideIngest *in, bool *later);
-
 /* a shape's buckets go: it is built like a new one */
 extern void tide_recompile_from_nothing(int shape_id);
 
@@ -36,5 +33,8 @@ extern bool tide_recompile_tree(TideShape *shape, bool *same, bool *later);
  * buckets any more, and are built like new ones.
  */
 extern void tide_recompile_unprepared(TideIngest *in);
+
+/* expressions of a node, for walkers and for equal(), which passes over their places in the text */
+extern List *tide_node_expressions(const TideShapeNode *node);
 
 #endif							/* TIDE_RECOMPILE_H */

@@ -39,6 +39,7 @@
 #include "ingest/apply.h"
 #include "ingest/build.h"
 #include "ingest/capture.h"
+#include "ingest/failed.h"
 #include "ingest/fold.h"
 #include "ingest/limits.h"
 #include "ingest/resync.h"
@@ -418,6 +419,7 @@ tide_resync_if_lost(TideIngest *in)
 		tide_catalog_set_source_broken(source->source_id);
 		tide_ingest_break(in, source->source_id);
 	}
+	tide_failed_forget_all();
 	if (any)
 	{
 		message = psprintf("replication slot \"%s\" begins at %X/%X but changes were taken in up to %X/%X: all tables are compared with their copies",

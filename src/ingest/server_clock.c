@@ -84,7 +84,7 @@ tide_server_clocks_reload(TideIngest *in)
 	TideServerClocks *clocks;
 
 	/* shapes are reloaded more often than policies change */
-	if (in->clocks_are_read && !in->forget_clocks)
+	if (in->clocks_are_read)
 		return;
 	in->clocks_are_read = true;
 	clocks = create(in);
@@ -99,6 +99,13 @@ tide_server_clocks_reload(TideIngest *in)
 	}
 	else
 		MemoryContextDelete(clocks->context);
+}
+
+void
+tide_server_clocks_forget(TideIngest *in)
+{
+	in->needs_reload = in->forget_clocks = true;
+	in->clocks_are_read = false;
 }
 
 static TideServerClocks *

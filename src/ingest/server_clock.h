@@ -68,6 +68,9 @@ extern void tide_server_clocks_reload(TideIngest *in);
 /* whether a change of the table changes which tables have them */
 extern bool tide_server_clocks_depend_on(const TideIngest *in, Oid relid);
 
+/* they may be others now: read them anew with the next reload, and clean up with the next batch, which may come first */
+extern void tide_server_clocks_forget(TideIngest *in);
+
 /*
  * Note the clocks of a decoded row: in a decoding callback. True if there are any; they are
  * then part of the batch.

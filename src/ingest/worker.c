@@ -347,7 +347,10 @@ is_time_for_tick(const TideIngest *in)
 static void
 worker_store(TideIngest *in)
 {
-	in->batch->is_asked_for |= idle_checkpoint_is_due(in);
+	/*
+	 * a build that fails is not to be tried again for DDL that it has seen
+	 */
+	in->batch->is_asked_for |= in->needs_reload || idle_checkpoint_is_due(in);
 	if (!tide_batch_is_empty(in->batch))
 	{
 		tide_shared_worker_state(TIDE_WORKER_APPLYING);

@@ -36,6 +36,8 @@ export function statement(kind, { op, table, key, set, upsert }) {
       WHEN MATCHED THEN UPDATE SET ${assigned} WHEN NOT MATCHED THEN INSERT (${columns}) VALUES (${values})`;
   }
   if (upsert) {
+    // a row's other columns are NULL after a replacement
+    if (Object.keys(blank(table)).every((c) => c in row)) return `INSERT OR REPLACE INTO ${table} (${columns}) VALUES (${values})`;
     return `UPDATE ${table} SET ${assigned} WHERE ${where(kind, key)};
       INSERT INTO ${table} (${columns}) SELECT ${values} WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE ${where(kind, key)})`;
   }

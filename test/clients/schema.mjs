@@ -649,6 +649,35 @@ const scenarios = {
     deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a1', b: 'b1' }, 9]);
   },
 
+  // what SQLite does with the rows of a table it does with those of a view
+  async 'insert or ignore, insert or replace'(c) {
+    if (c.kind === 'postgres') return;
+    const D = A.replace(/a$/, 'd');
+    await c.apply(page([put(1, A, { title: 'a', done: true, stars: '4' }), put(2, B, { title: 'b' })]));
+    const fails = async (text) => {
+      let error = null;
+      await c.sql(text).catch((e) => { error = e; });
+      deepStrictEqual(/UNIQUE constraint failed/.test(error?.message), true);
+    };
+    for (const how of ['', 'OR ABORT ', 'OR FAIL ', 'OR ROLLBACK ']) await fails(`INSERT ${how}INTO issues (id, title) VALUES ('${A}', 'x')`);
+    await fails(`INSERT INTO issues (id, title) VALUES ('${D}', 'x'), ('${A}', 'x')`);
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a', b: 'b' }, 0]);
+    await c.sql(`INSERT OR IGNORE INTO issues (id, title) VALUES ('${A}', 'x'), ('${C}', 'c'), ('${C}', 'y')`);
+    deepStrictEqual([await titles(c), (await mutations(c)).map((m) => [m.op, m.values])], [{ a: 'a', b: 'b', c: 'c' }, [['insert', { title: 'c' }]]]);
+    await c.sql(`INSERT OR REPLACE INTO issues (id, title, stars) VALUES ('${A}', 'a1', 4), ('${C}', 'c1', NULL), ('${D}', 'd', 1), (NULL, 'new', NULL)`);
+    await c.sql(`REPLACE INTO issues (id, title) VALUES ('${B}', 'b')`);
+    const done = await mutations(c);
+    deepStrictEqual([(await c.sql('SELECT title FROM issues ORDER BY title')).map((r) => r.title), done.slice(1).map((m) => [m.op, m.values, m.base])], [['a1', 'b', 'c1', 'd', 'new'],
+      [['update', { title: 'a1', done: null }, { title: 'a', done: true }], ['update', { title: 'c1' }, { title: 'c' }],
+        ['insert', { title: 'd', stars: 1 }, undefined], ['insert', { title: 'new' }, undefined]]]);
+    // a row deleted here is not there
+    await c.sql(`DELETE FROM issues WHERE id = '${B}'; INSERT OR IGNORE INTO issues (id, title) VALUES ('${B}', 'again')`);
+    deepStrictEqual([(await titles(c)).b, (await mutations(c)).slice(done.length).map((m) => m.op)], ['again', ['delete', 'insert']]);
+    await c.sql('PRAGMA recursive_triggers = on');
+    await c.sql(`INSERT OR REPLACE INTO issues (id, title) VALUES ('${B}', 'once more')`);
+    deepStrictEqual((await titles(c)).b, 'once more');
+  },
+
   async 'what a call returned is kept'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     for (const i of [1, 2, 3]) await c.sql(`INSERT INTO tide_call (name, args) VALUES ('m${i}', '{}')`);

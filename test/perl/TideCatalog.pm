@@ -68,8 +68,6 @@ WITH member AS (
   UNION ALL
   SELECT m.name, n.nspacl::text FROM member m JOIN pg_catalog.pg_namespace n ON n.oid = m.objid AND m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
   UNION ALL
-  SELECT 'schema tide', n.nspacl::text || pg_catalog.obj_description(n.oid, 'pg_namespace') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'tide'
-  UNION ALL
   SELECT m.name, pg_catalog.concat_ws(' | ', o.oprcode::text, o.oprcom::pg_catalog.regoperator::text, o.oprnegate::pg_catalog.regoperator::text, o.oprrest::text, o.oprjoin::text, o.oprcanhash::text, o.oprcanmerge::text)
     FROM member m JOIN pg_catalog.pg_operator o ON o.oid = m.objid AND m.classid = 'pg_catalog.pg_operator'::pg_catalog.regclass
   UNION ALL
@@ -94,7 +92,7 @@ sub catalog_of
 	return @lines;
 }
 
-# A copy of the PostgreSQL installation whose extension folder also has the scripts of test/upgrade; its path. Programs are copied,
+# A copy of the PostgreSQL installation whose extension folder also has what is in test/upgrade; its path. Programs are copied,
 # since a server finds its files from where its program is; all else is linked.
 sub install_with_old_scripts
 {
@@ -112,7 +110,7 @@ sub install_with_old_scripts
 		next if $file eq "$share/extension";
 		symlink($file, $share_to . substr($file, length $share)) or die "symlink $file: $!";
 	}
-	run_ok('cp', '--remove-destination', glob('test/upgrade/pg_tide--*.sql'), "$share_to/extension");
+	run_ok('cp', '--remove-destination', glob('test/upgrade/pg_tide--*'), "$share_to/extension");
 	return dirname($bin_to);
 }
 

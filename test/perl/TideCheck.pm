@@ -153,7 +153,7 @@ sub store_problems
 sub store_ok
 {
 	my ($node, $name, %opts) = @_;
-	$node->safe_psql($opts{db} // 'postgres', "SELECT tide.sync('60s')") if $opts{sync} // 1;
+	$node->safe_psql($opts{db} // 'postgres', "SELECT tide.sync('10min')") if $opts{sync} // 1;
 	return is(store_problems($node, %opts), '', $name);
 }
 

@@ -38,7 +38,7 @@ use Exporter 'import';
 use JSON::PP ();
 use TideCluster ();
 
-our @EXPORT = qw(push_schema push_first push_mutations push_server_write push_problems push_tables push_shapes);
+our @EXPORT = qw(set_element_id push_schema push_first push_mutations push_server_write push_problems push_tables push_shapes);
 
 my $json = JSON::PP->new->canonical->allow_nonref;
 my ($docs, $notes, $marks, $guards, $accounts) = (30, 60, 20, 10, 12);
@@ -193,7 +193,7 @@ sub _doc
 		elsif ($col eq 'tags' || $col eq 'labels')
 		{
 			my @new = @{ $row->{$col} };
-			my @gone = splice @new, rand() < 0.3 ? -1 : int(rand(@new)), 1 + int(@new / 8) if @new && rand() < 0.3 + @new / 15;
+			my @gone = @new && rand() < 0.3 + @new / 15 ? splice(@new, rand() < 0.3 ? -1 : int(rand(@new)), 1 + int(@new / 8)) : ();
 			my @added = map { _unique($client, $offset, "$col$_") } 1 .. (@gone ? int(rand(3)) : 1);
 			($base{$col}, $values{$col}) = ($row->{$col}, [ @new, @added ]);
 			$mutation->{cols}{$col} = { add => \@added, remove => \@gone };
@@ -318,7 +318,7 @@ sub push_problems
 	my %docs = map { $_->{id} => $_ } _rows($node, 'SELECT * FROM docs');
 	my @other = _rows($node, 'SELECT seq, col, id, base, value, floor(extract(epoch FROM at) * 1000) AS at FROM server_log ORDER BY seq');
 
-	return (_answer_problems(@log), _doc_problems(\%docs, \@done, \@other),
+	return (_answer_problems(@log), _doc_problems($node, \%docs, \@done, \@other),
 		_chain_problems('guarded', { map { $_->{id} => $_->{v} } _rows($node, 'SELECT * FROM guarded') },
 			[ map { [ $_->{row}, @{ $_->{chain} } ] } grep { $_->{kind} eq 'guarded' && $_->{status} ne 'conflict' } @done ],
 			[ grep { $_->{col} eq 'guarded' } @other ]),
@@ -358,7 +358,7 @@ sub _answer_problems
 
 sub _doc_problems
 {
-	my ($docs, $done, $other) = @_;
+	my ($node, $docs, $done, $other) = @_;
 	my (@problems, %hits, %best, %stamp, %voice, %chain, %alive, %gone);
 
 	for my $mutation (grep { $_->{kind} eq 'docs' } @$done)
@@ -399,12 +399,43 @@ sub _doc_problems
 			$want{$set} = join ' ', sort grep { !$gone{$set}{$id}{$_} } keys %{ $alive{$set}{$id} // {} };
 			$row->{$set} = join ' ', sort @{ $row->{$set} };
 		}
-		push @problems, map { "docs $id: $_ is '" . ($row->{$_} // 'null') . "', not '" . ($want{$_} // 'null') . "'" }
+		push @problems, map { "docs $id: $_ is '" . ($row->{$_} // 'null') . "', not '" . ($want{$_} // 'null') . "'" . _set_story($node, $_, $id, $row->{$_}, $done, $other) }
 		  grep { ($row->{$_} // '') ne ($want{$_} // '') } sort keys %want;
 		push @problems, _stamp_problem($id, $row->{stamp} // '', $stamp{$id} // '', $last_stamp{$id}) if $id % 2;
 	}
 	return (@problems, _chain_problems('kept', { map { $_ => $docs->{$_}{kept} } keys %$docs }, $chain{kept} // [],
 		[ grep { $_->{col} eq 'kept' } @$other ]));
+}
+
+# SQL of the id that conflict_set.c gives an element
+sub set_element_id
+{
+	return "encode((SELECT string_agg(substr(int8send(jsonb_hash_extended($_[0], i)), 9 - n, 1), '' ORDER BY i, n)
+		FROM generate_series(1, 2) i, generate_series(1, 8) n), 'hex')::uuid";
+}
+
+# of a set that is wrong: who added and removed its elements, and had seen what
+sub _set_story
+{
+	my ($node, $col, $id, $is, $done, $other) = @_;
+	my $story = '';
+
+	return '' if $col ne 'tags' && $col ne 'labels';
+	for my $element (split / /, $is)
+	{
+		for my $mutation (grep { $_->{kind} eq 'docs' && $_->{row} == $id } @$done)
+		{
+			my $did = $mutation->{cols}{$col} or next;
+			for my $what (qw(add remove))
+			{
+				$story .= "\n$what $element: client $mutation->{client} $mutation->{status} $mutation->{text}" if grep { $_ eq $element } @{ $did->{$what} };
+			}
+		}
+		$story .= join '', map { "\nremembered of $element: $_->{client_id} $_->{lsn}" } _rows($node, "SELECT client_id, lsn FROM tide_internal.set_elements, to_jsonb('$element'::text) e
+			WHERE relid = 'docs'::regclass AND element_id = " . set_element_id('e'));
+		$story .= join '', map { "\n$_->{col} $element: server, $_->{seq}, $_->{at}" } grep { $_->{id} == $id && $element eq ($_->{col} =~ /^un/ ? $_->{base} // '' : $_->{value}) } @$other;
+	}
+	return $story;
 }
 
 # A document the other app stamps, too: the last of its stamps, or the highest winner of the clients'. Neither

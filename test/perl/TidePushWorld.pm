@@ -248,10 +248,25 @@ sub _pull
 		1;
 	};
 	$self->{count}{pulls}++;
+	$self->_check_seen($client) if $done && rand() < 0.2;
 	return 1 if $done;
 	my $err = $@;
 	$self->_failed($slot, $err);
 	return 0;
+}
+
+# What a replica has of sets was added before its checkpoint: else the server would not take it for seen.
+sub _check_seen
+{
+	my ($self, $client) = @_;
+	my $state = $client->{state};
+	my @elements = map { my $row = $json->decode($_); (@{ $row->{tags} }, @{ $row->{labels} }) } state_rows($state, 'public.docs');
+	# nothing is said by a server that is not there, or not in a mood to answer
+	my $known = eval { $self->{node}->safe_psql('postgres', 'SELECT e, s.client_id, s.lsn, s.lsn > ' . "'$state->{checkpoint}{lsn}' FROM jsonb_array_elements("
+		. sql_text($json->encode(\@elements)) . ") e JOIN tide_internal.set_elements s ON s.element_id = @{[ set_element_id('e') ]}") } // '';
+	$self->{count}{elements_seen} += () = $known =~ /\|f$/mg;
+	push @{ $client->{problems} }, map { "client $client->{number} at $state->{checkpoint}{lsn} has what was added later: $_" } grep { /\|t$/ } split /\n/, $known;
+	return;
 }
 
 # a client that has lost its replica, but not its queue

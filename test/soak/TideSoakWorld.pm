@@ -320,11 +320,11 @@ sub failed_shapes
 sub settle
 {
 	my ($self) = @_;
-	my $until = time + 60;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	until ($self->resolve)
 	{
-		die 'no answer for 60 s' if time > $until;
+		die 'no answer in time' if time > $until;
 		usleep(100_000);
 	}
 	my $failed = $self->failed_shapes;
@@ -367,7 +367,7 @@ sub begin_round
 sub complete
 {
 	my ($self, $client) = @_;
-	my $until = time + 60;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	$client->{state}{complete} = 0;
 	$client->{now} = '';
@@ -380,7 +380,7 @@ sub complete
 		  if $client->{state}{complete};
 		if (time > $until)
 		{
-			$self->problem("client $client->{name} is not complete after 60 s");
+			$self->problem("client $client->{name} is not complete in time");
 			return;
 		}
 	}

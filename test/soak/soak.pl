@@ -232,7 +232,7 @@ sub settle
 	my ($self, $again) = @_;
 
 	$self->{pushes}->settle(again => $again);
-	$self->ask("SELECT tide.sync('60s')");
+	$self->ask("SELECT tide.sync('10min')");
 	$self->problem($_) for $self->{world}->settle;
 	my @lost = $self->{pushes}->problems;
 	$count{lost} += @lost;

@@ -160,14 +160,14 @@ is(join(' ', grep { $_ !~ /^(?:0A000|42P17|22023|42703|42883|42804|42501|42P10|4
 cmp_ok(2 * keys(%shapes) - keys(%refused), '>=', 30, 'most are made');
 trapped('defining shapes');
 
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 wait_for_sql($node, q{SELECT bool_and(state IN ('live', 'failed')) FROM tide.shapes});
 note($node->safe_psql('postgres', q{SELECT name, state, error FROM tide.shapes WHERE state = 'failed'}));
 trapped('building them');
 as('mallory', q{INSERT INTO m.t SELECT i, i, 'N' || i, i, ROW(i, 'x')::m.comp, m.rng(i, i + 5), ARRAY[i]::m.dom[], 'b' FROM generate_series(6, 9) i;
 	UPDATE m.t SET n = n + 1, name = 'M', e = 'b' WHERE id < 4; DELETE FROM m.t WHERE id = 9; UPDATE m.dkey SET e = 'b'; UPDATE m.ckey SET e = 'a';
 	INSERT INTO m.members VALUES (3, 'ann'); UPDATE m.sub SET n = n + 1});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 trapped('following its changes');
 is($node->safe_psql('postgres', q{SELECT DISTINCT who FROM trapped WHERE what = 'per row' AND backend IS DISTINCT FROM 'client backend'}), 'mallory',
 	"the ingest runs the author's code with the author's rights");
@@ -198,16 +198,16 @@ as('mallory', q{SET search_path = m, public;
 	CREATE TABLE m.late (id int PRIMARY KEY, n int, name text);
 	INSERT INTO m.late VALUES (1, 1, 'a');
 	SELECT tide.create_shape('late', '{"table": "m.late", "where": "n = params.n"}')});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 as('mallory', q{ALTER TABLE m.late ALTER n TYPE m.dom; INSERT INTO m.late VALUES (2, 1, 'b')});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 as('mallory', q{ALTER TABLE m.late ALTER name TYPE m.en USING 'a', ADD COLUMN c m.comp DEFAULT ROW(1, 'x')});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 as('mallory', q{DROP TABLE m.late; CREATE VIEW m.late AS SELECT 1 AS id, 1 AS n, m.trap('view') AS name});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 as($_, q{SELECT tide.pull('{"shapes": {"late": [{"n": 1}]}}')}) for qw(ann boss);
 as('mallory', q{DROP VIEW m.late; CREATE TABLE m.late (id m.dom PRIMARY KEY, n m.dom, name m.en); CREATE INDEX ON m.late (n) WHERE m.quiet('late'); INSERT INTO m.late VALUES (1, 1, 'a')});
-$node->psql('postgres', 'SELECT tide.sync()', on_error_stop => 0);
+$node->psql('postgres', q{SELECT tide.sync('10min')}, on_error_stop => 0);
 as($_, q{SELECT tide.pull('{"shapes": {"late": [{"n": 1}]}}')}) for qw(ann boss);
 trapped('tables that change into traps');
 

@@ -196,7 +196,7 @@ for my $round (1 .. $rounds)
 		$session = TideSession->new($node);
 	}
 	next if rand() < 0.4;
-	eval { $session->query("SELECT tide.sync('60s')"); 1 } or do { push @wrong, $@; last };
+	eval { $session->query("SELECT tide.sync('10min')"); 1 } or do { push @wrong, $@; last };
 	my $client = $clients[ rand @clients ];
 	my $drops = $client->{drops} // 0;
 	$client->{complete} = 0;
@@ -209,7 +209,7 @@ for my $round (1 .. $rounds)
 	}
 	($client->{drops} // 0) > $drops ? $resets++ : $resumed++;
 	next if !$client->{complete};
-	$session->query("SELECT tide.sync('60s')");
+	$session->query("SELECT tide.sync('10min')");
 	pull_all($node, $request, state => $client, session => $session);
 	push @wrong, "round $round: a client of an old cookie differs from the query" if !same($client);
 	push @wrong, "round $round: a fresh client differs from the query" if !same(pull_all($node, $request, session => $session));
@@ -219,7 +219,7 @@ is(join("\n", @wrong), '', "old cookies: $resumed went on, $resets began anew, $
 cmp_ok($resumed, '>', 0, 'some clients went on');
 cmp_ok($resets, '>', 0, 'some began anew');
 settings('tide.compaction' => 'on');
-$session->query("SELECT tide.sync('60s')");
+$session->query("SELECT tide.sync('10min')");
 for my $client (@clients)
 {
 	pull_all($node, $request, state => $client, session => $session);

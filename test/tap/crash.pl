@@ -232,12 +232,12 @@ sub ask
 sub problems
 {
 	my $problems = '';
-	my $until = time + 60;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	kill STOP => values %pusher if !-e "$dir/stop";
 	usleep(1000) until ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 		  . " AND pid <> pg_backend_pid() AND state = 'active'") eq '0' || time > $until;
-	eval { ask("SELECT tide.sync('30s')"); 1 } or $problems = $@;
+	eval { ask("SELECT tide.sync('10min')"); 1 } or $problems = $@;
 	$problems .= store_problems($node) if $problems eq '';
 	$problems .= client_problems() if $problems eq '';
 	for my $shape (['all'], [ 'part', { part => int(rand 7) } ], ['third'], [ 'docs', { part => int(rand 4) } ], ['counters'], ['pushed'])
@@ -306,7 +306,7 @@ sub pusher
 		$from = 1 if $from < 1;
 		my $to = $last + 1 + int(rand 4);
 		my $sql = 'SELECT tide.push(' . sql_json({ client => client_id($client), mutations => [ map { mutation($client, $_) } $from .. $to ] }) . ')';
-		my $until = time + 90;
+		my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 		my $answer;
 		while (!defined $answer)
 		{

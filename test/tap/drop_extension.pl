@@ -1,5 +1,5 @@
-# DROP EXTENSION leaves nothing but the empty schema tide: catalogs, slots, origins and files are as they were before CREATE
-# EXTENSION. Also what DROP DATABASE, DROP OWNED and CASCADE do.
+# DROP EXTENSION leaves nothing: catalogs, slots, origins and files are as they were before CREATE EXTENSION. Also what DROP
+# DATABASE, DROP OWNED and CASCADE do, and that schemas of others are neither taken nor dropped.
 use strict;
 use warnings;
 use PostgreSQL::Test::Utils;
@@ -78,12 +78,8 @@ $node->safe_psql('postgres', 'DROP EXTENSION pg_tide');
 wait_for_sql($node, 'SELECT count(*) = 0 FROM pg_replication_slots');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_tide ingest'}), 0, 'the worker is gone');
 # the column that was added and dropped is ours
-my $after = catalogs('postgres');
-is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'tide'::regnamespace}), 0, 'schema tide is empty');
-$node->safe_psql('postgres', 'DROP SCHEMA tide');
 (my $expected = $before) =~ s/^attributes (\d+)$/'attributes ' . ($1 + 1)/me;
-is(catalogs('postgres'), $expected, 'DROP EXTENSION has left nothing but the schema');
-like($after, qr/^object schema tide$/m, 'which stays, as it cannot belong to the extension');
+is(catalogs('postgres'), $expected, 'DROP EXTENSION has left nothing');
 $node->safe_psql('postgres', 'CHECKPOINT');
 is($node->safe_psql('postgres', $stray), 0, 'nor files of relations');
 
@@ -93,9 +89,31 @@ $node->safe_psql('postgres', 'SELECT tide.stop()');
 $node->safe_psql('postgres', 'DROP EXTENSION pg_tide');
 is($node->safe_psql('postgres', 'SELECT slot_name FROM pg_replication_slots'), 'tide_postgres', 'a slot without a worker stays');
 $node->safe_psql('postgres', q{SELECT pg_drop_replication_slot('tide_postgres')});
-$node->safe_psql('postgres', 'DROP SCHEMA tide');
 $expected =~ s/^attributes (\d+)$/'attributes ' . ($1 + 1)/me;
 is(catalogs('postgres'), $expected, 'and is all that does');
+
+# ---- a schema that is there before: its owner could replace what is in it
+$node->safe_psql('postgres', 'CREATE ROLE mallory; GRANT CREATE ON DATABASE postgres TO mallory');
+for my $schema ('tide', 'tide_internal', 'tide_shadow')
+{
+	$node->safe_psql('postgres', "SET ROLE mallory; CREATE SCHEMA $schema; CREATE FUNCTION $schema.theirs() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+	my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nCREATE EXTENSION pg_tide");
+	like($err, qr/42P06: schema "$schema" already exists\nDETAIL: .* belongs to role "mallory"\.\nHINT: +Drop the schema if nothing is in it/, "schema $schema of another is not taken");
+	is($node->safe_psql('postgres', "SELECT $schema.theirs()"), 1, 'nor touched');
+	$node->safe_psql('postgres', "DROP SCHEMA $schema CASCADE");
+}
+$node->safe_psql('postgres', 'REVOKE CREATE ON DATABASE postgres FROM mallory; DROP ROLE mallory');
+is(catalogs('postgres'), $expected, 'and nothing is left of the attempt');
+
+# ---- a table of somebody's in the extension's schema
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_tide; CREATE TABLE tide.mine (id int)');
+my (undef, undef, $err) = $node->psql('postgres', 'DROP EXTENSION pg_tide');
+like($err, qr/cannot drop extension pg_tide because other objects depend on it\nDETAIL: +table tide\.mine depends on schema tide/, 'a table in schema tide holds it');
+(undef, undef, $err) = $node->psql('postgres', 'DROP SCHEMA tide CASCADE');
+like($err, qr/cannot drop schema tide because extension pg_tide requires it/, 'the schema cannot be dropped by itself');
+$node->safe_psql('postgres', 'DROP EXTENSION pg_tide CASCADE');
+is(catalogs('postgres'), $expected, 'CASCADE takes the table along');
+
 # a drop that is rolled back
 use_it();
 $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION pg_tide; ROLLBACK');
@@ -105,7 +123,7 @@ is($node->safe_psql('postgres', 'SELECT * FROM tide_internal.verify_all()'), '',
 
 # ---- what others have made of it
 $node->safe_psql('postgres', 'CREATE TABLE clocks (id int, at tide.hlc); CREATE VIEW states AS SELECT name, state FROM tide.shapes');
-my (undef, undef, $err) = $node->psql('postgres', 'DROP EXTENSION pg_tide');
+(undef, undef, $err) = $node->psql('postgres', 'DROP EXTENSION pg_tide');
 like($err, qr/cannot drop extension pg_tide because other objects depend on it/, 'others hold it');
 $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION pg_tide CASCADE; SELECT id FROM clocks; ROLLBACK');
 $node->safe_psql('postgres', 'DROP VIEW states; DROP TABLE clocks');

@@ -59,6 +59,9 @@ INSERT INTO tide.devices SELECT (tide.make_device(id, 'ann', secret)).* FROM d;
 INSERT INTO tide.key_grants SELECT g.* FROM (SELECT tide.generate_data_key() AS k) k, d, d m,
 	LATERAL tide.make_grant(k, 'team', 1, d.id, (tide.device_keys(d.secret)).box_key, m.id, m.secret) g WHERE m.i = 1;
 INSERT INTO tide.key_backups SELECT id, tide.make_backup(secret, 'word', 1, 8192) FROM d;
+-- of the user, in the extension's schema
+GRANT CREATE ON SCHEMA tide TO author;
+CREATE TABLE tide.extra AS SELECT 7 AS id;
 SQL
 tide_sync($node);
 
@@ -119,6 +122,7 @@ $node->command_ok([ 'pg_dump', '-Fc', '--rows-per-insert=3', '-f', "$dir/inserts
 $node->command_ok([ 'pg_dump', '-s', '-f', "$dir/schema.sql", $node->connstr('postgres') ], 'pg_dump, schema only');
 $node->command_ok([ 'pg_dump', '-t', 'tasks', '-f', "$dir/table.sql", $node->connstr('postgres') ], 'pg_dump of one table');
 unlike(slurp_file("$dir/plain.sql"), qr/tide_shadow/, 'nothing of the change log is dumped');
+unlike(slurp_file("$dir/plain.sql"), qr/CREATE SCHEMA tide/, 'nor the schemas, which the extension makes');
 unlike(slurp_file("$dir/$_.sql"), qr/tide_internal/, "a dump of $_ has nothing of pg_tide's data") for 'schema', 'table';
 
 # ---- restores
@@ -143,6 +147,7 @@ for my $how (sort keys %restored)
 	is($on->safe_psql($db, $save), $restorable, "$how: everything is back, under its names");
 	is($on->safe_psql($db, 'SELECT count(*) FROM tide_internal.saved'), 0, "$how: and nothing is kept twice");
 	is($on->safe_psql($db, q{SELECT count(*) FROM tide_internal.shapes WHERE state <> 'building'}), 0, "$how: shapes wait to be built");
+	is($on->safe_psql($db, q{SELECT has_schema_privilege('author', 'tide', 'CREATE'), id FROM tide.extra}), 't|7', "$how: so is what others have in schema tide");
 }
 # rights and owners go by name
 is($two->safe_psql('other', q{SELECT string_agg(s.name || ' ' || r.rolname, ', ' ORDER BY s.name) FROM tide_internal.shapes s JOIN pg_roles r ON r.oid = s.owner}),

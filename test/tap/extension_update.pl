@@ -1,5 +1,6 @@
 # ALTER EXTENSION pg_tide UPDATE: the scripts of sql/upgrade lead from the first version to the same objects as CREATE
-# EXTENSION makes, and a database with data, clients and a worker goes through it without losing anything.
+# EXTENSION makes, and a database with data, clients and a worker goes through it without losing anything. Dumps of before and
+# after can be restored.
 use strict;
 use warnings;
 use IPC::Run;
@@ -27,7 +28,7 @@ is_deeply([ differences('updated') ], [], "an updated extension has the objects 
   . " (what differs belongs into the last script of sql/upgrade, as well as into sql/install)");
 # the comparison sees what it is for
 for my $change ('ALTER TABLE tide_internal.acks ADD COLUMN more int', 'ALTER FUNCTION tide.pull(jsonb) PARALLEL SAFE', 'GRANT SELECT ON tide.shapes TO PUBLIC',
-	q{COMMENT ON VIEW tide.shapes IS 'other'}, 'CREATE INDEX ON tide_internal.shapes (owner)', 'ALTER EVENT TRIGGER tide_drop DISABLE',
+	'ALTER EXTENSION pg_tide DROP SCHEMA tide', q{COMMENT ON VIEW tide.shapes IS 'other'}, 'CREATE INDEX ON tide_internal.shapes (owner)', 'ALTER EVENT TRIGGER tide_drop DISABLE',
 	q{UPDATE pg_extension SET extcondition = '{x,x,x,x,x}' WHERE extname = 'pg_tide'})
 {
 	$node->safe_psql('postgres', 'DROP DATABASE IF EXISTS changed');
@@ -35,6 +36,47 @@ for my $change ('ALTER TABLE tide_internal.acks ADD COLUMN more int', 'ALTER FUN
 	$node->safe_psql('changed', $change);
 	isnt(scalar(differences('changed')), 0, "noticed: $change");
 }
+
+# ---- schema tide: the extension is in it in the first version, and it belongs to the extension in the next
+
+my $home = q{SELECT n.nspname, (SELECT string_agg(i.identity, ' ' ORDER BY i.identity COLLATE "C") FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) i
+	WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.classid = 'pg_namespace'::regclass AND d.deptype = 'e')
+	FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_tide'};
+my $dir = PostgreSQL::Test::Utils::tempdir();
+$node->safe_psql('postgres', 'CREATE ROLE guest');
+$node->safe_psql('postgres', "CREATE DATABASE $_") for 'used', 'restored', 'of_first', 'refused';
+$node->safe_psql('used', <<"SQL");
+CREATE EXTENSION pg_tide VERSION '$first';
+GRANT CREATE ON SCHEMA tide TO guest;
+CREATE TABLE tide.mine (id int);
+INSERT INTO tide.mine VALUES (1);
+INSERT INTO tide.devices SELECT d.* FROM tide.make_device('e0000000-0000-4000-8000-00000000000d', 'ann', tide.generate_device_secret()) d;
+SQL
+is($node->safe_psql('used', $home), 'tide|tide_internal tide_shadow', 'the first version is in schema tide');
+$node->command_ok([ 'pg_dump', '-f', "$dir/first.sql", $node->connstr('used') ], 'a dump of it');
+$node->safe_psql('used', 'ALTER EXTENSION pg_tide UPDATE');
+is($node->safe_psql('used', $home), 'pg_catalog|tide tide_internal tide_shadow', 'an update makes the schema a member');
+$node->command_ok([ 'pg_dump', '-f', "$dir/updated.sql", $node->connstr('used') ], 'a dump after the update');
+$node->command_ok([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/updated.sql", $node->connstr('restored') ], 'can be restored');
+# of before: doc/operations.md
+$node->command_fails_like([ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/first.sql", $node->connstr('refused') ],
+	qr/extension "pg_tide" must be installed in schema "pg_catalog"/, 'one of the first version cannot as it is');
+$node->safe_psql('of_first', 'CREATE EXTENSION pg_tide');
+my (undef, $said) = run_command([ 'psql', '-X', '-f', "$dir/first.sql", $node->connstr('of_first') ]);
+is(join("\n", $said =~ /(ERROR: .*)/g), 'ERROR:  schema "tide" already exists', 'but into a database with the extension');
+for my $db ('used', 'restored', 'of_first')
+{
+	is($node->safe_psql($db, $home), 'pg_catalog|tide tide_internal tide_shadow', "$db: the schema is a member");
+	is($node->safe_psql($db, q{SELECT has_schema_privilege('guest', 'tide', 'CREATE'), has_schema_privilege('public', 'tide', 'CREATE'), has_schema_privilege('public', 'tide', 'USAGE')}),
+		't|f|t', "$db: with the privileges it had");
+	is($node->safe_psql($db, 'SELECT id, (SELECT count(*) FROM tide.devices) FROM tide.mine'), '1|1', "$db: and what was in it");
+	my (undef, undef, $err) = $node->psql($db, 'DROP EXTENSION pg_tide');
+	like($err, qr/table tide\.mine depends on schema tide/, "$db: tables of others hold it");
+	$node->safe_psql($db, 'DROP TABLE tide.mine; DROP EXTENSION pg_tide');
+	is($node->safe_psql($db, q{SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tide%'}), 0, "$db: DROP EXTENSION leaves no schema");
+}
+is($node->safe_psql('used', q{SELECT count(*) FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.oid = d.objid)}),
+	0, 'nor a dependency');
 
 # ---- data: a database as the first version leaves it. The library of today has made the data, so what the scripts
 # add is taken away again.
@@ -143,7 +185,10 @@ ALTER EXTENSION pg_tide DROP FUNCTION tide_internal.restore_memory(text, jsonb);
 ALTER EXTENSION pg_tide DROP FUNCTION tide_internal.to_save(); DROP FUNCTION tide_internal.to_save();
 ALTER TABLE tide_internal.mutators DROP COLUMN signature;
 ALTER TABLE tide_internal.conflict_policies DROP COLUMN signature;
-UPDATE pg_extension SET extversion = '$first' WHERE extname = 'pg_tide';
+UPDATE pg_depend d SET classid = d.refclassid, objid = d.refobjid, refclassid = d.classid, refobjid = d.objid, deptype = 'n'
+	FROM pg_extension e WHERE e.extname = 'pg_tide' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+	AND d.classid = 'pg_namespace'::regclass AND d.objid = 'tide'::regnamespace AND d.deptype = 'e';
+UPDATE pg_extension SET extversion = '$first', extnamespace = 'tide'::regnamespace WHERE extname = 'pg_tide';
 SQL
 	return;
 }

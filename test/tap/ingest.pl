@@ -226,7 +226,7 @@ END { kill KILL => @writers if defined $main && $main == $$; }
 for my $i (1 .. 4)
 {
 	$s->query("SELECT tide.create_shape('w$i', '{\"table\": \"w" . (1 + $i % 2) . "\", \"where\": \"part = params.part\"}')");
-	$s->query("SELECT tide.sync('60s')");
+	$s->query("SELECT tide.sync('10min')");
 	is($s->query("SELECT state FROM tide.shapes WHERE name = 'w$i'"), 'live', "shape $i made while four sessions write");
 }
 waitpid $_, 0 for @writers;

@@ -40,11 +40,12 @@ $session->query("SELECT tide.create_shape('$_', '" . ($model_shapes{$_} =~ s/'/'
 $session->query('SELECT tide.start()');
 usleep(200_000);
 $session->query("SELECT tide.create_shape('part', '$model_shapes{part}')");
-$session->query("SELECT tide.sync('60s')");
+$session->query("SELECT tide.sync('10min')");
 
 my %client = map { $_ => new_state() } keys %model_requests;
 my @seen;         # states at complete checkpoints, not yet compared
 my $compared = 0;
+my %most;         # rows of a client
 my $pages = 0;
 my @problems;
 my $writing = 1;
@@ -79,17 +80,15 @@ while (!@problems)
 }
 push @problems, compare(shift @seen) while @seen && !@problems;
 is(join('', @problems), '', 'complete means equal to the query at that checkpoint');
-cmp_ok($compared, '>', $transactions / 300, "at many checkpoints: $compared");
+cmp_ok($compared, '>', 20, "at many checkpoints: $compared");
 
 # and when all is quiet
-$session->query("SELECT tide.sync('120s')");
+$session->query("SELECT tide.sync('10min')");
 for my $name (sort keys %client)
 {
 	pull_all($node, $model_requests{$name}, state => $client{$name}, session => $session, row_text => $model_row);
 	is(compare({ client => $name, lsn => $client{$name}{checkpoint}{lsn}, rows => rows_by_shape($client{$name}) }) // '', '', "client $name at the end");
-	my $rows = 0;
-	$rows += keys %$_ for values %{ rows_by_shape($client{$name}) };
-	cmp_ok($rows, '>', 20, "who has $rows rows");
+	cmp_ok($most{$name}, '>', 20, "who had up to $most{$name} rows");
 }
 cmp_ok($oracle->{transactions}, '>=', $transactions, "$oracle->{transactions} transactions, $oracle->{changes} changes");
 store_ok($node, 'shadow tables, change logs and buckets');
@@ -160,5 +159,8 @@ sub compare
 		$problems .= "$shape $_\n  has   $have->{$_}\n  wants nothing\n" for grep { !exists $want->{$_} } sort keys %$have;
 	}
 	$compared++;
+	my $rows = 0;
+	$rows += keys %$_ for values %{ $seen->{rows} };
+	$most{ $seen->{client} } = $rows if $rows > ($most{ $seen->{client} } // 0);
 	return $problems eq '' ? () : "client $seen->{client} at $seen->{lsn}, transaction $oracle->{transactions}:\n" . substr $problems, 0, 4000;
 }

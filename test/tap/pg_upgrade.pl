@@ -101,6 +101,6 @@ tide_sync($new);
 is(() = slurp_file($new->logfile) =~ /was moved to this server: all/g, 1, 'all that once');
 is($new->safe_psql('postgres', 'SELECT * FROM tide_internal.verify_all()'), '', 'and still all is well');
 $new->safe_psql('postgres', 'DROP EXTENSION pg_tide');
-is($new->safe_psql('postgres', q{SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'tide%'}), 'tide', 'and the extension can be dropped');
+is($new->safe_psql('postgres', q{SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'tide%'}), '', 'and the extension can be dropped');
 
 done_testing();

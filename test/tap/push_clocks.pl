@@ -174,6 +174,18 @@ restart_after_crash($node);
 tide_sync($node);
 is($node->safe_psql('postgres', $clocks), $was, 'clocks are the same after a crash');
 
+# a policy that is set along with rows which the ingest stores
+$node->safe_psql('postgres', q(CREATE TABLE late (id int PRIMARY KEY, a text); INSERT INTO late VALUES (1, 'a'), (2, 'a')));
+$node->safe_psql('postgres', q(SELECT tide.create_shape('late', '{"table": "late"}')));
+tide_sync($node);
+$node->safe_psql('postgres', q(BEGIN; UPDATE late SET a = 'b' WHERE id = 2; SELECT tide.allow_writes('late', 'hlc'); COMMIT));
+tide_sync($node);
+$before = now();
+$node->safe_psql('postgres', q(UPDATE late SET a = 'server' WHERE id = 1));
+tide_sync($node);
+is(put(1, 'late', 1, '{"a": "older"}', $before), $kept_a, 'a policy set along with rows of a shape counts for what follows');
+$node->safe_psql('postgres', q(SELECT tide.disallow_writes('late')));
+
 # many in one transaction, more than are stored at once
 $node->safe_psql('postgres', q(INSERT INTO t SELECT n, 'many' FROM generate_series(1000, 6999) n; UPDATE t SET a = 'again' WHERE id >= 4000));
 tide_sync($node);

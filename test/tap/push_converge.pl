@@ -26,7 +26,7 @@ my $started = time;
 my $world = simulate('converge', $mutations, crashes => $crashes, clients => 20);
 my @problems = $world->problems;
 is(join("\n", @problems[ 0 .. ($#problems < 20 ? $#problems : 20) ]), '', 'server, replicas and oracles agree');
-cmp_ok($world->{count}{$_} // 0, '>', 0, "it happened: $_") for qw(requests_lost answers_lost doubled again others);
+cmp_ok($world->{count}{$_} // 0, '>', 0, "it happened: $_") for qw(requests_lost answers_lost doubled again others elements_seen);
 diag sprintf '%s; %.0f s', $world->summary, time - $started;
 finish($world);
 

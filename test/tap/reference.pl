@@ -38,6 +38,10 @@ for my $file (glob('src/*.[ch] src/*/*.[ch]'))
 	$used{ $sqlstate{$_} } = $file for grep { $sqlstate{$_} && !$not_raised{$_} } $text =~ /(?<!TIDE_)ERRCODE_(\w+)/g;
 	$used{TD001} = $file if $text =~ /TIDE_ERRCODE_CONFLICT/;
 }
+for my $file (glob('sql/install/*.sql'))
+{
+	$used{ $sqlstate{ uc $_ } // $_ } = $file for slurp_file($file) =~ /ERRCODE = '(\w+)'/g;
+}
 cmp_ok(scalar keys %used, '>', 30, 'the source was read');
 my %named = map { $_ => 1 } slurp_file('doc/errors.md') =~ /^\|((?: `\w{5}`,?)+) \|/mg;
 %named = map { $_ => 1 } map { /`(\w{5})`/g } keys %named;

@@ -23,7 +23,7 @@ sub shape
 	my $definition = pop @queries;
 	$s->query("SELECT tide.create_shape('$name', " . sql_text($definition) . ')');
 	$queries{$name} = \@queries;
-	$s->query('SELECT tide.sync()');
+	$s->query(q{SELECT tide.sync('10min')});
 	$clients{$name} = pull_all($node, request($name));
 	return;
 }
@@ -152,7 +152,7 @@ step('a value added to an enum', "ALTER TYPE mood ADD VALUE 'wild'; UPDATE items
 
 step('a value of an enum renamed', "BEGIN; UPDATE items SET mood = 'merry' WHERE id = 6; ALTER TYPE mood RENAME VALUE 'merry' TO 'glad'; COMMIT",
 	whole => '11 changes', some => '0 changes', part => '0 changes');
-$s->query("ALTER TYPE mood ADD VALUE 'more'; SELECT tide.create_shape('later', '{\"table\": \"items\"}'); SELECT tide.sync(); SELECT tide.drop_shape('later')");
+$s->query("ALTER TYPE mood ADD VALUE 'more'; SELECT tide.create_shape('later', '{\"table\": \"items\"}'); SELECT tide.sync('10min'); SELECT tide.drop_shape('later')");
 step('one renamed that was added before', "ALTER TYPE mood RENAME VALUE 'wild' TO 'mad'", whole => '11 changes', some => '0 changes', part => '0 changes');
 step('within an array of a composite type', <<'SQL', whole => '11 changes', some => '0 changes', part => '0 changes');
 CREATE TYPE feeling AS (mood mood, since date);
@@ -304,7 +304,7 @@ step('then it goes on', 'SELECT 1', whole => scalar(@before) . ' changes');
 step('row-level security that spares the owner', 'ALTER TABLE beside.items ENABLE ROW LEVEL SECURITY', whole => '0 changes');
 $s->query('ALTER TABLE beside.items DISABLE ROW LEVEL SECURITY; CREATE ROLE shaper; GRANT USAGE ON SCHEMA beside, tide TO shaper; GRANT SELECT ON beside.items TO shaper');
 $s->query('GRANT EXECUTE ON FUNCTION tide.create_shape(text, jsonb) TO shaper; SET ROLE shaper');
-$s->query(q{SELECT tide.create_shape('theirs', '{"table": "beside.items"}'); RESET ROLE; SELECT tide.sync()});
+$s->query(q{SELECT tide.create_shape('theirs', '{"table": "beside.items"}'); RESET ROLE; SELECT tide.sync('10min')});
 is(state_of('theirs'), 'live', 'a shape of somebody else');
 $s->query('ALTER TABLE beside.items ENABLE ROW LEVEL SECURITY');
 store_ok($node, 'row-level security that concerns him');
@@ -372,7 +372,7 @@ step('values computed anew that a subquery uses', 'ALTER TABLE members ALTER sco
 
 # ---- and follow names, of includes and in subqueries too
 $s->query('CREATE TABLE chiefs (team int PRIMARY KEY, name text, score int); INSERT INTO chiefs SELECT i, i, i FROM generate_series(1, 4) i');
-$s->query("SELECT tide.create_shape('deep', " . sql_text(<<'JSON') . '); SELECT tide.sync()');
+$s->query("SELECT tide.create_shape('deep', " . sql_text(<<'JSON') . q{); SELECT tide.sync('10min')});
 {"table": "teams", "where": "id IN (SELECT team FROM members WHERE score > 5 AND members.team IN (SELECT team FROM chiefs WHERE name <> 'x' AND chiefs.score = members.team))",
  "include": {"people": {"table": "members", "on": "people.team = teams.id AND score > parent.rank", "columns": ["team", "score"], "order_by": "score DESC, people.name", "limit": 2}}}
 JSON
@@ -401,12 +401,12 @@ like($s->query("SELECT definition ->> 'where' FROM tide.shapes WHERE name = 'dee
 $s->query('ALTER TABLE members RENAME squad TO team; ALTER TABLE members RENAME points TO score');
 $s->query("SELECT tide.drop_shape('deep')");
 $queries{$_}[1] =~ s/m\.squad/m.team/, $queries{$_}[1] =~ s/m\.points/m.score/ for qw(tree);
-$s->query('SELECT tide.sync()');
+$s->query(q{SELECT tide.sync('10min')});
 
 # ---- so do definitions replaced by ones of other tables: nodes that stay keep theirs
 my $named = '"table": "teams", "columns": ["name"], "where": "rank < 4"';
 my $members = '"members": {"table": "members", "columns": ["name"]';
-my $replace = sub { return "SELECT tide.replace_shape('names', " . sql_text($_[0]) . '); SELECT tide.sync()'; };
+my $replace = sub { return "SELECT tide.replace_shape('names', " . sql_text($_[0]) . q{); SELECT tide.sync('10min')}; };
 my @notes = splice @{ $queries{names} }, 4;
 step('an include removed', $replace->("{$named, \"include\": {$members}}}"), names => '0 changes');
 is_deeply([ state_rows($clients{names}, 'public.notes') ], [], 'its rows are gone');

@@ -33,7 +33,7 @@ my %shapes = (
 	part => '{"table": "r", "where": "grp = params.grp"}',
 	pairs => '{"table": "p"}');
 $s->query("SELECT tide.create_shape('$_', " . sql_text($shapes{$_}) . ')') for sort keys %shapes;
-$s->query("SELECT tide.sync('60s')");
+$s->query("SELECT tide.sync('10min')");
 
 my %requests = (
 	both => { shapes => { slim => [ {} ], pairs => [ {} ] } },
@@ -84,7 +84,7 @@ sub pull_some
 sub check_all
 {
 	my ($round) = @_;
-	my @problems = split /\n/, $node->safe_psql('postgres', "SELECT tide.sync('60s') \\gset\nSELECT tide_check.problems(true)");
+	my @problems = split /\n/, $node->safe_psql('postgres', "SELECT tide.sync('10min') \\gset\nSELECT tide_check.problems(true)");
 	my $names = $s->query("SELECT string_agg(name || ' ' || state || coalesce(': ' || error, ''), ', ') FROM tide.shapes WHERE state <> 'live'");
 
 	push @problems, $names if $names ne '';

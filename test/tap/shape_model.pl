@@ -316,7 +316,7 @@ sub pull_once
 sub check_all
 {
 	pass_time();
-	my (undef, $errors) = $main->try_query("SELECT tide.sync('30s')");
+	my (undef, $errors) = $main->try_query("SELECT tide.sync('10min')");
 	if ($errors =~ /ERROR|FATAL/)
 	{
 		push @problems, "sync: $errors" . $main->query('SELECT s FROM tide.status s');
@@ -326,7 +326,7 @@ sub check_all
 	push @problems, "failed shape $failed\n" . describe($failed =~ /^(\w+)/) if $failed ne '';
 	for my $client (map { $clients{$_} } sort keys %clients)
 	{
-		my $until = time + 60;
+		my $until = time + $PostgreSQL::Test::Utils::timeout_default;
 		$client->{state}{complete} = 0;
 		$client->{now} = '';
 		while ($client->{now} eq '' && !@problems)
@@ -335,7 +335,7 @@ sub check_all
 			# what now() meant at the client's checkpoint, if that is still the newest
 			$client->{now} = $main->query("SELECT \"now\" FROM tide_internal.checkpoints WHERE at = '$client->{state}{checkpoint}{at}'")
 			  if $client->{state}{complete};
-			die "client $client->{name} is not complete after 60 s" if time > $until;
+			die "client $client->{name} is not complete in time" if time > $until;
 		}
 		compare($client) if !@problems;
 	}

@@ -1,5 +1,5 @@
 # A type is dropped in the transaction that writes values of it: the worker, which cannot read them any more, goes on
-# with the table as it is now, and no shape is said to have failed.
+# with the table as it is now, without an error, and no shape is said to have failed.
 use strict;
 use warnings;
 use PostgreSQL::Test::Cluster;
@@ -23,6 +23,7 @@ sql(q{CREATE TABLE failures (name text, error text);
 	SELECT tide.create_shape('mood', '{"table": "t", "where": "m = params.m AND n >= 0"}'), tide.create_shape('all', '{"table": "t"}')});
 tide_sync($node);
 my $state = pull_all($node, $request);
+my $pid = tide_worker_pid($node);
 
 for my $i (1 .. 3)
 {
@@ -39,6 +40,7 @@ for my $i (1 .. 3)
 	tide_sync($node);
 }
 is(sql('SELECT name, error FROM failures'), '', 'no shape has failed');
+is(tide_worker_pid($node), $pid, 'nor has the worker ended');
 is(sql('SELECT last_error FROM tide.status'), '', 'nor has the ingest');
 is(sql('SELECT name, state FROM tide.shapes ORDER BY name'), "all|live\nmood|live", 'both are live');
 $node->stop;
