@@ -76,6 +76,7 @@ SELECT try('{"client": "bad00000-0000-4000-8000-000000000001", "mutations": [
 	{"id": 1, "call": "f", "tx": 7}, {"id": 2, "call": "f"}, {"id": 3, "call": "f", "tx": 7}]}');
 
 -- gaps: nothing of the push is taken
+UPDATE tide_internal.state SET epoch = gen_random_uuid(); -- as if the database had never been put back, nor reset
 SELECT try_one('{"id": 2, "op": "insert", "table": "items", "key": {"id": 1}}');
 SELECT try('{"client": "bad00000-0000-4000-8000-000000000001", "mutations": [
 	{"id": 1, "op": "insert", "table": "items", "key": {"id": 1}},
@@ -187,7 +188,7 @@ CREATE TRIGGER fail BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION fail();
 SELECT code, try(jsonb_build_object('client', 'bad00000-0000-4000-8000-000000000009', 'mutations', jsonb_build_array(
 	'{"id": 1, "op": "delete", "table": "items", "key": {"id": 5}}'::jsonb,
 	jsonb_build_object('id', 2, 'op', 'update', 'table', 'items', 'key', '{"id": 1}'::jsonb, 'values', jsonb_build_object('v', code)))))
-FROM unnest('{53200,XX000,58030,08006,55P03,40001,40P01}'::text[]) code;
+FROM unnest('{53200,XX000,58030,08006,55P03,40001,40P01,40000,40003,25006,72000,HV00N,HV001}'::text[]) code;
 SELECT count(*) FROM items WHERE id = 5;
 
 SELECT tide.disallow_writes('items');

@@ -191,6 +191,10 @@ BEGIN
 	WHEN 'client' THEN
 		INSERT INTO tide_internal.clients
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.clients, content) ON CONFLICT DO NOTHING;
+		-- they may have pushed since the dump: an epoch that is not a first one says so (src/store/epoch.c)
+		UPDATE tide_internal.state SET epoch = overlay(overlay(epoch::text PLACING '8' FROM 15)
+			PLACING lpad(to_hex(extract(epoch FROM clock_timestamp())::bigint), 8, '0') FROM 29)::uuid
+		WHERE slot_name IS NULL AND substr(epoch::text, 15, 1) = '4';
 	WHEN 'mutation' THEN
 		INSERT INTO tide_internal.mutations
 		SELECT * FROM jsonb_populate_record(NULL::tide_internal.mutations,
@@ -236,6 +240,8 @@ COMMENT ON FUNCTION tide_internal.restore_memory(text, jsonb) IS 'puts a clock o
 REVOKE ALL ON FUNCTION tide_internal.restore_memory(text, jsonb) FROM PUBLIC;
 CREATE TRIGGER restore BEFORE INSERT ON tide_internal.saved
 	FOR EACH ROW EXECUTE FUNCTION tide_internal.restore();
+-- also under session_replication_role = replica, which scripts set to load data without triggers and foreign keys
+ALTER TABLE tide_internal.saved ENABLE ALWAYS TRIGGER restore;
 
 -- functions are followed by OID, and dumped by name
 CREATE FUNCTION tide_internal.note_function() RETURNS event_trigger
@@ -258,4 +264,5 @@ REVOKE ALL ON FUNCTION tide_internal.note_function() FROM PUBLIC;
 CREATE EVENT TRIGGER tide_function ON ddl_command_end
 	WHEN TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER SCHEMA')
 	EXECUTE FUNCTION tide_internal.note_function();
+ALTER EVENT TRIGGER tide_function ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER tide_function IS 'tells pg_tide of functions renamed';

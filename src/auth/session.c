@@ -13,11 +13,15 @@
  *	 push, and a SET in there would outlive the nest level: so it is put back by hand, if need be.
  * - A role is assumed as by a SECURITY DEFINER function: while that lasts, SET ROLE and SET SESSION
  *	 AUTHORIZATION are errors, so no trigger gets back to the session's own rights.
+ * - Nothing of it may run later, at commit, when the session's own rights are back: triggers that were deferred
+ *	 run before, and cursors WITH HOLD, whose queries would, cannot be made.
  */
 #include "postgres.h"
 
 #include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -37,12 +41,19 @@
 static char *request_claims = NULL;
 static Jsonb *current_claims = NULL;
 
+static ProcessUtility_hook_type next_utility_hook = NULL;
+
 static void assign_request_claims(const char *value, void *extra);
 static void set_claims(const char *name, const char *value, GucContext context);
 static Oid	token_role(Jsonb *claims);
 static void assume_role(TideSession *session, Oid role);
 static void run_deferred(void);
+static void make_immediate(void);
 static void restore_claims(const char *before);
+static void refuse_held(PlannedStmt *planned, const char *query, bool read_only_tree,
+						ProcessUtilityContext context, ParamListInfo params,
+						QueryEnvironment * environment, DestReceiver * dest,
+						QueryCompletion * completion);
 
 void
 tide_session_init(void)
@@ -52,6 +63,27 @@ tide_session_init(void)
 							   &request_claims, "", PGC_INTERNAL,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
 							   NULL, assign_request_claims, NULL);
+	next_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = refuse_held;
+}
+
+/* no cursor WITH HOLD under an assumed role: it would be run at commit, as the session's user */
+static void
+refuse_held(PlannedStmt *planned, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment * environment, DestReceiver * dest,
+			QueryCompletion * completion)
+{
+	Node	   *statement = planned->utilityStmt;
+
+	if (IsA(statement, DeclareCursorStmt) && InLocalUserIdChange() &&
+		request_claims != NULL && request_claims[0] != '\0' &&
+		(((DeclareCursorStmt *) statement)->options & CURSOR_OPT_HOLD) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot create a cursor WITH HOLD in a push under a token's role")));
+	(next_utility_hook ? next_utility_hook : standard_ProcessUtility)
+		(planned, query, read_only_tree, context, params, environment, dest, completion);
 }
 
 static void
@@ -131,18 +163,35 @@ assume_role(TideSession *session, Oid role)
 }
 
 void
-tide_session_end(TideSession *session, bool has_deferred)
+tide_session_end(TideSession *session)
 {
-	if (session->has_role && has_deferred)
+	if (session->has_role)
 		run_deferred();
 	AtEOXact_GUC(true, session->nest_level);
 	restore_claims(session->claims_before);
 	SetUserIdAndSecContext(session->save_user, session->save_sec_context);
 }
 
-/* SET CONSTRAINTS ALL IMMEDIATE */
+/*
+ * Whatever the database had at the push's begin: the push may have made such triggers itself. A trigger that
+ * defers others again has not run them: the second time that is an error.
+ */
 static void
 run_deferred(void)
+{
+	Oid			role;
+	int			sec_context;
+
+	make_immediate();
+	GetUserIdAndSecContext(&role, &sec_context);
+	SetUserIdAndSecContext(role, sec_context | SECURITY_RESTRICTED_OPERATION);
+	make_immediate();
+	SetUserIdAndSecContext(role, sec_context);
+}
+
+/* SET CONSTRAINTS ALL IMMEDIATE */
+static void
+make_immediate(void)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);
 

@@ -28,10 +28,10 @@ extern void tide_session_init(void);
 extern void tide_session_begin(TideSession *session, Jsonb *request, Jsonb *claims);
 
 /*
- * Put it all back. has_deferred: there may be deferred triggers, which under a role of a token must
- * run now, since later they would run as somebody else.
+ * Put it all back. Under a role of a token deferred triggers run before, since later they would run as
+ * somebody else. ERROR 42501 if one of them defers another.
  */
-extern void tide_session_end(TideSession *session, bool has_deferred);
+extern void tide_session_end(TideSession *session);
 
 /* claim of the request this session pushes for, as text; NULL outside of a push */
 extern text * tide_session_claim(const text * name);

@@ -60,7 +60,7 @@
 
 static SPIPlanPtr building_plan = NULL;
 
-/* a worker was ended in this transaction */
+/* a worker was ended in this transaction, or a slot made */
 static bool relaunch_on_abort = false;
 
 static void require_primary(const char *function);
@@ -203,6 +203,61 @@ drop_leftover_slot(const TideState *state, const char *slot_name)
 	ReplicationSlotDrop(slot_name, true);
 }
 
+/*
+ * One that is ahead of the checkpoint while the ingest is disabled was made in a transaction that was rolled
+ * back. Nothing can be read from it that the tables would not have to be compared for, and it would keep WAL for nobody.
+ */
+void
+tide_ingest_drop_unused_slot(const TideState *state)
+{
+	char	   *slot_name = usable_slot_name(state);
+	ReplicationSlot *slot = SearchNamedReplicationSlot(slot_name, true);
+	TideCheckpoint checkpoint;
+
+	tide_checkpoint_read(&checkpoint);
+	if (slot == NULL || slot->active_pid != 0 || !SlotIsLogical(slot) ||
+		slot->data.database != MyDatabaseId ||
+		strcmp(NameStr(slot->data.plugin), "pg_tide") != 0 ||
+		slot->data.confirmed_flush <= checkpoint.lsn)
+		return;
+	ReplicationSlotDrop(slot_name, true);
+	ereport(LOG,
+			(errmsg("pg_tide dropped replication slot \"%s\", which was made in a transaction that did not commit",
+					slot_name)));
+}
+
+/*
+ * A stop() that is rolled back must not leave the database without its worker, nor what made a slot
+ * the slot without anybody: the worker finds out what is to be.
+ */
+static void
+relaunch_at_end(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT && relaunch_on_abort)
+		(void) tide_worker_launch(MyDatabaseId, false);
+	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT)
+		relaunch_on_abort = false;
+}
+
+static void
+launch_on_abort(void)
+{
+	static bool is_registered = false;
+
+	if (!is_registered)
+		RegisterXactCallback(relaunch_at_end, NULL);
+	is_registered = true;
+	relaunch_on_abort = true;
+}
+
+/* in this transaction, though it does not go with it */
+static void
+make_slot(const char *slot_name)
+{
+	launch_on_abort();
+	tide_ingest_create_slot(slot_name);
+}
+
 char *
 tide_ingest_start(void)
 {
@@ -221,7 +276,7 @@ tide_ingest_start(void)
 	 */
 	if (slot_holder(slot_name) < 0 &&
 		!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		tide_ingest_create_slot(slot_name);
+		make_slot(slot_name);
 	if (slot_holder(slot_name) >= 0)
 		require_our_slot(slot_name);
 	run_with_name("UPDATE tide_internal.state SET enabled = true, slot_name = $1", slot_name);
@@ -233,25 +288,10 @@ tide_ingest_start(void)
 	return slot_name;
 }
 
-/* a stop() that is rolled back must not leave the database without its worker */
-static void
-relaunch_at_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_ABORT && relaunch_on_abort)
-		(void) tide_worker_launch(MyDatabaseId, false);
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT)
-		relaunch_on_abort = false;
-}
-
 /* end whatever worker has the slot; the lock on the state keeps the next one waiting */
 static void
 end_worker(const char *slot_name)
 {
-	static bool is_registered = false;
-
-	if (!is_registered)
-		RegisterXactCallback(relaunch_at_end, NULL);
-	is_registered = true;
 	for (int i = 0; i < STOP_TRIES; i++)
 	{
 		int			pid = slot_holder(slot_name);
@@ -270,7 +310,7 @@ end_worker(const char *slot_name)
 			 * at first ask it to end for good; the postmaster restarts a
 			 * terminated one
 			 */
-			relaunch_on_abort = true;
+			launch_on_abort();
 			(void) kill(pid, i == 0 ? SIGUSR2 : SIGTERM);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -368,7 +408,7 @@ obtain_slot(TideState *state)
 	if (slot != NULL && slot->active_pid == 0 && tide_ingest_slot_is_lost(slot))
 		ReplicationSlotDrop(state->slot_name, true);
 	if (slot_holder(state->slot_name) < 0)
-		tide_ingest_create_slot(state->slot_name);
+		make_slot(state->slot_name);
 }
 
 int64

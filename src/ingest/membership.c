@@ -147,6 +147,7 @@ tide_node_eval_begin(TideNodeEval *eval, TideSpiFrame *frame)
 	if (!eval->is_builtin)
 	{
 		tide_user_push(frame, eval->shape->owner);
+		eval->frame = frame;
 		compile(eval);
 	}
 	else if (eval->econtext == NULL)
@@ -166,6 +167,7 @@ tide_node_eval_end(TideNodeEval *eval, TideSpiFrame *frame)
 	{
 		FreeExprContext(eval->econtext, true);
 		eval->econtext = NULL;
+		eval->frame = NULL;
 		tide_user_pop(frame);
 	}
 	tide_evaluating_shape = 0;
@@ -213,6 +215,8 @@ row_is_wanted(TideNodeEval *eval, const Datum *values, const bool *nulls)
 	if (eval->filter_state == NULL)
 		return true;
 	value = ExecEvalExprSwitchContext(eval->filter_state, eval->econtext, &isnull);
+	if (eval->frame != NULL)
+		tide_user_reset(eval->frame);
 	return !isnull && DatumGetBool(value);
 }
 
@@ -232,6 +236,8 @@ key_texts(TideNodeEval *eval, int i)
 	ArrayType  *array;
 
 	value = ExecEvalExprSwitchContext(eval->key_states[i], eval->econtext, &isnull);
+	if (eval->frame != NULL)
+		tide_user_reset(eval->frame);
 	if (isnull)
 		return NIL;
 	if (!eval->key_is_set[i])

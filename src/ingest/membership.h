@@ -41,6 +41,7 @@ typedef struct TideNodeEval
 	ExprState **key_states;
 	ExprContext *econtext;
 	TupleTableSlot *slot;
+	TideSpiFrame *frame;		/* of begin(), unless is_builtin */
 } TideNodeEval;
 
 extern TideNodeEval *tide_node_eval_create(MemoryContext context, TideShape *shape,

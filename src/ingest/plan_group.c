@@ -354,10 +354,10 @@ add_hit(TideHits *hits, TideNodeEval *eval, TideBucket *bucket)
 	hits->hits[hits->n++].bucket = bucket;
 }
 
-/* answer for one group; the row is in econtext */
+/* answer for one group; the row is in econtext. frame: of the owner whose code it calls, or NULL */
 static void
-ask_group(PlanGroup *group, ExprContext *econtext, TideBuckets *buckets, TideRowAsk *ask,
-		  int64 *op_id)
+ask_group(PlanGroup *group, ExprContext *econtext, TideSpiFrame *frame, TideBuckets *buckets,
+		  TideRowAsk *ask, int64 *op_id)
 {
 	const char *parts[INDEX_MAX_KEYS];
 	int			nparts = group->nexprs - group->nsteps;
@@ -365,11 +365,15 @@ ask_group(PlanGroup *group, ExprContext *econtext, TideBuckets *buckets, TideRow
 	const Prefix *prefix = members_of_row(group, econtext);
 	ListCell   *lc;
 
+	if (frame != NULL)
+		tide_user_reset(frame);
 	for (int i = 0; prefix != NULL && i < nparts; i++)
 	{
 		bool		isnull;
 		Datum		value = ExecEvalExpr(group->states[group->nsteps + i], econtext, &isnull);
 
+		if (frame != NULL)
+			tide_user_reset(frame);
 		if (isnull)
 			prefix = NULL;
 		else
@@ -430,7 +434,7 @@ ask_as_owner(TidePlanGroups *groups, PlanGroup *group, TideBuckets *buckets, Tid
 			compile(group);
 		}
 		set_row(groups, econtext, &asks[i]);
-		ask_group(group, econtext, buckets, &asks[i], op_id);
+		ask_group(group, econtext, &frame, buckets, &asks[i], op_id);
 	}
 	if (econtext == NULL)
 		return;
@@ -458,7 +462,7 @@ tide_groups_ask(TidePlanGroups *groups, TideBuckets *buckets, TideRowAsk *asks, 
 			PlanGroup  *group = lfirst(lc);
 
 			if (group->is_builtin && may_answer(group, &asks[i]))
-				ask_group(group, groups->econtext, buckets, &asks[i], op_id);
+				ask_group(group, groups->econtext, NULL, buckets, &asks[i], op_id);
 		}
 	}
 	ExecClearTuple(groups->slot);

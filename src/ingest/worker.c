@@ -40,6 +40,7 @@
 #include "ingest/batch.h"
 #include "ingest/build.h"
 #include "ingest/compaction.h"
+#include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/load.h"
 #include "ingest/plan_group.h"
@@ -125,6 +126,33 @@ worker_run(void)
 		worker_loop(in);
 }
 
+/*
+ * Whatever the server, the database or a role has set for sessions of people. A limit that ends
+ * a long transaction, or the files of a large one, would be met by each new worker again, and
+ * the slot keep the WAL for ever. One that this major does not have is left out.
+ */
+static void
+set_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"transaction_timeout", "0"},
+		{"temp_file_limit", "-1"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"row_security", "off"}
+	};
+
+	tide_settings_set();
+	for (int i = 0; i < lengthof(settings); i++)
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
 void
 tide_worker_main(Datum arg)
 {
@@ -133,14 +161,7 @@ tide_worker_main(Datum arg)
 	pqsignal(SIGUSR2, note_stop);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	tide_settings_set();
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET,
-					PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("row_security", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	set_settings();
 
 	PG_TRY();
 	{
@@ -204,6 +225,8 @@ worker_start(TideIngest **in)
 		tide_state_read(&state);	/* a stop or reset may have come between */
 		slot = SearchNamedReplicationSlot(state.slot_name, true);
 	}
+	if (!state.enabled)
+		tide_ingest_drop_unused_slot(&state);
 	wanted = state.enabled && slot != NULL && slot->active_pid == 0;
 	if (wanted && tide_database_moved())
 	{

@@ -22,7 +22,8 @@
  * BEFORE INSERT triggers for rows that exist, ask for SELECT rights and policies
  * where a plain INSERT needs none, and refuse deferrable keys. If another
  * session inserts the key in between, the mutation is run a second time and
- * then finds the row.
+ * then finds the row. Under a transaction's snapshot it never would: that is a
+ * serialization failure, and no rejection.
  */
 #include "postgres.h"
 
@@ -55,6 +56,8 @@
 
 static void begin_outcome(TideAttempt *attempt);
 static bool try_again(TideAttempt *attempt, ErrorData *error);
+static void look_for_key(void *arg);
+static void check_not_hidden(const TideAttempt *attempt);
 static void apply_body(void *arg);
 static void fire_deferred(void *arg);
 static void set_constraints(bool deferred);
@@ -137,8 +140,54 @@ try_again(TideAttempt *attempt, ErrorData *error)
 		ReThrowError(error);
 
 	/* the key may have been inserted since we looked for it */
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-		attempt->mutation->op == TIDE_PUSH_INSERT && attempt->duplicates++ == 0;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION ||
+		attempt->mutation->op != TIDE_PUSH_INSERT || attempt->duplicates++ > 0)
+		return false;
+	if (!IsolationUsesXactSnapshot())
+		return true;
+	check_not_hidden(attempt);
+	return false;
+}
+
+/* a row's key: whether it is there for the caller, if not for his transaction */
+typedef struct HiddenKey
+{
+	const TideAttempt *attempt;
+	bool		is_hidden;
+}			HiddenKey;
+
+static void
+look_for_key(void *arg)
+{
+	HiddenKey  *hidden = arg;
+	const TideAttempt *attempt = hidden->attempt;
+	const TideMutation *mutation = attempt->mutation;
+	TideTarget	target;
+	TideSpiFrame frame;
+
+	open_target(tide_writable_resolve(attempt->apply->tables, mutation->table),
+				mutation->table, &target);
+	tide_spi_begin(&frame, TIDE_AS_CALLER);
+	hidden->is_hidden = tide_attempt_can_probe(&target) &&
+		tide_attempt_run(attempt, &target, TIDE_STATEMENT_PROBE, NIL) == 0 &&
+		tide_statement_run_latest(tide_statement_text(&target, TIDE_STATEMENT_PROBE, NIL),
+								  JsonbPGetDatum(mutation->key),
+								  JsonbPGetDatum(mutation->key)) > 0;
+	tide_spi_end(&frame);
+	table_close(target.rel, NoLock);
+}
+
+/* ERROR 40001 if the key is a row's that the transaction's snapshot is too old for */
+static void
+check_not_hidden(const TideAttempt *attempt)
+{
+	HiddenKey	hidden = {attempt};
+
+	(void) tide_subxact_run(look_for_key, &hidden);
+	if (hidden.is_hidden)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
 }
 
 /* all of a mutation, in its subtransaction */

@@ -113,8 +113,7 @@ tide_client_may_have_lost(const pg_uuid_t *client)
 	values[0] = UUIDPGetDatum(client);
 	values[1] = TimestampTzGetDatum(tide_epoch_began_at(&state.epoch));
 	tide_spi_run(&plan,
-				 "SELECT WHERE EXISTS (SELECT FROM tide_internal.epochs)"
-				 " AND NOT EXISTS (SELECT FROM tide_internal.clients"
+				 "SELECT WHERE NOT EXISTS (SELECT FROM tide_internal.clients"
 				 " WHERE client_id = $1 AND last_push_at >= $2)",
 				 lengthof(types), types, values, NULL, true, 1);
 	return SPI_processed > 0;

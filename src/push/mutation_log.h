@@ -50,7 +50,7 @@ extern void tide_client_lock(const pg_uuid_t *client, const char *subject, bool 
 
 /*
  * Whether mutations of the client may have been lost with another server: it has not pushed
- * since the present epoch began, and that goes on with another (tide.reset() begins one that does not).
+ * since the present epoch began, which is not the database's first.
  */
 extern bool tide_client_may_have_lost(const pg_uuid_t *client);
 

@@ -124,7 +124,7 @@ tide_push(Jsonb *request)
 	tide_session_begin(&session, request, claims);
 	if (push.nfresh > 0)
 		apply_fresh(&push);
-	tide_session_end(&session, push.has_deferrable);
+	tide_session_end(&session);
 
 	finish_push(&push);
 	return answer(&push);
@@ -213,8 +213,8 @@ sort_mutations(Push *push)
 }
 
 /*
- * The server that took them is no more: it was another's standby that was promoted, or a
- * backup restored. The client numbers on from what it was told, and to refuse it would be for ever.
+ * The server that took them is no more: another's standby was promoted, a backup or a dump
+ * restored. The client numbers on from what it was told, and to refuse it would be for ever.
  */
 static void
 skip_lost(Push *push, int64 id)
@@ -223,7 +223,7 @@ skip_lost(Push *push, int64 id)
 			(errmsg("client %s goes on with mutation " INT64_FORMAT " after " INT64_FORMAT,
 					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&push->request->client))),
 					id, push->last_id),
-			 errdetail("Those between were acknowledged by a server that this one was a copy of, and lost with it.")));
+			 errdetail("Those between were acknowledged by a server that this one is a copy of, or before it was put back in time, and are lost.")));
 	push->first_id = id;
 	push->last_id = id - 1;
 }

@@ -33,6 +33,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "push/statement.h"
@@ -137,6 +138,18 @@ tide_statement_run_full(const char *sql, Datum key, Datum values, Datum base, Da
 	Datum		args[] = {key, values, base, computed};
 	const char	nulls[] = {' ', ' ', base ? ' ' : 'n', computed ? ' ' : 'n'};
 	int			code = SPI_execute_plan(find_plan(sql), args, nulls, false, 0);
+
+	if (code < 0)
+		elog(ERROR, "could not run a mutation: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+uint64
+tide_statement_run_latest(const char *sql, Datum key, Datum values)
+{
+	Datum		args[] = {key, values, (Datum) 0, (Datum) 0};
+	int			code = SPI_execute_snapshot(find_plan(sql), args, "  nn", GetLatestSnapshot(),
+											InvalidSnapshot, true, false, 0);
 
 	if (code < 0)
 		elog(ERROR, "could not run a mutation: %s", SPI_result_code_string(code));

@@ -46,6 +46,9 @@ extern uint64 tide_statement_run(const char *sql, Datum key, Datum values);
 extern uint64 tide_statement_run_full(const char *sql, Datum key, Datum values, Datum base,
 									  Datum computed);
 
+/* rows that a text finds which only reads, in what is committed by now whatever the transaction's snapshot */
+extern uint64 tide_statement_run_latest(const char *sql, Datum key, Datum values);
+
 /*
  * Parts of such texts. Source: pg_catalog.jsonb_to_record($1) AS k(id pg_catalog.uuid, ...),
  * $2 AS v, $3 AS b, $4 AS w. Condition: WHERE t has the key of k, equality as its index

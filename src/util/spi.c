@@ -37,6 +37,9 @@ static const FixedSetting fixed_settings[] = {
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
 	{"lc_monetary", "C"},
+	{"quote_all_identifiers", "off"},
+	{"standard_conforming_strings", "on"},
+	{"transform_null_equals", "off"},
 	{"search_path", TIDE_SEARCH_PATH},
 };
 
@@ -68,7 +71,7 @@ tide_settings_push(void)
 void
 tide_settings_pop(int nest_level)
 {
-	AtEOXact_GUC(true, nest_level);
+	AtEOXact_GUC(false, nest_level);
 }
 
 void
@@ -93,11 +96,20 @@ tide_user_push(TideSpiFrame *frame, Oid user_id)
 	frame->as_owner = true;
 }
 
+/* by a rollback: a SET by his code would outlive the nest level */
 void
 tide_user_pop(TideSpiFrame *frame)
 {
-	AtEOXact_GUC(true, frame->guc_nest_level);
+	AtEOXact_GUC(false, frame->guc_nest_level);
 	SetUserIdAndSecContext(frame->save_user, frame->save_sec_context);
+}
+
+void
+tide_user_reset(TideSpiFrame *frame)
+{
+	AtEOXact_GUC(false, frame->guc_nest_level);
+	frame->guc_nest_level = NewGUCNestLevel();
+	set_setting("search_path", TIDE_SEARCH_PATH);
 }
 
 /*

@@ -37,9 +37,16 @@ extern void tide_settings_pop(int nest_level);
 /* the same for the rest of the session; only outside of a transaction */
 extern void tide_settings_set(void);
 
-/* user + security context + search_path of user_id (a shape's owner, say), no SPI */
+/*
+ * User + security context + search_path of user_id (a shape's owner, say), no SPI. What his code
+ * sets goes at the end, also what it meant for the session or the transaction: it must not show in
+ * what others' code does, nor in what we write.
+ */
 extern void tide_user_push(TideSpiFrame *frame, Oid user_id);
 extern void tide_user_pop(TideSpiFrame *frame);
+
+/* the same within the frame, between his code and ours */
+extern void tide_user_reset(TideSpiFrame *frame);
 
 /*
  * Owner of extension pg_tide in this database. ERROR 55000 if the extension's objects here are of

@@ -83,10 +83,26 @@ must_rethrow(int sqlerrcode)
 		ERRCODE_INTERNAL_ERROR	/* XX */
 	};
 
+	static const int codes[] = {
+		ERRCODE_LOCK_NOT_AVAILABLE,
+		ERRCODE_READ_ONLY_SQL_TRANSACTION,	/* of a foreign server that is a
+											 * standby now */
+		ERRCODE_TRANSACTION_ROLLBACK,
+		ERRCODE_T_R_STATEMENT_COMPLETION_UNKNOWN,
+		MAKE_SQLSTATE('7', '2', '0', '0', '0'), /* snapshot too old */
+		ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+		ERRCODE_FDW_OUT_OF_MEMORY
+	};
+
 	for (int i = 0; i < lengthof(categories); i++)
 	{
 		if (ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_TO_CATEGORY(categories[i]))
 			return true;
 	}
-	return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	for (int i = 0; i < lengthof(codes); i++)
+	{
+		if (sqlerrcode == codes[i])
+			return true;
+	}
+	return false;
 }

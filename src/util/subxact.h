@@ -13,8 +13,9 @@ typedef void (*TideSubxactBody) (void *arg);
  * an error, the subtransaction is rolled back (with settings, user, SPI
  * connections and locks taken in it) and the error is returned, allocated in
  * the current context. Errors that say nothing about the work itself (cancel,
- * shutdown, out of resources, I/O, lost connections, internal errors) are
- * rethrown. Memory context and resource owner are as before in every case.
+ * shutdown, out of resources, I/O, lost connections, a server that is read-only,
+ * internal errors) are rethrown. Memory context and resource owner are as before
+ * in every case.
  */
 extern ErrorData *tide_subxact_run(TideSubxactBody body, void *arg);
 

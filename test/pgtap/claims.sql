@@ -1,6 +1,6 @@
 -- Claims and role of a token while it pushes, and that nothing of them is left. Through a pooler: test/tap/pooler.pl
 BEGIN;
-SELECT plan(35);
+SELECT plan(38);
 
 CREATE ROLE tide_test_web LOGIN NOINHERIT;
 CREATE ROLE tide_test_user;
@@ -118,6 +118,29 @@ GRANT EXECUTE ON FUNCTION ct.mutator TO tide_test_web;
 SET LOCAL SESSION AUTHORIZATION tide_test_web;
 SELECT is(tide.push(jsonb_build_object('client', 'c1a1ac00-0000-4000-8000-000000000996', 'token', ct.token('{"sub": "ada", "role": "tide_test_user"}'),
 	'mutations', '[{"id": 1, "call": "ct_mutator", "args": {}}]'::jsonb))::jsonb -> 'results' -> 0 ->> 'code', '42501', 'and needs that role''s right to be called');
+RESET SESSION AUTHORIZATION;
+-- nothing is left to run at commit, when the session has its own rights again
+CREATE FUNCTION ct.hold(args jsonb, claims jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN EXECUTE 'DECLARE held CURSOR WITH HOLD FOR SELECT current_user'; END $$;
+CREATE FUNCTION ct.postpone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	SET CONSTRAINTS ALL DEFERRED;
+	INSERT INTO ct.postponed VALUES (NEW.n + 1);
+	RETURN NULL;
+END $$;
+CREATE TABLE ct.postponed (n int);
+GRANT INSERT ON ct.postponed TO PUBLIC;
+CREATE CONSTRAINT TRIGGER postpone AFTER INSERT ON ct.postponed DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ct.postpone();
+CREATE FUNCTION ct.begin(args jsonb, claims jsonb) RETURNS void LANGUAGE sql AS 'INSERT INTO ct.postponed VALUES (1)';
+SELECT tide.create_mutator('ct_' || n, format('ct.%I(jsonb, jsonb)', n)::regprocedure) FROM unnest(ARRAY['hold', 'begin']) n;
+SET LOCAL SESSION AUTHORIZATION tide_test_web;
+SELECT is(tide.push(jsonb_build_object('client', 'c1a1ac00-0000-4000-8000-000000000995', 'token', ct.token('{"sub": "ada", "role": "tide_test_user"}'),
+	'mutations', '[{"id": 1, "call": "ct_hold"}]'::jsonb))::jsonb -> 'results' -> 0 ->> 'code', '42501', 'no cursor that outlives the transaction');
+SELECT throws_ok($$SELECT tide.push(jsonb_build_object('client', 'c1a1ac00-0000-4000-8000-000000000994', 'token', ct.token('{"sub": "ada", "role": "tide_test_user"}'),
+	'mutations', '[{"id": 1, "call": "ct_begin"}]'::jsonb))$$, '42501', 'cannot fire deferred trigger within security-restricted operation', 'no trigger that defers itself');
+DECLARE mine CURSOR WITH HOLD FOR SELECT 1;
+SELECT is((SELECT string_agg(name, ',') FROM pg_cursors WHERE is_holdable), 'mine', 'which the session itself can make');
+CLOSE mine;
 RESET SESSION AUTHORIZATION;
 -- another name of the claim
 SET LOCAL tide.jwt_role_claim = 'https://example.com/role';

@@ -30,6 +30,12 @@ $s->query('BEGIN; SELECT tide.start(); ROLLBACK');
 wait_for_sql($node, $no_worker);
 is($s->query('SELECT enabled FROM tide_internal.state'), 'f', 'a start rolled back is none');
 is($s->error_code('SELECT tide.sync()'), '55000', 'nor can one wait for it');
+my $slots = q{SELECT count(*) FROM pg_replication_slots WHERE database = current_database()};
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'nor is there a slot that keeps WAL');
+$s->query('BEGIN; SELECT tide.ingest(); ROLLBACK');
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'nor one of a round that is rolled back');
 
 # ---- start, twice
 is($s->query('SELECT tide.start()'), 'tide_postgres', 'start gives the name of the slot');
@@ -94,6 +100,9 @@ is(store_problems($node), '', 'rightly');
 is($s->error_code('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT tide.ingest()'), '25001', 'tide.ingest needs read committed');
 $s->query('ROLLBACK');
 $s->query('SELECT tide.stop()');
+$s->query('BEGIN; SELECT tide.start(); ROLLBACK');
+wait_for_sql($node, $no_worker);
+is($s->query($slots), '1', 'a slot that was there before a start that is rolled back stays');
 $s->query('SELECT tide.start()');
 store_ok($node, 'started again');
 
@@ -175,6 +184,43 @@ SKIP:
 	cmp_ok($took, '<=', 2, 'an idle worker takes no CPU');
 }
 
+# ---- settings that are for sessions of people
+$s->query(<<'SQL');
+CREATE FUNCTION slowly(v text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.02); RETURN v <> 'bad'; END $$;
+CREATE TABLE strings (id int PRIMARY KEY, v text);
+INSERT INTO strings VALUES (1, E'a\nb'), (2, 'a\nb'), (3, NULL);
+SELECT tide.create_shape('strings', '{"table": "strings", "where": "v <> ''a\\nb''"}');
+SELECT tide.sync();
+SQL
+my $strings = "SELECT string_agg(bucket_id || ': ' || row_count, ',') FROM tide_internal.buckets JOIN tide_internal.shapes USING (shape_id) WHERE name = 'strings'";
+my $before = $s->query($strings);
+like($before, qr/^\d+: 1$/, 'a shape with a backslash');
+$s->query('SELECT tide.stop()');
+$s->query("ALTER DATABASE postgres SET $_") for 'quote_all_identifiers = on', 'standard_conforming_strings = off', 'transform_null_equals = on';
+$s->query(q{ALTER SYSTEM SET temp_file_limit = '256kB'});
+$s->query(q{ALTER SYSTEM SET "tide.spool_memory" = '64kB'});
+if ($node->pg_version >= 17)
+{
+	$s->query(q{ALTER SYSTEM SET transaction_timeout = '700ms'; SET transaction_timeout = 0});
+	$ENV{PGOPTIONS} = '-c transaction_timeout=0';
+}
+$s->query('SELECT pg_reload_conf(); SELECT tide.start()');
+$s->query(q{ALTER TABLE strings ADD COLUMN n int DEFAULT 1; INSERT INTO strings VALUES (4, E'a\nb')});
+store_ok($node, 'DDL under settings that change how SQL is read and written');
+is($s->query($strings), $before =~ s/1$/2/r, 'the same bucket, and the same rows in it');
+$s->query(q{INSERT INTO t SELECT i, 2, repeat(md5(i::text), 4) FROM generate_series(1001, 8000) i});
+store_ok($node, 'a transaction larger than temp_file_limit');
+$s->query(q{DELETE FROM t WHERE id > 1000});
+store_ok($node, 'and its end');
+$s->query(q{SELECT tide.create_shape('slow', '{"table": "t", "where": "public.slowly(v)"}')});
+store_ok($node, 'a copy that takes long');
+is($s->query("SELECT state FROM tide.shapes WHERE name = 'slow'"), 'live', 'is not ended by a timeout');
+is($s->query('SELECT last_error FROM tide.status'), '', 'and no worker has failed');
+$s->query("ALTER DATABASE postgres RESET ALL; ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()");
+$s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['slow', 'strings']) n");
+delete $ENV{PGOPTIONS};
+
 # ---- a shape whose expression fails
 $s->query(<<'SQL');
 CREATE FUNCTION picky(v text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
@@ -199,6 +245,29 @@ $s->query("SELECT tide.create_shape('dividing', '{\"table\": \"t\", \"where\": \
 is($s->query("SELECT state, error FROM tide.shapes WHERE name = 'dividing'"), 'failed|division by zero', 'operators fail too');
 $s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['dividing', 'born_bad', 'picky']) n");
 store_ok($node, 'failed shapes can be dropped');
+
+# ---- functions of a shape that change settings: nothing of it shows in buckets, its own or others'
+$s->query(<<'SQL');
+CREATE TABLE times (id int PRIMARY KEY, at timestamptz, day date);
+INSERT INTO times VALUES (1, '2026-01-01 20:00+00', '2026-01-02');
+CREATE FUNCTION local_day(at timestamptz) RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config('TimeZone', 'Asia/Tokyo', true); RETURN to_char(at, 'YYYY-MM-DD'); END $$;
+CREATE FUNCTION restyle(day date) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM set_config('DateStyle', 'German', false); RETURN true; END $$;
+SELECT tide.create_shape('local', '{"table": "times", "where": "public.local_day(at) = params.day AND at = params.at"}');
+SELECT tide.create_shape('styled', '{"table": "times", "where": "public.restyle(day) AND day = params.day"}');
+SELECT tide.create_shape('at', '{"table": "times", "where": "at = params.at"}');
+SELECT tide.create_shape('day', '{"table": "times", "where": "day = params.day"}');
+SELECT tide.sync();
+INSERT INTO times VALUES (2, '2026-01-01 20:00+00', '2026-01-02');
+INSERT INTO times VALUES (3, '2026-01-01 20:00+00', '2026-01-02');
+SELECT tide.sync();
+SQL
+is($s->query("SELECT string_agg(name || ' ' || key::text || ' ' || row_count, ', ' ORDER BY name, key::text) FROM tide_internal.buckets JOIN tide_internal.shapes USING (shape_id)"
+	  . " WHERE name IN ('local', 'styled', 'at', 'day')"),
+	'at {"2026-01-01 20:00:00+00"} 3, day {2026-01-02} 3, local {2026-01-02,"2026-01-01 20:00:00+00"} 3, styled {2026-01-02} 3',
+	'settings made by functions of shapes do not show');
+$s->query("SELECT tide.drop_shape(n) FROM unnest(ARRAY['local', 'styled', 'at', 'day']) n");
 
 # ---- two databases
 $node->safe_psql('postgres', 'CREATE DATABASE "Second-db"');
@@ -240,6 +309,9 @@ is($s->query("SELECT count(*) FROM pg_class WHERE relnamespace = 'tide_shadow'::
 isnt($s->query('SELECT epoch FROM tide_internal.state'), $epoch, 'clients will notice');
 is($s->query("SELECT string_agg(DISTINCT state, ',') FROM tide.shapes"), 'building', 'shapes wait to be rebuilt');
 is($s->query('SELECT state FROM tide.status'), 'stopped', 'stopped');
+$s->query('BEGIN; SELECT tide.start(); ROLLBACK');
+wait_for_sql($node, $slots =~ s/count\(\*\)/count(*) = 0/r);
+is($s->query($slots), '0', 'and a start rolled back after a reset leaves no slot');
 $s->query("UPDATE t SET v = 'while reset' WHERE id < 5");
 $s->query('SELECT tide.start()');
 store_ok($node, 'started after a reset');
