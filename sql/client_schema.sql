@@ -56,6 +56,8 @@ CREATE TABLE public.tide_notes (id int PRIMARY KEY);
 CREATE TABLE public.client_test_types (id int PRIMARY KEY);
 CREATE TABLE public.marked (id int PRIMARY KEY, tide_deleted boolean);
 CREATE TABLE public.dotted (id int PRIMARY KEY, "a.b""c" int);
+CREATE TABLE public.sqlite_notes (id int PRIMARY KEY);
+SELECT tide.create_shape('sqlite_notes', '{"table": "public.sqlite_notes"}');
 SELECT tide.create_shape('cases', '{"table": "client_test.cases"}');
 SELECT tide.create_shape('tide_notes', '{"table": "public.tide_notes"}');
 SELECT tide.create_shape('both', '{"table": "public.client_test_types"}');
@@ -66,6 +68,9 @@ SELECT tide.client_schema('{cases}', 'sqlite');
 SELECT tide.client_schema('{cases}', 'postgres') IS NULL;
 SELECT tide.client_schema('{tide_notes}', 'postgres');
 \echo :SQLSTATE
+SELECT tide.client_schema('{sqlite_notes}', 'sqlite');
+\echo :SQLSTATE
+SELECT tide.client_schema('{sqlite_notes}', 'postgres') IS NULL;
 SELECT tide.client_schema('{types,both}', 'sqlite');
 \echo :SQLSTATE
 SELECT tide.client_schema('{types,both}', 'postgres') IS NULL;
@@ -90,7 +95,7 @@ SELECT tide.disallow_writes('client_test."Odd ""T"');
 SELECT * FROM client_test.differences('odd_all');
 SELECT * FROM client_test.differences('types');
 
-SELECT tide.drop_shape(name) FROM unnest('{odd_all,odd few,types,cases,tide_notes,both,marked,dotted}'::text[]) AS name;
-DROP TABLE public.tide_notes, public.client_test_types, public.marked, public.dotted;
+SELECT tide.drop_shape(name) FROM unnest('{odd_all,odd few,types,cases,tide_notes,sqlite_notes,both,marked,dotted}'::text[]) AS name;
+DROP TABLE public.tide_notes, public.sqlite_notes, public.client_test_types, public.marked, public.dotted;
 SET client_min_messages = warning;
 DROP SCHEMA client_test CASCADE;

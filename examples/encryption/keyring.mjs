@@ -184,8 +184,11 @@ export class Keyring {
   applyPush(text) {
     const answer = parse(text);
     if (answer.expired) {
-      // away for longer than the server remembers: another client, with what is left to send
+      // away for longer than the server remembers: another client, with what it has not taken yet; what became
+      // of the rest comes with the next pull
+      if (answer.client !== this.client) return;
       this.client = randomUuid();
+      this.outbox = this.outbox.filter((m) => whole(m.id) > whole(answer.last_mutation_id));
       this.outbox.forEach((m, i) => { m.id = i + 1; });
       this.lastId = this.outbox.length;
     }

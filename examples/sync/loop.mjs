@@ -11,7 +11,7 @@ const postgres = {
   push: 'SELECT tide_push_request()',
   pull: 'SELECT tide_pull_request()',
   apply: 'SELECT tide_apply($1)',
-  status: `SELECT state || CASE WHEN remaining > 0 THEN ' more' ELSE '' END FROM tide_status`,
+  status: `SELECT state || ' ' || received || CASE WHEN remaining > 0 THEN ' more' ELSE '' END FROM tide_status`,
   checkpoint: 'SELECT CAST(checkpoint AS text) FROM tide_client',
   fail: 'UPDATE tide_status SET last_error = $1',
   online: 'UPDATE tide_status SET is_online = true',
@@ -113,7 +113,12 @@ export function startSync(db, server, { signal, token = () => null, encryption =
   let change = makeBell(); // rung when the line comes or goes, or the loop ends
   let news = null; // the wait under way on the server
   let failures = 0;
+  let last = null; // how sync stood after the last trip
 
+  // the callback is the app's: what it throws does not end the loop
+  const tell = (...args) => {
+    try { onState(...args); } catch { /* the app's own matter */ }
+  };
   const isEnded = () => signal?.aborted ?? false;
   const isOnline = () => allowed && globalThis.navigator?.onLine !== false;
   const onLineChange = () => {
@@ -164,7 +169,9 @@ export function startSync(db, server, { signal, token = () => null, encryption =
     const answer = await send('pull', await whileOnline(() => encryption.preparePull(request)));
     await db.run(db.apply, await encryption.decryptAnswer(answer));
     const status = await db.run(db.status);
-    if (status.endsWith('more') && !/"changes":\[\]/.test(answer)) return 'more';
+    const isNews = status !== last;
+    last = status;
+    if (status.endsWith('more') && isNews) return 'more';
     if (stuck !== null) throw stuck;
     return status.startsWith('synced') ? 'nothing' : 'later';
   }
@@ -204,7 +211,7 @@ export function startSync(db, server, { signal, token = () => null, encryption =
 
   async function step() {
     if (!isOnline()) {
-      onState('offline');
+      tell('offline');
       await noteLine(false);
       await change.rung;
       return;
@@ -214,21 +221,21 @@ export function startSync(db, server, { signal, token = () => null, encryption =
       news = null;
     }
     try {
-      onState('syncing');
+      tell('syncing');
       local = makeBell();
       await noteLine(true);
       const more = await trip();
       failures = more === 'later' ? failures + 1 : 0;
       if (more === 'later') await pause(delayAfter(failures), local);
       if (more === 'nothing') {
-        onState('waiting');
+        tell('waiting');
         await waitForNews();
       }
     } catch (error) {
       if (isEnded() || !isOnline() || line.signal.aborted) return;
       failures += 1;
-      onState('failing', error);
-      await note(db.fail, error.message);
+      tell('failing', error);
+      await note(db.fail, String(error?.message ?? error));
       await pause(delayAfter(failures));
     }
   }

@@ -12,7 +12,7 @@ db=$1 verb=$2
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-ask() { sqlite3 -bail -batch "$db" "$1"; }
+ask() { sqlite3 -bail -batch -list -noheader "$db" "$@"; } # whatever ~/.sqliterc says
 server() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 
 hop() { # push or pull: psql reads the request from a file, so it may be long and hold anything
@@ -37,7 +37,7 @@ sync() {
 }
 
 case $verb in
-  make) server -v shapes="{$(IFS=,; echo "$*")}" <<<"SELECT tide.client_schema(:'shapes', 'sqlite')" | sqlite3 -bail -batch "$db" ;;
+  make) server -v shapes="{$(IFS=,; echo "$*")}" <<<"SELECT tide.client_schema(:'shapes', 'sqlite')" | ask ;;
   want) params=${2:-'{}'}
     ask "INSERT INTO tide_subscription (shape, params) VALUES ('${1//\'/\'\'}', '${params//\'/\'\'}')" ;;
   sync) sync ;;

@@ -314,7 +314,7 @@ BEGIN
 			WHERE o.table_name = {{name}} AND o.key = t.key AND o.state <> 'cancelled'
 			AND o.id >= coalesce(i.id, 0)) AS u
 		CROSS JOIN LATERAL jsonb_populate_record(s.*, u.changed || t.key) AS v
-		WHERE i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL;
+		WHERE (i.id IS NOT NULL OR s.{{firstkey}} IS NOT NULL){{each keys}} AND v.{{c}} IS NOT NULL{{end}};
 	END IF;
 {{end}}
 END
@@ -371,6 +371,10 @@ BEGIN
 			ON CONFLICT (id) DO NOTHING)
 		SELECT array_cat(tide.touched, array_agg(ROW(t.id, c.key)::public.tide_row)) INTO tide.touched
 		FROM cancelled AS c JOIN public.tide_table AS t ON t.name = c.table_name;
+		-- a clock that was ahead begins anew with the time
+		UPDATE public.tide_client SET clock = 0
+		WHERE EXISTS (SELECT 1 FROM jsonb_array_elements(tide_settle.results) AS r JOIN public.tide_outbox AS o ON o.id = (r ->> 'id')::bigint
+			WHERE r ->> 'code' = '22008');
 		DELETE FROM public.tide_outbox WHERE id = ANY (tide.refused);
 	END IF;
 	IF EXISTS (SELECT 1 FROM public.tide_outbox WHERE op = 'call') THEN
@@ -453,13 +457,17 @@ BEGIN
 END
 $tide_body$;
 
--- internal: what is to be pushed; first and last id, and size, of its local transaction.
--- One of more than 10,000 writes is several, as the server takes no larger ones
+-- internal: the writes that come next, for a push and for the largest group to be whole; first and last id,
+-- and size, of their local transaction, and the size of all up to there. One of more than 10,000 writes is several, as
+-- the server takes no larger ones
 CREATE VIEW public.tide_group AS
-SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
-FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE o.tx END AS part,
-		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
-	FROM public.tide_outbox AS o WHERE o.state <> 'acked') AS p
+SELECT p.id, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members, max(p.length) OVER w AS total
+FROM (SELECT o.id, CASE o.state WHEN 'cancelled' THEN -o.id ELSE o.tx END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth,
+		sum(CASE WHEN o.n <= 1000 THEN (SELECT length(concat(x.key, x.changed, x.base))
+			FROM public.tide_outbox AS x WHERE x.id = o.id) END) OVER (ORDER BY o.id) AS length
+	FROM (SELECT id, tx, state, row_number() OVER (ORDER BY id) AS n
+		FROM public.tide_outbox WHERE state <> 'acked' ORDER BY id LIMIT 11000) AS o) AS p
 WINDOW w AS (PARTITION BY p.part, p.nth);
 
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
@@ -479,6 +487,7 @@ $tide_body$;
 CREATE FUNCTION public.tide_push_request()
 RETURNS text LANGUAGE sql STABLE
 AS $tide_body$
+	WITH tide_next AS MATERIALIZED (SELECT * FROM public.tide_group)
 	SELECT (jsonb_build_object('client', (SELECT client FROM public.tide_client),
 			'mutations', jsonb_agg(m.mutation ORDER BY m.id))
 		|| coalesce((SELECT jsonb_build_object('rejected_seen', c.rejected_seen)
@@ -491,9 +500,9 @@ AS $tide_body$
 				|| jsonb_build_object('key', o.key, 'vclock', jsonb_build_object((SELECT client FROM public.tide_client), o.id))
 				|| CASE WHEN o.op = 'delete' THEN '{}' ELSE jsonb_build_object('values', o.changed) END
 				|| CASE WHEN o.op = 'insert' THEN '{}' ELSE jsonb_build_object('base', o.base) END
-			END || CASE WHEN o.members > 1 THEN jsonb_build_object('tx', o.first) ELSE '{}' END AS mutation
-		FROM public.tide_group AS o
-		WHERE o.last <= greatest((SELECT min(g.last) FROM public.tide_group AS g), (SELECT min(g.id) + 999 FROM public.tide_group AS g))
+			END || CASE WHEN g.members > 1 THEN jsonb_build_object('tx', g.first) ELSE '{}' END AS mutation
+		FROM tide_next AS g JOIN public.tide_outbox AS o ON o.id = g.id
+		WHERE g.last = (SELECT min(x.last) FROM tide_next AS x) OR g.last <= (SELECT min(x.id) + 999 FROM tide_next AS x) AND g.total <= 2000000
 	) AS m
 	HAVING count(*) > 0;
 $tide_body$;
@@ -525,18 +534,20 @@ FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
 CREATE TRIGGER tide_set_status AFTER INSERT ON public.tide_subscription
 FOR EACH ROW EXECUTE FUNCTION public.tide_set_status();
 
--- internal: the changes of an answer of tide.pull, last one of a row and bucket only
+-- internal: the changes of an answer of tide.pull, last one of a row and bucket only. Those of a table that
+-- the script does not know are under number 0, that the bucket adds up
 CREATE FUNCTION public.tide_read_changes(response jsonb)
 RETURNS public.tide_change[] LANGUAGE sql STABLE
 AS $tide_body$
 	SELECT coalesce(array_agg(ROW(c.bucket, c.tbl, c.key, c.op, c.op_id, c.hash)::public.tide_change), '{}')
-	FROM (SELECT DISTINCT ON (c.bucket, t.id, c.key)
-			c.bucket, t.id AS tbl, c.key, c.op, c.op_id, coalesce(c.hash, 0) AS hash
+	FROM (SELECT DISTINCT ON (1, 2, 3)
+			c.bucket, coalesce(t.id, 0) AS tbl, CASE WHEN t.id IS NULL THEN jsonb_build_array(c."table", c.key) ELSE c.key END AS key,
+			c.op, c.op_id, coalesce(c.hash, 0) AS hash
 		FROM ROWS FROM (jsonb_to_recordset(response -> 'changes')
 			AS (bucket bigint, "table" text, key jsonb, op text, op_id bigint, hash bigint))
 			WITH ORDINALITY AS c (bucket, "table", key, op, op_id, hash, n)
-		JOIN public.tide_table AS t ON t.name = c."table"
-		ORDER BY c.bucket, t.id, c.key, c.n DESC) AS c;
+		LEFT JOIN public.tide_table AS t ON t.name = c."table"
+		ORDER BY 1, 2, 3, c.n DESC) AS c;
 $tide_body$;
 
 -- internal: puts the rows of a page straight into the tables; false if not all of the page are
@@ -818,8 +829,10 @@ $tide_body$;
 DO $tide_body$
 DECLARE
 	t record;
+	unsent record;
 	same text;
 	lacks boolean;
+	unfit jsonb := '[]';
 BEGIN
 	DELETE FROM public.tide_member AS m
 	WHERE NOT EXISTS (SELECT 1 FROM pg_temp.tide_was AS w JOIN public.tide_table AS x ON x.name = w.name WHERE w.id = m.tbl);
@@ -856,6 +869,26 @@ BEGIN
 		EXECUTE format('DROP TABLE %s', t.synced);
 	END LOOP;
 	DELETE FROM public.tide_subscription WHERE shape <> ALL (ARRAY[{{shape_list}}]);
+	-- writes that the tables as they are now cannot take are refused, with what rests on them; the server gets their ids
+	FOR t IN SELECT x.name, x.synced FROM public.tide_table AS x LOOP
+		BEGIN
+			EXECUTE format('SELECT count(jsonb_populate_record(NULL::%s, coalesce(o.changed, ''{}'') || o.key)) FROM public.tide_outbox AS o
+				WHERE o.table_name = $1 AND o.state <> ''cancelled''', t.synced) USING t.name;
+		EXCEPTION WHEN data_exception THEN
+			FOR unsent IN SELECT * FROM public.tide_outbox AS o WHERE o.table_name = t.name AND o.state <> 'cancelled' LOOP
+				BEGIN
+					EXECUTE format('SELECT jsonb_populate_record(NULL::%s, $1)', t.synced) USING coalesce(unsent.changed, '{}') || unsent.key;
+				EXCEPTION WHEN data_exception THEN
+					unfit := unfit || jsonb_build_object('id', unsent.id, 'status', 'rejected', 'code', SQLSTATE, 'message', SQLERRM, 'name', t.name);
+				END;
+			END LOOP;
+		END;
+	END LOOP;
+	PERFORM public.tide_settle(0, unfit);
+	INSERT INTO public.tide_outbox (id, op, table_name, key, changed, state)
+	SELECT u.id, 'update', u.name, '{}', '{}', 'cancelled'
+	FROM jsonb_to_recordset(unfit) AS u (id bigint, name text), public.tide_client AS c
+	WHERE u.id > c.last_mutation_id;
 	PERFORM public.tide_rebase(ARRAY(SELECT ROW(x.id, o.key)::public.tide_row
 		FROM public.tide_outbox AS o JOIN public.tide_table AS x ON x.name = o.table_name));
 END

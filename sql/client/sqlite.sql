@@ -16,7 +16,14 @@ DROP VIEW IF EXISTS tide_answer;
 DROP TRIGGER IF EXISTS tide_subscription_insert;
 DROP TRIGGER IF EXISTS tide_transaction_insert;
 DROP TRIGGER IF EXISTS tide_outbox_insert;
+DROP TRIGGER IF EXISTS tide_outbox_check;
+DROP TRIGGER IF EXISTS tide_outbox_number;
 DROP TRIGGER IF EXISTS tide_rejected_call;
+{{each tables}}
+DROP TRIGGER IF EXISTS {{ident}}tide_write_{{table_text}}_retry{{end}};
+-- its name in earlier scripts
+DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
+{{end}}
 DROP TABLE IF EXISTS tide_page;
 DROP TABLE IF EXISTS tide_gone;
 DROP TABLE IF EXISTS tide_load;
@@ -81,6 +88,27 @@ CREATE TABLE IF NOT EXISTS tide_transaction (
 CREATE TRIGGER tide_transaction_insert BEFORE INSERT ON tide_transaction
 BEGIN
 	DELETE FROM tide_transaction;
+END;
+
+-- what tide.push cannot read would keep all that follows from being sent: text with a zero byte, half of a
+-- surrogate pair, and in JSON numbers that numeric does not have. Its backslashes are those of escapes, once pairs are gone
+CREATE TRIGGER tide_outbox_check BEFORE INSERT ON tide_outbox
+WHEN instr(NEW.key || coalesce(NEW.changed, ''), '\u') OR instr(NEW.table_name, char(0))
+BEGIN
+	SELECT RAISE(ABORT, 'text cannot have a zero byte or half of a surrogate pair')
+	FROM (SELECT '......' || replace(NEW.key || coalesce(NEW.changed, ''), '\\', '') AS j) AS x
+	WHERE instr(NEW.table_name, char(0)) OR instr(x.j, '\u0000')
+	OR x.j GLOB '*\u[dD][89abAB]??[^\]*' OR x.j GLOB '*\u[dD][89abAB]??\[^u]*'
+	OR x.j GLOB '*\u[dD][89abAB]??\u[^dD]*' OR x.j GLOB '*\u[dD][89abAB]??\u[dD][^c-fC-F]*'
+	OR x.j GLOB '*[^\]?????\u[dD][c-fC-F]*' OR x.j GLOB '*\[^u]????\u[dD][c-fC-F]*'
+	OR x.j GLOB '*\u[^dD]???\u[dD][c-fC-F]*' OR x.j GLOB '*\u[dD][^89abAB]??\u[dD][c-fC-F]*';
+END;
+CREATE TRIGGER tide_outbox_number BEFORE INSERT ON tide_outbox
+WHEN NEW.changed GLOB '*[0-9][eE][-+0-9][0-9][0-9][0-9]*'
+BEGIN
+	SELECT RAISE(ABORT, 'number out of range')
+	FROM (SELECT lower(NEW.changed -> t.fullkey) AS n FROM json_tree(NEW.changed) AS t WHERE t.type IN ('integer', 'real')) AS x
+	WHERE instr(x.n, 'e') AND abs(CAST(substr(x.n, instr(x.n, 'e') + 1) AS INTEGER)) > 9999;
 END;
 
 -- internal: transaction and hybrid clock of a write: 48 bits of ms, 16 of a counter, the client
@@ -209,12 +237,11 @@ DELETE FROM tide_table;
 -- {{table_text}}: what the server says, what local writes make of it, and the view the app uses
 DROP VIEW IF EXISTS {{table}};
 DROP TABLE IF EXISTS {{local}};
-DROP TRIGGER IF EXISTS {{ident}}tide_{{table_text}}_retry{{end}};
 CREATE TABLE IF NOT EXISTS {{synced}} (
 	tide_bucket INTEGER,
 	tide_hash INTEGER,
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 INSERT INTO temp.tide_lack
@@ -224,29 +251,30 @@ OR EXISTS (SELECT * FROM (VALUES
 {{each columns|,
 }}	({{lit}}, '{{type}}', {{if iskey}}1{{end}}{{if isvalue}}0{{end}}){{end}})
 	EXCEPT SELECT name, type, pk > 0 FROM pragma_table_info({{synced_name}}));
--- a column that the table did not have is found in the row of nulls outside
+-- a column that the table did not have is found in the row of nulls outside; a rowid may be a column of the table's own
 DROP TABLE IF EXISTS temp.tide_old;
-CREATE TEMPORARY TABLE tide_old AS SELECT * FROM {{synced}};
+CREATE TEMPORARY TABLE tide_old AS SELECT row_number() OVER () AS tide_rowid, tide_s.* FROM {{synced}} AS tide_s;
+CREATE UNIQUE INDEX temp.tide_old_row ON tide_old (tide_rowid);
 DROP TABLE {{synced}};
 CREATE TABLE {{synced}} (
 	tide_bucket INTEGER,
 	tide_hash INTEGER,
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 CREATE TABLE {{local}} (
 {{each columns|,
-}}	{{c}} {{type}}{{end}},
+}}	{{c}} {{type}}{{collate}}{{end}},
 	tide_deleted INTEGER NOT NULL,
 	PRIMARY KEY ({{each keys|, }}{{c}}{{end}})
 );
 INSERT OR IGNORE INTO {{synced}} (tide_bucket, tide_hash, {{each columns|, }}{{c}}{{end}})
-SELECT * FROM (SELECT (SELECT tide_bucket FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
-		(SELECT tide_hash FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid),
-		{{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.rowid = tide_x.tide_rowid) AS {{c}}{{end}}
+SELECT * FROM (SELECT (SELECT tide_bucket FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid),
+		(SELECT tide_hash FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid),
+		{{each columns|, }}(SELECT {{c}} FROM temp.tide_old AS tide_o WHERE tide_o.tide_rowid = tide_x.tide_rowid) AS {{c}}{{end}}
 	FROM (SELECT NULL AS tide_bucket, NULL AS tide_hash, {{each columns|, }}NULL AS {{c}}{{end}}) AS tide_nulls
-	CROSS JOIN (SELECT rowid AS tide_rowid FROM temp.tide_old) AS tide_x)
+	CROSS JOIN (SELECT tide_rowid FROM temp.tide_old) AS tide_x)
 WHERE {{each keys| AND }}{{c}} IS NOT NULL{{end}};
 DROP TABLE temp.tide_old;
 INSERT INTO tide_table (id, name, view_name, synced, local)
@@ -261,7 +289,7 @@ FROM {{local}} AS l
 WHERE NOT l.tide_deleted;
 
 {{if uuidkey}}
-CREATE TRIGGER {{ident}}tide_{{table_text}}_key{{end}} INSTEAD OF INSERT ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_key{{end}} INSTEAD OF INSERT ON {{table}}
 WHEN {{each keys}}NEW.{{c}} IS NULL{{end}}
 BEGIN
 	INSERT INTO {{table}} ({{each columns|, }}{{c}}{{end}})
@@ -269,18 +297,19 @@ BEGIN
 		|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))){{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}});
 END;
 {{end}}
-CREATE TRIGGER {{ident}}tide_{{table_text}}_insert{{end}} INSTEAD OF INSERT ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_insert{{end}} INSTEAD OF INSERT ON {{table}}
 {{if uuidkey}}
 WHEN {{each keys}}NEW.{{c}} IS NOT NULL{{end}}
 {{end}}
 BEGIN
+	-- a key is kept as it comes out of the outbox again
 	SELECT RAISE(ABORT, {{str}}NOT NULL constraint failed: key of {{table_text}}{{end}})
 	WHERE {{each keys| OR }}NEW.{{c}} IS NULL{{end}};
-	UPDATE tide_conflict SET outcome = EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = NEW.{{c}}{{end}});
+	UPDATE tide_conflict SET outcome = EXISTS (SELECT 1 FROM {{table}} AS v WHERE {{each keys| AND }}v.{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}});
 	INSERT INTO tide_conflict ("key", outcome) SELECT c."key", 2 FROM tide_conflict AS c WHERE c.outcome = 1;
 {{if writable}}
 	UPDATE {{table}} SET {{each writable|, }}{{c}} = NEW.{{c}}{{end}}
-	WHERE {{each keys| AND }}{{c}} = NEW.{{c}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 2;
+	WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 2;
 {{end}}
 	INSERT INTO tide_outbox (op, table_name, key, changed)
 	SELECT 'insert', {{name}}, json_object({{each keys|, }}{{lit}}, json({{enc}}NEW.{{c}}{{end}}){{end}}), {{if writable}}
@@ -288,11 +317,11 @@ BEGIN
 {{each writable|,
 }}			({{lit}}, {{enc}}NEW.{{c}}{{end}}, NEW.{{c}} IS NOT NULL){{end}})
 		WHERE column3){{end}}{{if nowritable}}'{}'{{end}} FROM tide_conflict AS c WHERE c.outcome = 0;
-	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = NEW.{{c}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 0;
+	DELETE FROM {{local}} WHERE {{each keys| AND }}{{c}} = {{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}} AND (SELECT c.outcome FROM tide_conflict AS c) = 0;
 	INSERT INTO {{local}} ({{each columns|, }}{{c}}{{end}}, tide_deleted)
-	SELECT {{each columns|, }}NEW.{{c}}{{end}}, 0 FROM tide_conflict AS c WHERE c.outcome = 0;
+	SELECT {{each columns|, }}{{if iskey}}{{decode}}{{enc}}NEW.{{c}}{{end}}{{end}}{{end}}{{if isvalue}}NEW.{{c}}{{end}}{{end}}, 0 FROM tide_conflict AS c WHERE c.outcome = 0;
 END;
-CREATE TRIGGER {{ident}}tide_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_update{{end}} INSTEAD OF UPDATE ON {{table}}
 BEGIN
 	SELECT RAISE(ABORT, {{str}}key of {{table_text}} cannot be changed: delete the row and insert it anew{{end}})
 	WHERE {{each keys| OR }}NEW.{{c}} IS NOT OLD.{{c}}{{end}};
@@ -312,7 +341,7 @@ BEGIN
 		AND o.key = json_object({{each keys|, }}{{lit}}, json({{enc}}OLD.{{c}}{{end}}){{end}}) AND o.state <> 'cancelled');
 {{end}}
 END;
-CREATE TRIGGER {{ident}}tide_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_delete{{end}} INSTEAD OF DELETE ON {{table}}
 BEGIN
 	-- a column that not all shapes show may be null for want of a row that shows it
 	INSERT INTO tide_outbox (op, table_name, key, base)
@@ -329,7 +358,7 @@ END;
 -- UPDATE tide_rejected SET retry = 1: the write is made once more, over what is there now,
 -- or, if the row is not here, over the values known last. An update of a column with policy
 -- counter, set or custom keeps its base: the difference is what the app has done
-CREATE TRIGGER {{ident}}tide_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
+CREATE TRIGGER {{ident}}tide_write_{{table_text}}_retry{{end}} AFTER UPDATE OF retry ON tide_rejected
 WHEN NEW.retry AND NEW.op <> 'call' AND NEW.table_name = {{name}}
 BEGIN
 	DELETE FROM tide_rejected WHERE id = NEW.id;
@@ -375,7 +404,7 @@ BEGIN
 			AND EXISTS (SELECT 1 FROM tide_outbox AS x
 				WHERE x.table_name = {{name}} AND x.key = t.key AND x.state <> 'cancelled')) AS r
 		LEFT JOIN {{synced}} AS s ON r.op IS NULL AND {{each keys| AND }}s.{{c}} = {{dec}}r.key{{end}}{{end}}) AS e
-	WHERE e.tide_op IS NOT NULL OR e.tide_found;
+	WHERE (e.tide_op IS NOT NULL OR e.tide_found){{each keys}} AND {{dec}}e.tide_key{{end}} IS NOT NULL{{end}};
 {{end}}
 	DELETE FROM tide_touched;
 END;
@@ -394,6 +423,10 @@ BEGIN
 	FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
 	WHERE coalesce(r.value ->> '$.status', 'rejected') = 'rejected' AND o.state <> 'cancelled'
 	ON CONFLICT (id) DO NOTHING;
+	-- a clock that was ahead begins anew with the time
+	UPDATE tide_client SET clock = 0
+	WHERE EXISTS (SELECT 1 FROM json_each(NEW.results) AS r JOIN tide_outbox AS o ON o.id = r.value ->> '$.id'
+		WHERE r.value ->> '$.code' = '22008');
 	-- what was written on top of a refused insert, up to the next insert, or of a refused
 	-- delete, with all of its transaction, and what was written on top of that
 	INSERT INTO tide_rejected (id, op, table_name, key, changed, base, tx, code, message)
@@ -460,13 +493,17 @@ BEGIN
 			|| '-' || substr('89AB', (random() & 3) + 1, 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)));
 END;
 
--- internal: what is to be pushed; first and last id, and size, of its local transaction.
--- One of more than 10,000 writes is several, as the server takes no larger ones
+-- internal: the writes that come next, for a push and for the largest group to be whole; first and last id,
+-- and size, of their local transaction, and the size of all up to there. One of more than 10,000 writes is several, as
+-- the server takes no larger ones
 CREATE VIEW tide_group AS
-SELECT p.*, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members
-FROM (SELECT o.*, CASE o.state WHEN 'cancelled' THEN -o.id ELSE coalesce(o.tx, -o.id) END AS part,
-		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth
-	FROM tide_outbox AS o WHERE o.state <> 'acked') AS p
+SELECT p.id, min(p.id) OVER w AS first, max(p.id) OVER w AS last, count(*) OVER w AS members, max(p.length) OVER w AS total
+FROM (SELECT o.id, CASE o.state WHEN 'cancelled' THEN -o.id ELSE coalesce(o.tx, -o.id) END AS part,
+		(row_number() OVER (PARTITION BY o.tx, o.state ORDER BY o.id) - 1) / 10000 AS nth,
+		sum(CASE WHEN o.n <= 1000 THEN (SELECT length(x.key) + coalesce(length(x.changed), 0) + coalesce(length(x.base), 0)
+			FROM tide_outbox AS x WHERE x.id = o.id) END) OVER (ORDER BY o.id) AS length
+	FROM (SELECT id, tx, state, row_number() OVER (ORDER BY id) AS n
+		FROM tide_outbox WHERE state <> 'acked' ORDER BY id LIMIT 11000) AS o) AS p
 WINDOW w AS (PARTITION BY p.part, CASE WHEN p.part < 0 THEN 0 ELSE p.nth END);
 
 -- what the app hands to tide.pull and tide.push; NULL when there is nothing to push
@@ -481,6 +518,7 @@ SELECT json_insert(json_insert(json_object('client', c.client,
 	json((SELECT json_group_array(b.bucket) FROM tide_bucket AS b WHERE b.resync))) AS request
 FROM tide_client AS c;
 CREATE VIEW tide_push_request AS
+WITH tide_next AS MATERIALIZED (SELECT * FROM tide_group)
 SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nullif(json_group_array(json(m.mutation)), '[]'))),
 		CASE WHEN c.rejected_seen = 0 THEN '$' ELSE '$.rejected_seen' END, c.rejected_seen)
 	FROM (SELECT json_insert(CASE
@@ -492,9 +530,9 @@ SELECT (SELECT json_insert(json_object('client', c.client, 'mutations', json(nul
 				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id))
 			ELSE json_object('id', o.id, 'op', o.op, 'table', o.table_name, 'key', json(o.key), 'base', json(o.base),
 				'hlc', o.hlc, 'seen', o.seen, 'vclock', json_object(c.client, o.id)) END,
-			CASE WHEN o.members > 1 THEN '$.tx' ELSE '$' END, o.first) AS mutation
-		FROM tide_group AS o
-		WHERE o.last <= max((SELECT min(g.last) FROM tide_group AS g), (SELECT min(g.id) + 999 FROM tide_group AS g))
+			CASE WHEN g.members > 1 THEN '$.tx' ELSE '$' END, g.first) AS mutation
+		FROM tide_next AS g CROSS JOIN tide_outbox AS o ON o.id = g.id
+		WHERE g.last = (SELECT min(x.last) FROM tide_next AS x) OR g.last <= (SELECT min(x.id) + 999 FROM tide_next AS x) AND g.total <= 2000000
 		ORDER BY o.id) AS m
 	HAVING count(*) > 0) AS request
 FROM tide_client AS c;
@@ -610,17 +648,19 @@ BEGIN
 	WHERE (SELECT sum(l.row_count) FROM tide_load AS l) IS NOT NEW.size;
 
 	-- other changes: which bucket holds what
+	-- (of a table that the script does not know, under number 0, that the bucket adds up)
 	INSERT INTO tide_page (bucket, tbl, key, op, op_id, hash, row)
-	SELECT c.value ->> '$.bucket', t.id,
+	SELECT c.value ->> '$.bucket', coalesce(t.id, 0),
 		CASE t.id
 {{each tables}}
 		WHEN {{id}} THEN {{if plainkey}}c.value -> '$.key'{{end}}{{if noplainkey}}json_object({{each keys|, }}{{lit}}, json({{rekey}}(c.value -> '$.key'){{end}}){{end}}){{end}}
 {{end}}
+		ELSE json_array(c.value ->> '$.table', json(c.value -> '$.key'))
 		END,
 		c.value ->> '$.op', c.value ->> '$.op_id', coalesce(c.value ->> '$.hash', 0), c.value -> '$.row'
 	-- json_each makes a value anew each time it is looked at: once with the limit
 	FROM (SELECT e.value FROM json_each(CASE WHEN NOT EXISTS (SELECT 1 FROM tide_load) THEN NEW.response END, '$.changes') AS e LIMIT -1 OFFSET 0) AS c
-	JOIN tide_table AS t ON t.name = c.value ->> '$.table'
+	LEFT JOIN tide_table AS t ON t.name = c.value ->> '$.table'
 	WHERE true
 	ON CONFLICT (bucket, tbl, key) DO UPDATE SET op = excluded.op, op_id = excluded.op_id, hash = excluded.hash, row = excluded.row;
 	INSERT INTO tide_bucket (bucket) SELECT DISTINCT p.bucket FROM tide_page AS p WHERE true ON CONFLICT (bucket) DO NOTHING;

@@ -39,7 +39,8 @@ static const char postgres_template[] = {
 
 /*
  * SQLite has no booleans, its JSON functions round numbers that are no 64-bit
- * integers and print 15 digits. ->> gives an SQL value, -> the JSON text as it was sent.
+ * integers and print 15 digits. A numeric that may be too large for the server goes as text,
+ * for its column to refuse: as a number it would be all of the push. ->> gives an SQL value, -> the JSON text as it was sent.
  */
 static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	[TIDE_CLIENT_BOOL] = {
@@ -54,21 +55,28 @@ static const TideDialectClass sqlite_classes[TIDE_CLIENT_NCLASSES] = {
 	},
 	[TIDE_CLIENT_FLOAT] = {
 		.type = "REAL",
-		.enc = "CASE WHEN typeof(%v) <> 'real' THEN json_quote(%v)"
-		" WHEN %v = 9e999 THEN '\"Infinity\"' WHEN %v = -9e999 THEN '\"-Infinity\"'"
-		" WHEN CAST(printf('%!.15g', %v) AS REAL) = %v THEN printf('%!.15g', %v)"
+		.enc = "CASE WHEN %v IS NULL OR CAST(%v AS REAL) <> %v THEN json_quote(%v)"
+		" WHEN CAST(%v AS REAL) = 9e999 THEN '\"Infinity\"' WHEN CAST(%v AS REAL) = -9e999 THEN '\"-Infinity\"'"
+		" WHEN CAST(printf('%!.15g', %v) AS REAL) = CAST(%v AS REAL) THEN printf('%!.15g', %v)"
 		" ELSE printf('%!.17g', %v) END",
 		.dec = "(%v ->> %p)",
 	},
 	[TIDE_CLIENT_NUMERIC] = {
 		.type = "TEXT",
-		.enc = "CASE WHEN json_valid(%v) AND json_type(%v) IN ('integer', 'real') THEN CAST(%v AS TEXT)"
-		" ELSE json_quote(%v) END",
+		.enc = "CASE WHEN json_valid(%v) AND json_type(%v) IN ('integer', 'real') AND length(%v) < 10000 AND NOT instr(lower(%v), 'e')"
+		" THEN CAST(%v AS TEXT) ELSE json_quote(%v) END",
 		.dec = "nullif(trim(%v -> %p, '\"'), 'null')",
 	},
 	[TIDE_CLIENT_TEXT] = {
 		.type = "TEXT",
-		.enc = "json_quote(%v)",
+		.enc = "json_quote(CASE typeof(%v) WHEN 'blob' THEN %v ELSE CAST(%v AS TEXT) END)",
+		.dec = "(%v ->> %p)",
+	},
+	/* the server does not tell upper from lower case */
+	[TIDE_CLIENT_UUID] = {
+		.type = "TEXT",
+		.collation = "NOCASE",
+		.enc = "json_quote(CASE typeof(%v) WHEN 'blob' THEN %v ELSE lower(%v) END)",
 		.dec = "(%v ->> %p)",
 	},
 	[TIDE_CLIENT_JSON] = {
@@ -166,6 +174,8 @@ check_columns(const TideDialect *dialect, const TideClientTable *table)
 	add_name(&seen, dialect, "column", "tide_deleted", "tide_deleted");
 	add_name(&seen, dialect, "column", "tide_bucket", "tide_bucket");
 	add_name(&seen, dialect, "column", "tide_hash", "tide_hash");
+	if (!dialect->has_schemas)
+		add_name(&seen, dialect, "column", "tide_rowid", "tide_rowid");
 	foreach(lc, table->columns)
 	{
 		const TideClientColumn *column = lfirst(lc);
@@ -197,6 +207,11 @@ tide_dialect_check_names(const TideDialect *dialect, List *tables)
 						(errcode(ERRCODE_RESERVED_NAME),
 						 errmsg("table name \"%s\" is reserved in client schemas", name),
 						 errdetail("Names beginning with \"tide_\" are those of the client schema itself.")));
+			if (!dialect->has_schemas && pg_strncasecmp(name, "sqlite_", 7) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_RESERVED_NAME),
+						 errmsg("table name \"%s\" is reserved in dialect \"%s\"", name, dialect->name),
+						 errdetail("Names beginning with \"sqlite_\" are SQLite's own.")));
 			if (strlen(name) >= NAMEDATALEN && dialect->has_schemas)
 				ereport(ERROR,
 						(errcode(ERRCODE_NAME_TOO_LONG),

@@ -15,6 +15,7 @@
 typedef struct TideDialectClass
 {
 	const char *type;
+	const char *collation;		/* NULL for the usual one */
 	const char *enc;
 	const char *dec;
 } TideDialectClass;

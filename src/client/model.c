@@ -264,6 +264,8 @@ classify_type(Oid type)
 			return TIDE_CLIENT_FLOAT;
 		case NUMERICOID:
 			return TIDE_CLIENT_NUMERIC;
+		case UUIDOID:
+			return TIDE_CLIENT_UUID;
 		case JSONOID:
 		case JSONBOID:
 			return TIDE_CLIENT_JSON;

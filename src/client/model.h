@@ -17,6 +17,7 @@ typedef enum TideClientClass
 	TIDE_CLIENT_FLOAT,
 	TIDE_CLIENT_NUMERIC,
 	TIDE_CLIENT_TEXT,
+	TIDE_CLIENT_UUID,
 	TIDE_CLIENT_JSON			/* json, jsonb, arrays, composites, casts to
 								 * json */
 } TideClientClass;

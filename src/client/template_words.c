@@ -145,6 +145,15 @@ value_type(const Scope *scope)
 	return scope->dialect->column_type(scope->column);
 }
 
+/* after the type; SQLite only */
+static char *
+value_collate(const Scope *scope)
+{
+	const char *collation = scope->dialect->classes[scope->column->type_class].collation;
+
+	return collation == NULL ? pstrdup("") : psprintf(" COLLATE %s", collation);
+}
+
 static char *
 value_literal(const Scope *scope)
 {
@@ -191,6 +200,7 @@ static const struct
 	{"firstkey", value_firstkey},
 	{"c", value_column},
 	{"type", value_type},
+	{"collate", value_collate},
 	{"lit", value_literal},
 	{"holder", value_holder},
 	{"path", value_path},

@@ -196,6 +196,24 @@ laptop.keyring.rotate('team:1');
 laptop.syncKeys();
 is(laptop.keyring.rejected.slice(-2).map((r) => r.code), ['23514', '23514'], 'nor endorses, nor grants keys');
 
+// ---- away for longer than the server remembers clients
+const awayId = phone.keyring.client;
+phone.keyring.rotate('team:2');
+phone.call('push', phone.keyring.pushRequest()); // taken, but the answer is lost
+const gone = { last_mutation_id: phone.keyring.lastId, results: [], expired: true, client: awayId };
+phone.keyring.rotate('team:3');
+phone.keyring.applyPush(JSON.stringify(gone));
+const left = () => [phone.keyring.client !== awayId, phone.keyring.lastId, phone.keyring.outbox.map((m) => [m.id, m.values.scope])];
+is(left(), [true, 1, [[1, 'team:3']]], 'an expired keyring goes on as another client, with what the server has not taken');
+const renewedId = phone.keyring.client;
+phone.keyring.applyPush(JSON.stringify(gone));
+is([phone.keyring.client, ...left()], [renewedId, true, 1, [[1, 'team:3']]], 'the same answer again is about somebody else');
+phone.keyring = Keyring.load(phone.keyring.save());
+phone.encryption.keyring = phone.keyring;
+phone.syncKeys();
+is([phone.keyring.rejected, ['team:1', 'team:2', 'team:3'].map((scope) => phone.keyring.keyOf(scope) !== undefined), phone.keyring.outbox], [[], [true, true, true], []],
+  'nothing is sent twice, and no key is lost');
+
 // ---- recovery
 const passphrase = secret('correct horse battery staple');
 phone.keyring.backup(passphrase, { opslimit: 1, memlimit: 64 * 1024 });

@@ -85,7 +85,9 @@ const states = clients.map(() => []);
 const loops = [];
 for (const [i, client] of clients.entries()) {
   await client.run(`INSERT INTO tide_subscription (shape) VALUES ('items')`);
-  loops.push(startSync(client, wires[i], { signal: stop.signal, onState: (state) => states[i].push(state) }));
+  // what the callback throws is not the loop's matter
+  const onState = (state) => { states[i].push(state); if (i === 2) throw new Error(`no ${state} here`); };
+  loops.push(startSync(client, wires[i], { signal: stop.signal, onState }));
 }
 const rows = (client) => client.run(client.push.startsWith('SELECT request')
   ? `SELECT group_concat(id || ' ' || n || ' ' || name, ', ') FROM (SELECT * FROM items ORDER BY id) AS i`
@@ -139,6 +141,24 @@ same(await rows(clients[0]), '1 9007199254740994 one, 11 1 meanwhile, 12 2 by 2'
 loops[0].setOnline(true);
 await until('switched on', () => all('1 9007199254740994 one, 11 1 meanwhile'), 10);
 await until('and told', async () => (await state(clients[0])) === 'synced', 10);
+
+// ---- pages, and what may be in them ----
+const paged = new Database();
+paged.exec(schemas.sqlite);
+let pages = 0;
+const ofPages = {
+  pull: async () => {
+    pages += 1;
+    const change = `{"bucket":1,"table":"public.items","op":"put","op_id":${pages},"key":{"id":${pages}},"row":{"id":${pages},"n":1,"name":{"changes":[]}},"hash":1}`;
+    return `{"cookie":{},"checkpoint":{"op_id":${pages}},"complete":${pages === 6},"remaining":${6 - pages},"changes":[${change}],"buckets":[],"drop":[]}`;
+  },
+  wait: () => new Promise(() => {}),
+};
+const enough = new AbortController();
+const paging = startSync(sqljs(paged), ofPages, { signal: enough.signal });
+await until('pages come one after the other, whatever they have', () => pages === 6, 2);
+enough.abort();
+await paging.ended;
 
 // ---- in between requests and the wire ----
 const seen = [];

@@ -53,12 +53,25 @@ ok($planned, 'all of it ran');
 my $db = "$scratch/terminal.db";
 my $tide = "$examples/terminal/tide.sh";
 cmp_ok(scalar(split /\n/, slurp_file($tide)), '<', 50, 'the terminal client has fewer than 50 lines');
-command_ok([ $tide, $db, 'make', 'items', 'some' ], 'make');
+# with a sqlite3 as its user may have set it up in ~/.sqliterc
+mkdir "$scratch/bin" or die;
+append_to_file("$scratch/sqliterc", ".headers on\n.mode box\n");
+chomp(my $sqlite3 = `sh -c 'command -v sqlite3'`);
+append_to_file("$scratch/bin/sqlite3", qq(#!/bin/sh\nexec $sqlite3 -init '$scratch/sqliterc' "\$@"\n));
+chmod 0755, "$scratch/bin/sqlite3";
+my $path = "$scratch/bin:$ENV{PATH}";
+{
+	local $ENV{PATH} = $path;
+	command_ok([ $tide, $db, 'make', 'items', 'some' ], 'make');
+}
 {
 	local $ENV{PGUSER} = 'hop';
 	$node->safe_psql('postgres', q{INSERT INTO items VALUES (1000, 9007199254740993, 'it''s "x" \ {}')});
 	command_ok([ $tide, $db, 'want', 'some', q({"name": "it's \"x\" \\\\ {}"}) ], 'want');
-	command_like([ $tide, $db, 'sync' ], qr/^synced, 0 writes refused$/, 'sync');
+	{
+		local $ENV{PATH} = $path;
+		command_like([ $tide, $db, 'sync' ], qr/^synced, 0 writes refused$/, 'sync');
+	}
 	is(`sqlite3 '$db' 'SELECT id, n FROM items'`, "1000|9007199254740993\n", 'it has the row asked for, every digit');
 	system('sqlite3', $db, q{UPDATE items SET n = n + 1; INSERT INTO items VALUES (1001, 1, 'no')}) == 0 or die;
 	command_like([ $tide, $db, 'sync' ], qr/^synced, 1 writes refused$/, 'its writes are sent, and one is refused');

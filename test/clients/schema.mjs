@@ -2,6 +2,7 @@
 // steps and the same results for both dialects. Prints TAP.
 // usage: node schema.mjs sqlite-script postgres-script scratch-folder
 import { deepStrictEqual } from 'node:assert';
+import { readFileSync } from 'node:fs';
 import { PgliteClient, SqliteClient } from './clients.mjs';
 
 const [sqliteScript, postgresScript, scratch] = process.argv.slice(2);
@@ -334,6 +335,20 @@ const scenarios = {
     deepStrictEqual([await titles(c), await one(c, 'SELECT state FROM tide_status')], [{ b: 'b', c: 'c' }, 'synced']);
   },
 
+  async 'rows of tables that the script does not know count'(c) {
+    const of = (count, checksum) => ({ bucket: 8, shape: 'all', path: 'newer', params: {}, count, checksum });
+    const newer = (key, kind, hash) => ({ bucket: 8, table: 'public.newer', op: kind, op_id: ++op, key: { key }, ...(kind === 'put' && { row: { key } }), hash });
+    const state = async () => [JSON.parse(await c.pullRequest()).resync, await one(c, 'SELECT state FROM tide_status'), await titles(c)];
+    await c.apply(page([put(1, A, { title: 'a' }), newer(1, 'put', 5), newer(2, 'put', 6)], { buckets: [{ bucket: 1, shape: 'all', params: {}, count: 1, checksum: 1 }, of(2, 11)] }));
+    deepStrictEqual(await state(), [undefined, 'synced', { a: 'a' }]);
+    await c.apply(page([newer(1, 'put', 7), newer(2, 'remove', 6)], { buckets: [of(1, 7)] }));
+    deepStrictEqual(await state(), [undefined, 'synced', { a: 'a' }]);
+    await c.apply(page([], { buckets: [of(2, 8)] }));
+    deepStrictEqual(await state(), [[8], 'syncing', { a: 'a' }]);
+    await c.apply(page([], { drop: [8] }));
+    deepStrictEqual([await state(), Number(await one(c, 'SELECT count(*) FROM tide_member WHERE bucket = 8'))], [[undefined, 'synced', { a: 'a' }], 0]);
+  },
+
   async 'odd names, generated columns and keys of two columns'(c) {
     const t = c.kind === 'sqlite' ? '"crm_Odd ""T"' : 'crm."Odd ""T"';
     const change = { bucket: 5, table: 'crm."Odd ""T"', op: 'put', op_id: ++op, key: { a: 1, 'b c': 'k' },
@@ -352,6 +367,71 @@ const scenarios = {
       { a: 2, 'b c': 'l', order: null, 'x.y': null, 'q"\\z': null, n: c.kind === 'sqlite' ? null : null }]);
     await c.sql(`DELETE FROM ${t}`);
     deepStrictEqual(await c.sql(`SELECT * FROM ${t}`), []);
+  },
+
+  async 'tables and columns may have names of the script and of the database'(c) {
+    const change = (id) => ({ bucket: 6, table: 'public.status', op: 'put', op_id: ++op, key: { id }, row: { id, rowid: 'r', oid: 'o', _rowid_: `${id}` }, hash: 1 });
+    await c.apply(page([change(1), change(2)]));
+    await c.sql(`UPDATE status SET oid = 'mine' WHERE id = 2; INSERT INTO status (id) VALUES (3)`);
+    await c.sql(`UPDATE tide_status SET is_online = false`);
+    const seen = async () => (await c.sql('SELECT * FROM status ORDER BY id')).map((r) => [r.id, r.rowid, r.oid, r._rowid_]);
+    const expected = [[1, 'r', 'o', '1'], [2, 'r', 'mine', '2'], [3, null, null, null]];
+    deepStrictEqual([await seen(), await one(c, 'SELECT state FROM tide_status')], [expected, 'offline']);
+    for (let i = 0; i < 2; i++) await c.sql(readFileSync(c.kind === 'sqlite' ? sqliteScript : postgresScript, 'utf8'));
+    deepStrictEqual([await seen(), (await mutations(c)).length], [expected, 2]);
+    await c.sql(`DELETE FROM status WHERE id <> 2`);
+    deepStrictEqual(await seen(), [expected[1]]);
+  },
+
+  async 'what the server could not read is refused when it is written'(c) {
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    const meta = (text) => `UPDATE issues SET meta = '${text}'`;
+    const call = (text) => `INSERT INTO tide_call (name, args) VALUES ('m', '${text}')`;
+    const bad = [meta('["\\u0000"]'), meta('{"a\\\\\\u0000": 1}'), meta('"\\ud83d"'), meta('"\\uD83D\\n"'), meta('"\\ud83d\\ud83d\\ude00"'), meta('"x\\ude00"'), meta('"\\u00e9\\udE00"'),
+      meta('"\\ud83dx"'), call('{"a": "\\u0000"}'), call('{"": "\\ude00"}'), meta('[1e400000]'), meta('{"a": [-1.5E-20000]}'), call('{"a": 1e1000000}')];
+    if (c.kind === 'sqlite') bad.push(`UPDATE issues SET title = 'x' || char(0)`, `INSERT INTO tide_call (name) VALUES ('x' || char(0))`);
+    for (const text of bad) {
+      let error = null;
+      await c.sql(text).catch((e) => { error = e; });
+      deepStrictEqual(error !== null, true, text);
+    }
+    deepStrictEqual([await pending(c), await one(c, 'SELECT meta FROM issues')], [0, null]);
+    // and nothing else is
+    const good = ['"\\\\u0000"', '"\\\\\\\\u0000 \\u00e9\\\\ud83d"', '"\\ud83d\\ude00\\uD83D\\uDE00"', '"\\n\\ud83d\\ude00\\\\"', '{"\\ud83d\\ude00": "1e400000", "a": 1e300}', '[1e0400, "e5 1e99999"]'];
+    for (const text of good) await c.sql(meta(text));
+    await c.sql(call('{"a": "\\ud83d\\ude00"}'));
+    deepStrictEqual([await pending(c), json(await one(c, 'SELECT meta FROM issues')).length], [good.length + 1, 2]);
+    // what a column cannot have is for the server to refuse, alone
+    if (c.kind === 'sqlite') {
+      await c.sql(`UPDATE issues SET price = '1e400000'; UPDATE issues SET price = '-2.5e+3'; UPDATE issues SET price = 1e30`);
+      deepStrictEqual((await pushed(c)).slice(-3).map((m) => m.values.price), ['1e400000', '-2.5e+3', '1.0e+30']);
+    }
+  },
+
+  async 'a key is the same however it is written'(c) {
+    const key = { u: A, t: '5', f: 1, j: { a: [1, null] } };
+    const upper = A.toUpperCase();
+    await c.sql(`INSERT INTO keyed (u, t, f, j, v) VALUES ('${upper}', ${c.kind === 'sqlite' ? 5 : "'5'"}, '1', '{ "a" : [1, null] }', 'mine')`);
+    let error = null;
+    await c.sql(`INSERT INTO keyed (u, t, f, j) VALUES ('${A}', '5', 1.0, '{"a":[1,null]}')`).catch((e) => { error = e; });
+    deepStrictEqual(error !== null, true);
+    await c.sql(`UPDATE keyed SET v = 'more' WHERE u = '${upper}'`);
+    deepStrictEqual((await mutations(c)).map((m) => [m.key, m.values]), [[key, { v: 'mine' }], [key, { v: 'more' }]]);
+    deepStrictEqual(Number(await one(c, 'SELECT count(DISTINCT key) FROM tide_outbox')), 1);
+    const seen = async () => (await c.sql('SELECT u, t, f, j, v FROM keyed')).map((r) => ({ ...r, j: json(r.j) }));
+    const put4 = (v) => ({ bucket: 7, table: 'public.keyed', op: 'put', op_id: ++op, key, row: { ...key, v }, hash: 1 });
+    deepStrictEqual(await seen(), [{ ...key, v: 'more' }]);
+    await c.apply(page([put4('theirs')]));
+    deepStrictEqual(await seen(), [{ ...key, v: 'more' }]);
+    await c.apply({ last_mutation_id: 2, results: [{ id: 1, status: 'applied' }, { id: 2, status: 'rejected', code: '23514', message: 'no' }] });
+    deepStrictEqual(await seen(), [{ ...key, v: 'mine' }]);
+    await c.sql(`UPDATE keyed SET v = 'late'`);
+    await c.apply(page([put4('mine')], { last_mutation_id: 2 }));
+    deepStrictEqual([await seen(), Number(await one(c, 'SELECT count(*) FROM keyed_local'))], [[{ ...key, v: 'late' }], 1]);
+    await c.apply(page([put4('late')], { last_mutation_id: 3 }));
+    deepStrictEqual([await seen(), Number(await one(c, 'SELECT count(*) FROM keyed_local'))], [[{ ...key, v: 'late' }], 0]);
+    await c.sql(`DELETE FROM keyed WHERE u = '${upper}'`);
+    deepStrictEqual([await seen(), (await mutations(c)).map((m) => m.key)], [[], [key]]);
   },
 
   async 'what is no answer is refused, and changes nothing'(c) {
@@ -469,6 +549,34 @@ const scenarios = {
     deepStrictEqual(request.includes('"seen"') && !request.includes('null') && c.kind === 'postgres', false);
   },
 
+  async 'a push is of two million characters at most, unless its only group has more'(c) {
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    const long = (n) => (c.kind === 'sqlite' ? `printf('%.${n}c', 'x')` : `repeat('x', ${n})`);
+    const insert = (n) => `INSERT INTO issues (title) VALUES (${long(n)});`;
+    await c.sql(insert(900000) + insert(900000) + insert(900000));
+    await c.sql(`${begin} ${insert(900000)} ${insert(900000)} ${insert(900000)} ${end} ${insert(5)} ${begin} ${insert(5)} ${insert(5)} ${end}`);
+    const sent = [];
+    for (let ids; (ids = (await pushed(c)).map((m) => m.id)).length > 0;) {
+      sent.push(ids);
+      await c.apply({ last_mutation_id: ids.at(-1), results: [] });
+    }
+    deepStrictEqual(sent, c.kind === 'sqlite' ? [[1, 2], [3], [4, 5, 6], [7, 8, 9]] : [[1, 2, 3], [4, 5, 6], [7, 8, 9]]);
+  },
+
+  async 'a long queue is sent page by page'(c) {
+    const rows = c.kind === 'sqlite' ? 'WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) SELECT i FROM n' : 'SELECT generate_series(1, 12000) AS i';
+    const [begin, end] = c.kind === 'sqlite' ? ['BEGIN; INSERT INTO tide_transaction DEFAULT VALUES;', 'DELETE FROM tide_transaction; COMMIT;'] : ['BEGIN;', 'COMMIT;'];
+    await c.sql(`INSERT INTO tide_call (name) VALUES ('first')`);
+    await c.sql(`${begin} INSERT INTO tide_call (name) SELECT 'm' || i FROM (${rows}) AS x; ${end}`);
+    await c.sql(`INSERT INTO tide_call (name) VALUES ('last')`);
+    const sent = [];
+    for (let next; (next = await pushed(c)).length > 0;) {
+      sent.push([next[0].id, next.at(-1).id, next.length, next[0].tx]);
+      await c.apply({ last_mutation_id: next.at(-1).id, results: [] });
+    }
+    deepStrictEqual(sent, [[1, 1, 1, undefined], [2, 10001, 10000, 2], [10002, 12001, 2000, 10002], [12002, 12002, 1, undefined]]);
+  },
+
   async 'clocks go on, whatever the time is'(c) {
     const clock = async () => (await pushed(c)).map((m) => m.hlc);
     await c.apply(page([put(1, A, { title: 'a' }), put(1, B, { title: 'b' })]));
@@ -484,6 +592,24 @@ const scenarios = {
     const ms = clocks.map((h) => parseInt(h.slice(0, 12), 16));
     deepStrictEqual([Math.abs(ms[0] - Date.now()) < 30000, Math.abs(ms[2] - ahead) <= 1], [true, true]);
     deepStrictEqual((await pushed(c)).map((m) => [m.seen, m.vclock]), [['0/1', { [client]: 1 }], ['0/1', { [client]: 2 }], ['0/AB', { [client]: 3 }], ['0/AB', { [client]: 4 }]]);
+  },
+
+  async 'a clock that was ahead is set right when the server refuses it'(c) {
+    const ahead = async () => parseInt((await pushed(c)).at(-1).hlc.slice(0, 12), 16) - Date.now() > 60000;
+    await c.apply(page([put(1, A, { title: 'a' })]));
+    await c.sql(`UPDATE tide_client SET clock = clock + 157680000000 * 65536`);
+    await c.sql(`UPDATE issues SET title = 'one'`);
+    await c.sql(`UPDATE issues SET title = 'two'`);
+    deepStrictEqual(await ahead(), true);
+    const refused = { last_mutation_id: 2, results: [1, 2].map((id) => ({ id, status: 'rejected', code: '22008', message: 'clock is ahead' })) };
+    await c.apply(refused);
+    await c.sql(`UPDATE issues SET title = 'three'`);
+    deepStrictEqual(await ahead(), false);
+    await c.sql('UPDATE tide_rejected SET retry = true WHERE id = 2');
+    deepStrictEqual([await ahead(), (await mutations(c)).map((m) => m.values.title)], [false, ['three', 'two']]);
+    const clock = await one(c, 'SELECT clock FROM tide_client');
+    await c.apply(refused);
+    deepStrictEqual(await one(c, 'SELECT clock FROM tide_client'), clock);
   },
 
   async 'calls wait in the same queue'(c) {

@@ -113,6 +113,32 @@ for (const c of clients) {
     deepStrictEqual((await c.sql('SELECT id FROM tide_rejected ORDER BY id')).map((r) => Number(r.id)), [3, 4]);
     deepStrictEqual(await number(c, 'SELECT count(*) FROM tide_bucket WHERE resync'), 0);
   });
+}
+
+// what is pending does not fit any more: a value, and a key
+for (const [i, c] of clients.entries()) {
+  await c.sql('DELETE FROM tide_rejected');
+  await c.sql(`UPDATE items SET title = 'no number' WHERE id = ${5 + i}`);
+  await c.sql(`INSERT INTO items (id, title) VALUES (${200 + i}, 'none either')`);
+  await c.sql(`UPDATE items SET extra = 1 WHERE id = ${200 + i}`);
+  await c.sql(`UPDATE notes SET body = 'lost' WHERE a = 3`);
+  await c.sql(`UPDATE items SET extra = ${30 + i} WHERE id = ${7 + i}`);
+}
+psql(`SELECT tide.drop_shape('notes'); ALTER TABLE notes ALTER a TYPE uuid USING gen_random_uuid(); ALTER TABLE items ALTER title TYPE int USING id;
+  SELECT tide.create_shape('notes', '{"table": "notes"}');`);
+for (const [i, c] of clients.entries()) {
+  await check(`${c.kind}: writes that do not fit any more keep no upgrade, and no sync, from being done`, async () => {
+    await c.sql(readFileSync(script('items,asides,notes', c.kind), 'utf8'));
+    psql('SELECT tide.sync()');
+    await settle(c);
+    psql('SELECT tide.sync()');
+    await settle(c);
+    for (const [table, key] of [['items', 'id'], ['notes', 'b']]) {
+      deepStrictEqual(await c.sql(`SELECT * FROM ${table} ORDER BY ${key}`), JSON.parse(psql(`SELECT json_agg(r ORDER BY ${key}) FROM ${table} AS r`)));
+    }
+    deepStrictEqual(psql(`SELECT extra FROM items WHERE id = ${7 + i}`), String(30 + i));
+    deepStrictEqual((await c.sql('SELECT code FROM tide_rejected ORDER BY id')).map((r) => r.code), ['22P02', '22P02', c.kind === 'sqlite' ? 'P0002' : '22P02', '22P02']);
+  });
   await c.close();
 }
 console.log(`1..${count}`);
