@@ -761,11 +761,13 @@ DECLARE
 	touched public.tide_row[];
 	newest bigint;
 	epoch text;
+	pulls bigint;
 	own boolean;
 	loaded boolean;
 	synced text;
 BEGIN
-	SELECT checkpoint, cookie ->> 'epoch' INTO tide.newest, tide.epoch FROM public.tide_client FOR UPDATE;
+	SELECT checkpoint, cookie ->> 'epoch', coalesce((cookie ->> 'n')::bigint, 0) INTO tide.newest, tide.epoch, tide.pulls
+	FROM public.tide_client FOR UPDATE;
 	IF jsonb_typeof(response -> 'results') = 'array' THEN
 		IF response -> 'expired' = 'true' THEN
 			PERFORM public.tide_renew(response);
@@ -776,9 +778,11 @@ BEGIN
 	ELSIF jsonb_typeof(response -> 'changes') = 'array' THEN
 		SELECT coalesce(array_agg(d::bigint), '{}') INTO tide.dropped
 		FROM jsonb_array_elements_text(response -> 'drop') AS d;
-		-- an answer from before the last one applied is old news, but of a server set back in time
-		IF tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0 AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch
-			OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) THEN
+		-- an answer to a cookie of before the last one applied is old news; servers of before this version do not number cookies, there
+		-- it is one of an earlier checkpoint, but of a server set back in time
+		IF (CASE WHEN response -> 'cookie' ->> 'n' IS NOT NULL THEN (response -> 'cookie' ->> 'n')::bigint > tide.pulls
+			ELSE tide.op_id >= tide.newest OR cardinality(tide.dropped) > 0 AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch
+				OR NOT EXISTS (SELECT 1 FROM public.tide_bucket) END) THEN
 			PERFORM public.tide_renew(response);
 			-- mutations, if they are those of the client as it is now
 			tide.own := EXISTS (SELECT 1 FROM public.tide_client

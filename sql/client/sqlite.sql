@@ -583,12 +583,15 @@ BEGIN
 	DELETE FROM tide_transaction;
 	UPDATE tide_client SET last_error = NULL, is_online = 1;
 END;
--- an answer from before the last one applied is old news, but of a server set back in time
+-- an answer to a cookie of before the last one applied is old news; servers of before this version do not number cookies, there
+-- it is one of an earlier checkpoint, but of a server set back in time
 CREATE TRIGGER tide_answer_pull INSTEAD OF INSERT ON tide_answer
 WHEN NEW.size IS NOT NULL
-	AND (NEW.head ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
+	AND CASE WHEN NEW.head ->> '$.cookie.n' IS NOT NULL
+		THEN NEW.head ->> '$.cookie.n' > (SELECT coalesce(cookie ->> '$.n', 0) FROM tide_client)
+		ELSE NEW.head ->> '$.checkpoint.op_id' >= (SELECT checkpoint FROM tide_client)
 		OR json_array_length(NEW.head, '$.drop') > 0 AND NEW.head ->> '$.cookie.epoch' IS NOT (SELECT cookie ->> '$.epoch' FROM tide_client)
-		OR NOT EXISTS (SELECT 1 FROM tide_bucket))
+		OR NOT EXISTS (SELECT 1 FROM tide_bucket) END
 BEGIN
 	-- mutations, if they are those of the client as it is now
 	INSERT INTO tide_renew (response) VALUES (NEW.head);

@@ -2,13 +2,15 @@
  * cookie.c
  *	  What a client hands back on its next pull.
  *
- *	{"v": 1, "epoch": "…uuid", "client": "…uuid",
+ *	{"v": 1, "n": 42, "epoch": "…uuid", "client": "…uuid",
  *	 "at": [[812, [3, 7, 9]], …],			op_id reached, in which buckets
  *	 "first": [[11, 640, 812, 500], …],		bucket, cursor, init, rows sent
  *	 "mutations": [17, 16]}					last told, rejected ones told up to
  *
  * A bucket the client has nothing of yet is not in it. After a complete pull "at" has one
  * element and "first" none, so the cookie grows with the number of buckets alone.
+ * "n" is one more than in the cookie of the request: of answers that come late or twice a client
+ * knows by it those that are not to the cookie it has.
  * "mutations" are those of "client": an expired client goes on under another id, with the
  * buckets it has.
  * It carries no secret and no right: buckets served are those of the request, and who
@@ -31,6 +33,7 @@ static bool read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_
 static bool uuid_member(JsonbContainer *object, const char *name, pg_uuid_t *result);
 static bool is_uuid(JsonbContainer *object, const char *name, const pg_uuid_t *expected);
 static bool is_later(JsonbContainer *root, const pg_uuid_t *epoch);
+static int64 number_of(JsonbContainer *root);
 
 TideCookie *
 tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch, const pg_uuid_t *client)
@@ -45,6 +48,8 @@ tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch, const pg_uuid_t *client
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	result->valid = cookie == NULL ||
 		(JB_ROOT_IS_OBJECT(cookie) && read_cookie(result, &cookie->root, epoch));
+	if (cookie != NULL && JB_ROOT_IS_OBJECT(cookie))
+		result->n = number_of(&cookie->root);
 	if (!result->valid)
 	{
 		result->newest = 0;
@@ -200,6 +205,19 @@ is_later(JsonbContainer *root, const pg_uuid_t *epoch)
 	return uuid_member(root, "epoch", &uuid) && tide_epoch_is_later(&uuid, epoch);
 }
 
+/* also of another server's cookie; 0 if it has none */
+static int64
+number_of(JsonbContainer *root)
+{
+	JsonbValue	value;
+	int64		n;
+
+	if (getKeyJsonValueFromContainer(root, "n", 1, &value) == NULL ||
+		!tide_jsonb_int64(&value, &n) || n < 0 || n == PG_INT64_MAX)
+		return 0;
+	return n;
+}
+
 /* reads on after a fault: the buckets named are to be dropped */
 static bool
 read_cookie(TideCookie *cookie, JsonbContainer *root, const pg_uuid_t *epoch)
@@ -242,13 +260,14 @@ write_int(StringInfo out, const char *before, int64 value)
 }
 
 void
-tide_cookie_write(StringInfo out, const pg_uuid_t *epoch, const pg_uuid_t *client,
-				  TidePosition **positions, int n, int64 last_mutation_id, int64 reported)
+tide_cookie_write(StringInfo out, int64 n, const pg_uuid_t *epoch, const pg_uuid_t *client,
+				  TidePosition **positions, int npositions, int64 last_mutation_id,
+				  int64 reported)
 {
 	int			i = 0;
 
-	qsort(positions, n, sizeof(TidePosition *), compare_positions);
-	appendStringInfo(out, "{\"v\":%d,\"epoch\":", COOKIE_VERSION);
+	qsort(positions, npositions, sizeof(TidePosition *), compare_positions);
+	appendStringInfo(out, "{\"v\":%d,\"n\":" INT64_FORMAT ",\"epoch\":", COOKIE_VERSION, n);
 	tide_json_uuid(out, epoch->data);
 	if (client != NULL)
 	{
@@ -256,7 +275,7 @@ tide_cookie_write(StringInfo out, const pg_uuid_t *epoch, const pg_uuid_t *clien
 		tide_json_uuid(out, client->data);
 	}
 	appendStringInfoString(out, ",\"at\":[");
-	for (; i < n && !positions[i]->first_sync; i++)
+	for (; i < npositions && !positions[i]->first_sync; i++)
 	{
 		if (i == 0 || positions[i]->cursor != positions[i - 1]->cursor)
 		{
@@ -267,7 +286,7 @@ tide_cookie_write(StringInfo out, const pg_uuid_t *epoch, const pg_uuid_t *clien
 			write_int(out, ",", positions[i]->bucket_id);
 	}
 	appendStringInfoString(out, i > 0 ? "]]],\"first\":[" : "],\"first\":[");
-	for (int first = i; i < n; i++)
+	for (int first = i; i < npositions; i++)
 	{
 		write_int(out, i == first ? "[" : ",[", positions[i]->bucket_id);
 		write_int(out, ",", positions[i]->cursor);

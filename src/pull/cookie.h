@@ -29,6 +29,7 @@ typedef struct TideCookie
 								 * valid */
 	HTAB	   *positions;		/* of TidePosition; if not valid, ids at most */
 	int64		newest;			/* highest op_id in it */
+	int64		n;				/* how many pulls in a row led to it */
 	int64		last_mutation_id;	/* as told at the last checkpoint reached */
 	int64		reported;		/* rejected mutations up to here were told */
 } TideCookie;
@@ -41,11 +42,11 @@ extern TideCookie *tide_cookie_parse(Jsonb *cookie, const pg_uuid_t *epoch,
 									 const pg_uuid_t *client);
 
 /*
- * client may be NULL. positions: of TidePosition pointers, n of them, in any order;
+ * n: the new cookie's. client may be NULL. positions: of TidePosition pointers, npositions of them, in any order;
  * sorted by this call
  */
-extern void tide_cookie_write(StringInfo out, const pg_uuid_t *epoch,
-							  const pg_uuid_t *client, TidePosition **positions, int n,
-							  int64 last_mutation_id, int64 reported);
+extern void tide_cookie_write(StringInfo out, int64 n, const pg_uuid_t *epoch,
+							  const pg_uuid_t *client, TidePosition **positions,
+							  int npositions, int64 last_mutation_id, int64 reported);
 
 #endif							/* TIDE_COOKIE_H */

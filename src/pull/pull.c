@@ -438,7 +438,7 @@ write_cookie(StringInfo out, Pull *pull)
 		if (bucket->has_position)
 			positions[n++] = &bucket->position;
 	}
-	tide_cookie_write(out, &pull->state.epoch,
+	tide_cookie_write(out, pull->cookie->n + 1, &pull->state.epoch,
 					  pull->request->has_client ? &pull->request->client : NULL,
 					  positions, n, pull->acked, reported);
 }

@@ -123,12 +123,11 @@ export class Client {
     this.intents = []; // not confirmed, in order
     this.refused = new Map(); // id → intent, told or fallen with one that was
     this.taken = new Set(); // ids that an applied answer said the server has
-    this.applied = { checkpoint: 0, last: 0 };
+    this.applied = 0; // number of the cookie
     this.values = new Map(); // own values of registers → 'pending', 'taken' or 'refused'
     this.cells = new Map(); // what registers showed last
     this.left = new Map(); // and own values, taken, that were replaced by others'
     this.arrived = [];
-    this.crossed = new Set(); // buckets that may need a resync
     this.recent = []; // answers applied last
     this.problems = [];
     this.number = 0;
@@ -236,10 +235,10 @@ export class Client {
 
   // what an answer means for the intents; false if it is old news
   read({ kind, answer }) {
-    const { checkpoint, last_mutation_id: last = 0, complete, results, rejected = [] } = JSON.parse(answer);
+    const { cookie, last_mutation_id: last = 0, complete, results, rejected = [] } = JSON.parse(answer);
     if (kind === 'pull') {
-      if (checkpoint.op_id < this.applied.checkpoint && this.snap.buckets > 0) return false;
-      this.applied.checkpoint = checkpoint.op_id;
+      if (cookie.n <= this.applied) return false;
+      this.applied = cookie.n;
     }
     const told = kind === 'push' ? results.filter((r) => r.status === 'rejected') : rejected;
     for (const { id } of told) this.settleIntent(id, 'refused');
@@ -273,24 +272,8 @@ export class Client {
     }
   }
 
-  // Requests that cross: an answer to one from before a bucket was had or dropped does not say which rows have left it
-  // since. Sums find that, and a resync makes it good: of such buckets it is no damage.
-  noteCrossed({ request, answer }, now) {
-    const had = (cookie) => new Set((cookie?.at ?? []).flatMap(([, buckets]) => buckets));
-    const { cookie } = JSON.parse(request);
-    const [then, today] = [had(cookie), had(now)];
-    const isOther = !same(cookie?.first ?? [], now?.first ?? []);
-    for (const { bucket } of JSON.parse(answer).buckets ?? []) if (isOther || then.has(bucket) !== today.has(bucket)) this.crossed.add(bucket);
-  }
-
   // an answer applied: the server's rows, with the writes not confirmed on top
   async take(arrival) {
-    if (arrival.kind === 'pull') this.noteCrossed(arrival, JSON.parse(await this.db.pullRequest()).cookie);
-    await this.apply(arrival);
-    if (this.snap.status.state === 'synced') this.crossed.clear();
-  }
-
-  async apply(arrival) {
     const before = this.snap;
     if (arrival.isKilled && this.db.kind === 'sqlite') {
       await this.db.kill(`INSERT INTO tide_inbox(response) VALUES (${quote(arrival.answer)})`, arrival.isKilled - 1);

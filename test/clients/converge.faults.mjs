@@ -12,8 +12,8 @@ const policy = (column, name) => ({ plant: (server) => server(`SELECT tide.set_c
 const known = {
   // what the server has taken is shown no more until a pull brings it
   taken: both(['o.key = t.key AND o.state <> \'cancelled\'', 'o.key = t.key AND o.state = \'pending\''], ['x.key = t.key AND x.state <> \'cancelled\'', 'x.key = t.key AND x.state = \'pending\'']),
-  // late answers that drop something are applied
-  late: both([` AND response -> 'cookie' ->> 'epoch' IS DISTINCT FROM tide.epoch`, ''], [` AND NEW.head ->> '$.cookie.epoch' IS NOT (SELECT cookie ->> '$.epoch' FROM tide_client)`, '']),
+  // late answers are applied
+  late: both([`(response -> 'cookie' ->> 'n')::bigint > tide.pulls`, 'true'], [`NEW.head ->> '$.cookie.n' > (SELECT coalesce(cookie ->> '$.n', 0) FROM tide_client)`, '1']),
   // what follows a refused write of a row stays
   alone: both([`AND (o.op = 'delete' AND f.undone OR o.op = 'insert' AND`, `AND (false AND`], [`AND (o.op = 'delete' AND f.undone OR o.op = 'insert' AND`, 'AND (0 AND']),
   // a set, a counter, what is to be kept and what a function decides are overwritten

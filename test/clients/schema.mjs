@@ -272,6 +272,21 @@ const scenarios = {
     deepStrictEqual(await titles(c), { b: 'b' });
   },
 
+  // of one checkpoint, to requests for different things
+  async 'an answer to a cookie of before the last one changes nothing'(c) {
+    const numbered = (n) => ({ cookie: { v: 1, n, epoch: 'e0000000-0000-4000-8000-000000000002', at: [[op, [1]]], first: [], mutations: [0, 0] } });
+    await c.apply(page([put(1, A, { title: 'a' }), put(2, B, { title: 'b' })], numbered(1)));
+    const wider = page([put(2, C, { title: 'c' })], numbered(2));
+    await c.apply(page([], { ...numbered(2), drop: [2] }));
+    await c.apply(wider);
+    deepStrictEqual([await titles(c), Number(await one(c, `SELECT count(*) FROM tide_bucket`)), JSON.parse(await c.pullRequest()).cookie.n], [{ a: 'a' }, 1, 2]);
+    // a server set back in time goes on with the numbers
+    op -= 10;
+    await c.apply(page([put(1, A, { title: 'a0' })], { ...numbered(3), drop: [1] }));
+    op += 10;
+    deepStrictEqual(await titles(c), { a: 'a0' });
+  },
+
   async 'an answer that comes late and drops a bucket changes nothing'(c) {
     const cookie = { epoch: 'one' };
     const late = page([put(1, A, { title: 'a' })], { drop: [2], cookie });
