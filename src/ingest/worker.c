@@ -140,6 +140,12 @@ set_settings(void)
 		{"idle_in_transaction_session_timeout", "0"},
 		{"transaction_timeout", "0"},
 		{"temp_file_limit", "-1"},
+
+		/*
+		 * the first to look for a deadlock, and so the one that ends, not the
+		 * app's DDL
+		 */
+		{"deadlock_timeout", "10ms"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"row_security", "off"}

@@ -114,6 +114,20 @@ like($err, qr/cannot drop schema tide because extension pg_tide requires it/, 't
 $node->safe_psql('postgres', 'DROP EXTENSION pg_tide CASCADE');
 is(catalogs('postgres'), $expected, 'CASCADE takes the table along');
 
+# ---- under a worker that is at work: of a deadlock it is the one that ends, and the next one finds nothing to do
+my $fails = '';
+for my $i (1 .. 8)
+{
+	$node->safe_psql('postgres', q{CREATE EXTENSION pg_tide; SELECT tide.create_shape('tasks', '{"table": "tasks"}')});
+	$node->safe_psql('postgres', 'SELECT tide.start()');
+	tide_sync($node) if $i % 2;
+	(undef, undef, $err) = $node->psql('postgres', "UPDATE tasks SET title = 'task $i'; DROP EXTENSION pg_tide");
+	$fails .= $err if $err =~ /ERROR/;
+	$node->psql('postgres', 'DROP EXTENSION IF EXISTS pg_tide') if $err =~ /ERROR/;
+}
+is($fails, '', 'it can be dropped while the worker builds and follows');
+wait_for_sql($node, q{SELECT count(*) = 0 FROM pg_replication_slots});
+
 # a drop that is rolled back
 use_it();
 $node->safe_psql('postgres', 'BEGIN; DROP EXTENSION pg_tide; ROLLBACK');
