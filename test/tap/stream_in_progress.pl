@@ -221,7 +221,9 @@ sub consume
 my ($plain) = consume(objects_of("$folder/plain"));
 my ($streamed, $seen, $spool) = consume(objects_of("$folder/streamed"));
 is_deeply($streamed, $plain, 'what is left after aborts is what the plain stream says');
-is_deeply($spool, {}, 'nothing is left open');
+# of a transaction that was rolled back while nobody received the server need not tell the end
+is(join(' ', grep { $node->safe_psql('postgres', "SELECT pg_xact_status('$_')") ne 'aborted' } sort keys %$spool), '',
+	'nothing is left open but what was rolled back');
 for my $type ('stream_start', 'stream_stop', 'stream_commit', 'stream_abort', 'stream_abort of a subtransaction', 'line dropped', 'begin')
 {
 	cmp_ok($seen->{$type} // 0, '>', 0, "there were lines $type");
