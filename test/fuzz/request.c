@@ -56,7 +56,7 @@ static const char *const values[] = {
 
 static const char *const names[] = {
 	"client", "token", "claims", "shapes", "cookie", "limit", "resync", "mutations", "atomic", "rejected_seen", "id", "op", "table", "key",
-	"values", "base", "hlc", "vclock", "seen", "tx", "call", "args", "signature", "v", "epoch", "at", "first", "", "x", "todos", "\\u0069d",
+	"values", "base", "hlc", "vclock", "seen", "tx", "call", "args", "signature", "v", "n", "epoch", "at", "first", "", "x", "todos", "\\u0069d",
 };
 
 static const char *const words[] = {
@@ -462,11 +462,12 @@ check_cookie(Fuzzer *fuzzer, TideCookie *a, pg_uuid_t *client)
 	if (!a->valid)
 		return;
 	initStringInfo(&out);
-	tide_cookie_write(&out, &fuzzer->epoch, client, positions, n, a->last_mutation_id, a->reported);
+	tide_cookie_write(&out, a->n + 1, &fuzzer->epoch, client, positions, n, a->last_mutation_id, a->reported);
 	b = tide_cookie_parse(read_json(out.data), &fuzzer->epoch, client);
 	/* the cursor of a group of no buckets is not written */
 	expect(fuzzer, b->valid && b->newest <= a->newest, "a valid cookie is not when written");
 	expect(fuzzer, a->last_mutation_id == b->last_mutation_id && a->reported == b->reported, "mutations of the cookie");
+	expect(fuzzer, a->n >= 0 && (b->n == a->n + 1 || (b->n == 0 && a->n == PG_INT64_MAX - 1)), "number of the cookie");
 	expect(fuzzer, hash_get_num_entries(b->positions) == n, "number of positions");
 	for (int i = 0; i < n; i++)
 	{
