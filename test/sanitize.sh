@@ -93,7 +93,7 @@ C
   "${CC:-gcc}" -shared -fPIC -Wl,-z,initfirst -o "$work/shim.so" "$work/shim.c"
 }
 
-# In the place of the server a script that starts it with the sanitizers, whoever starts it.
+# In the place of the server a script that starts it with the sanitizers, whoever starts it, also of a copy.
 # What initdb and pg_ctl only ask of it needs none. "pg_ctl restart" starts what ran before,
 # which is the server itself: so that one has them, too.
 wrap_server() {
@@ -112,7 +112,7 @@ for word; do
     restart) export $environment ;;
   esac
 done
-exec "$bin/pg_ctl-plain" "\$@"
+exec "\${0%/*}/pg_ctl-plain" "\$@"
 SH
   cat >"$bin/postgres" <<SH && chmod 755 "$bin/postgres"
 #!/bin/sh
@@ -121,7 +121,7 @@ case "\${1:-} \${2:-} \${3:-}" in
   --boot* | --single* | --check* | -V*) ;;
   *) export $environment ;;
 esac
-exec "$bin/postgres-sanitized" "\$@"
+exec "\${0%/*}/postgres-sanitized" "\$@"
 SH
 }
 
