@@ -254,6 +254,17 @@ SELECT tide.ingest() IS NOT NULL;
 SELECT page('bob', '{"shapes": {"workspace": [{"pipeline_id": 1}, {"pipeline_id": 3}]}, "claims": {"sub": "bob"}}');
 SELECT * FROM tide_internal.verify_all();
 
+-- the statements by which the ingest decides a tree, once its tables are copied
+CREATE FUNCTION statements(name text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT coalesce(substring(line FROM '^ *\w+: SELECT') || (SELECT string_agg(DISTINCT ' ' || word, '' ORDER BY ' ' || word)
+		FROM regexp_matches(line, 'tide_[a-z]+\.?|LIMIT \d', 'g') AS m(words), unnest(words) word), line)
+	FROM regexp_split_to_table(tide.explain_shape(name), '\n') line WHERE line ~ 'node|strategy|: SELECT' $$;
+SELECT tide.create_shape('statements', '{"table": "pipelines", "include": {"notes": {"table": "notes", "on": "notes.owner = parent.name",
+	"where": "owner IN (SELECT user_id FROM team_members)"}, "steps": {"table": "steps", "order_by": "id", "limit": 2}}}');
+SELECT statements('statements');
+SELECT tide.ingest() IS NOT NULL;
+SELECT statements('statements');
+
 -- a lookup is all that needs its table
 SELECT tide.drop_shape(name) FROM tide.shapes ORDER BY name COLLATE "C";
 SELECT tide.create_shape('lookup', '{"table": "notes", "columns": [], "where": "owner IN (SELECT user_id FROM team_members WHERE team_id = params.team)"}');

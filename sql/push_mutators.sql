@@ -111,7 +111,7 @@ SELECT push(2, '[
 	{"id": 13, "call": "fail", "args": {"code": "55P04"}}]');
 SELECT id, title FROM issues ORDER BY id;
 SELECT * FROM parts ORDER BY id;
-SELECT mutation_id AS id, op, "table", key, status, code, message FROM tide.mutation_log
+SELECT mutation_id AS id, op, mutator, "table", key, status, code, message FROM tide.mutation_log
 WHERE client_id = 'ca110000-0000-4000-8000-000000000002' ORDER BY mutation_id;
 -- the session is as it was
 SELECT tide.current_client(), tide.current_mutation();

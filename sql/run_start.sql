@@ -36,6 +36,22 @@ SELECT count(*) FROM tide.sync();
 SELECT rows FROM tide.shapes WHERE name = 'run_items';
 SELECT pid IS NOT NULL AS pid, state <> 'stopped' AS running, lag_bytes >= 0 AS lag, last_error FROM tide.status;
 
+-- a transaction that may not write changes nothing: the slot stays, and so does the worker
+SELECT pid FROM tide.status \gset
+BEGIN READ ONLY;
+SELECT tide.reset();
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT tide.stop();
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT tide.start();
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT tide.ingest();
+ROLLBACK;
+SELECT pid = :pid AS "same worker" FROM tide.status;
+
 -- stopped: the slot stays, tide.ingest() goes on
 SELECT tide.stop();
 SELECT state, pid FROM tide.status;

@@ -164,6 +164,7 @@ CREATE TABLE tide_internal.mutations (
 	code          text,
 	message       text,
 	result        jsonb,                 -- as answered, for re-sent pushes
+	mutator       text,                  -- of a call: its name as sent
 	PRIMARY KEY (client_id, mutation_id)
 );
 COMMENT ON TABLE tide_internal.mutations IS 'mutation log: what became of each client write';

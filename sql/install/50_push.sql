@@ -31,7 +31,7 @@ COMMENT ON VIEW tide.clients IS
 
 CREATE VIEW tide.mutation_log WITH (security_barrier) AS
 SELECT m.client_id, m.mutation_id, m.at, m.role, c.subject, m.op,
-	m.table_name AS "table", m.key, m.status, m.code, m.message
+	m.table_name AS "table", m.key, m.status, m.code, m.message, m.mutator
 FROM tide_internal.mutations m
 JOIN tide_internal.clients c USING (client_id);
 COMMENT ON VIEW tide.mutation_log IS

@@ -22,6 +22,14 @@ ALTER TABLE tide_internal.mutators ALTER COLUMN signature SET NOT NULL;
 ALTER TABLE tide_internal.conflict_policies ADD COLUMN signature text;
 UPDATE tide_internal.conflict_policies c SET signature = p.oid::regprocedure::text FROM pg_proc p WHERE p.oid = c.function;
 
+-- names of mutators called
+ALTER TABLE tide_internal.mutations ADD COLUMN mutator text;
+CREATE OR REPLACE VIEW tide.mutation_log WITH (security_barrier) AS
+SELECT m.client_id, m.mutation_id, m.at, m.role, c.subject, m.op,
+	m.table_name AS "table", m.key, m.status, m.code, m.message, m.mutator
+FROM tide_internal.mutations m
+JOIN tide_internal.clients c USING (client_id);
+
 -- column failover, state standby
 CREATE OR REPLACE VIEW tide.status WITH (security_barrier) AS
 	SELECT s.slot_name AS slot,

@@ -64,6 +64,7 @@ static SPIPlanPtr building_plan = NULL;
 static bool relaunch_on_abort = false;
 
 static void require_primary(const char *function);
+static void require_read_write(const char *function);
 static void require_settings(void);
 static void lock_state(TideState *state);
 static char *default_slot_name(void);
@@ -79,6 +80,14 @@ require_primary(const char *function)
 				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 				 errmsg("cannot execute %s during recovery", function),
 				 errhint("Only the primary server runs the ingest.")));
+}
+
+/* before anything else: what becomes of slots and workers is not undone with the transaction */
+static void
+require_read_write(const char *function)
+{
+	require_primary(function);
+	PreventCommandIfReadOnly(function);
 }
 
 /* the settings without which the slot cannot be used, each with the cure */
@@ -264,7 +273,7 @@ tide_ingest_start(void)
 	TideState	state;
 	char	   *slot_name;
 
-	require_primary("tide.start()");
+	require_read_write("tide.start()");
 	require_settings();
 	lock_state(&state);
 	slot_name = usable_slot_name(&state);
@@ -328,7 +337,7 @@ tide_ingest_stop(void)
 {
 	TideState	state;
 
-	require_primary("tide.stop()");
+	require_read_write("tide.stop()");
 	lock_state(&state);
 	end_worker(state.slot_name);
 	run_with_name("UPDATE tide_internal.state SET enabled = false WHERE $1 IS NOT NULL", "");
@@ -339,7 +348,7 @@ tide_ingest_reset(void)
 {
 	TideState	state;
 
-	require_primary("tide.reset()");
+	require_read_write("tide.reset()");
 	lock_state(&state);
 	end_worker(state.slot_name);
 	if (slot_holder(state.slot_name) >= 0)
@@ -419,7 +428,7 @@ tide_ingest_round(int64 max_changes)
 	TideIngest *volatile in = NULL;
 	int			nest_level;
 
-	require_primary("tide.ingest()");
+	require_read_write("tide.ingest()");
 	require_settings();
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		ereport(ERROR,

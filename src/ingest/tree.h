@@ -133,10 +133,16 @@ extern void tide_tree_make_explicit(TideIngest *in, TideJoined *joined);
 /* texts of the node's statements */
 extern void tide_tree_make_sql(TideIngest *in, TideJoined *joined);
 
+/*
+ * Those that follow from the node and its parent alone; of joined nothing else is looked at. ERROR 55000 unless
+ * the sources are live. In the current context.
+ */
+struct TideShadowSql;
+extern struct TideShadowSql *tide_tree_make_texts(List *sources, TideJoined *joined);
+
 /* tree_reach.c */
 
 /* the node's reaches */
-struct TideShadowSql;
 extern void tide_tree_make_reaches(TideIngest *in, TideJoined *joined, struct TideShadowSql *sql);
 
 /* tree_columns.c */

@@ -33,7 +33,7 @@
 /* what is put together for one node */
 typedef struct Maker
 {
-	TideIngest *in;
+	const TideSource *source;	/* of the node's table */
 	TideJoined *joined;
 	TideShadowSql *sql;
 	const char *table;			/* of the node */
@@ -67,7 +67,6 @@ static char *
 order_text(Maker *m)
 {
 	TideShapeNode *node = m->joined->node;
-	TideSource *source = m->joined->watch->shadow->source;
 	StringInfoData text;
 	ListCell   *lc;
 
@@ -80,9 +79,9 @@ order_text(Maker *m)
 						 key->descending ? "DESC" : "ASC",
 						 key->nulls_first ? "FIRST" : "LAST");
 	}
-	for (int i = 0; i < source->nkeys; i++)
+	for (int i = 0; i < m->source->nkeys; i++)
 		appendStringInfo(&text, "%sz.%s", i > 0 ? ", " : "",
-						 tide_shadow_sql_column(source->keys[i]));
+						 tide_shadow_sql_column(m->source->keys[i]));
 	return text.data;
 }
 
@@ -252,14 +251,14 @@ make_windows(Maker *m)
 		m->joined->window_sql = text.data;
 }
 
-void
-tide_tree_make_sql(TideIngest *in, TideJoined *joined)
+TideShadowSql *
+tide_tree_make_texts(List *sources, TideJoined *joined)
 {
-	MemoryContext old = MemoryContextSwitchTo(in->watch_context);
 	TideShapeNode *node = joined->node;
-	Maker		m = {.in = in,.joined = joined};
+	Maker		m = {.joined = joined};
 
-	m.sql = tide_shadow_sql_create(in->sources);
+	m.sql = tide_shadow_sql_create(sources);
+	m.source = tide_shadow_sql_source(m.sql, node->relid);
 	m.table = tide_shadow_sql_table(m.sql, node->relid);
 	m.conditions = conditions_text(&m);
 	m.order = order_text(&m);
@@ -279,7 +278,15 @@ tide_tree_make_sql(TideIngest *in, TideJoined *joined)
 			psprintf("SELECT z.ctid FROM tide_rows r JOIN %s z ON z.ctid = r.tid WHERE true%s",
 					 m.table, m.conditions);
 	make_windows(&m);
-	tide_tree_make_reaches(in, joined, m.sql);
+	return m.sql;
+}
+
+void
+tide_tree_make_sql(TideIngest *in, TideJoined *joined)
+{
+	MemoryContext old = MemoryContextSwitchTo(in->watch_context);
+
+	tide_tree_make_reaches(in, joined, tide_tree_make_texts(in->sources, joined));
 	tide_tree_mark_columns(in, joined);
 	MemoryContextSwitchTo(old);
 }

@@ -47,6 +47,7 @@ enum LogColumn
 	LOG_CODE,
 	LOG_MESSAGE,
 	LOG_RESULT,
+	LOG_MUTATOR,
 	LOG_NCOLUMNS
 };
 
@@ -59,7 +60,8 @@ static const Oid log_types[] = {
 	[LOG_STATUS] = TEXTOID,
 	[LOG_CODE] = TEXTOID,
 	[LOG_MESSAGE] = TEXTOID,
-	[LOG_RESULT] = JSONBOID
+	[LOG_RESULT] = JSONBOID,
+	[LOG_MUTATOR] = TEXTOID
 };
 
 StaticAssertDecl(lengthof(log_types) == LOG_NCOLUMNS, "log columns");
@@ -225,11 +227,11 @@ write_chunk(const TidePushRequest *request, const TideOutcome *outcomes,
 	}
 	tide_spi_run(&plan,
 				 "INSERT INTO tide_internal.mutations (client_id, role, mutation_id, op,"
-				 " relid, table_name, key, status, code, message, result)"
+				 " relid, table_name, key, status, code, message, result, mutator)"
 				 " SELECT $1, $2, u.* FROM ROWS FROM (pg_catalog.unnest($3),"
 				 " pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6),"
 				 " pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9),"
-				 " pg_catalog.unnest($10), pg_catalog.unnest($11)) AS u",
+				 " pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12)) AS u",
 				 lengthof(types), types, values, NULL, false, 0);
 }
 
@@ -267,6 +269,9 @@ log_value(const TideMutation *mutation, const TideOutcome *outcome, int column, 
 			break;
 		case LOG_RESULT:
 			json = outcome->result;
+			break;
+		case LOG_MUTATOR:
+			text = mutation->call;
 			break;
 		case LOG_NCOLUMNS:
 			break;

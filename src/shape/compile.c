@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -28,6 +29,7 @@
 #include "shape/table_check.h"
 #include "shape/time_window.h"
 #include "util/compat.h"
+#include "util/errors.h"
 #include "util/spi.h"
 
 /* nodes of one shape; each costs work for every change of its table */
@@ -430,4 +432,21 @@ tide_shape_compile(const char *name, Jsonb *definition)
 	tide_settings_pop(nest_level);
 	error_context_stack = callback.previous;
 	return shape;
+}
+
+char *
+tide_shape_name(const text * arg)
+{
+	char	   *name = arg == NULL ? NULL : text_to_cstring(arg);
+
+	if (name == NULL || name[0] == '\0')
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("shape name must not be %s", name ? "empty" : "null")));
+	if (strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(TIDE_ERRCODE_BAD_REQUEST),
+				 errmsg("shape name is too long"),
+				 errdetail("It may have at most %d bytes.", NAMEDATALEN - 1)));
+	return name;
 }

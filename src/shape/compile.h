@@ -16,4 +16,7 @@
  */
 extern TideShape *tide_shape_compile(const char *name, Jsonb *definition);
 
+/* a shape's name as an argument of SQL functions; ERROR 22023 if it is NULL, empty or too long */
+extern char *tide_shape_name(const text * name);
+
 #endif							/* TIDE_SHAPE_COMPILE_H */

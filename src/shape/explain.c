@@ -328,9 +328,22 @@ explain_indexes(Explain *explain, const TideShape *shape)
 	appendStringInfoChar(explain->out, '\n');
 }
 
+static void
+explain_strategy(Explain *explain, List *statements)
+{
+	ListCell   *lc;
+
+	begin_line(explain, "strategy");
+	appendStringInfoString(explain->out, tide_node_is_direct(explain->node) ?
+						   "direct, evaluated per row by the ingest, no SQL generated\n" :
+						   "joined, by SQL over the shadow tables at the end of a batch\n");
+	foreach(lc, statements)
+		appendStringInfo(explain->out, "%s  %s\n", explain->indent, one_line(lfirst(lc)));
+}
+
 /* fields of a node, indented; shape->nodes has its parent */
 static void
-explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
+explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node, List *statements)
 {
 	bool		is_only = list_length(shape->nodes) == 1;
 	const TideShapeNode *parent = node->parent_id < 0 ? NULL :
@@ -352,10 +365,7 @@ explain_node(StringInfo out, const TideShape *shape, const TideShapeNode *node)
 	explain_columns(&explain);
 	explain_conditions(&explain);
 	explain_indexes(&explain, shape);
-	begin_line(&explain, "strategy");
-	appendStringInfoString(out, tide_node_is_direct(node) ?
-						   "direct, evaluated per row by the ingest, no SQL generated\n" :
-						   "joined, by SQL over the shadow tables at the end of a batch\n");
+	explain_strategy(&explain, statements);
 }
 
 static void
@@ -377,7 +387,7 @@ explain_counts(StringInfo out, const TideShape *shape)
 }
 
 char *
-tide_shape_explain(const TideShape *shape)
+tide_shape_explain(const TideShape *shape, List **statements)
 {
 	int			nest_level = tide_settings_push();
 	StringInfoData out;
@@ -389,7 +399,10 @@ tide_shape_explain(const TideShape *shape)
 	if (shape->nodes == NIL)
 		appendStringInfoString(&out, "  not compiled yet\n");
 	foreach(lc, shape->nodes)
-		explain_node(&out, shape, lfirst(lc));
+	{
+		explain_node(&out, shape, lfirst(lc),
+					 statements ? statements[foreach_current_index(lc)] : NIL);
+	}
 	explain_counts(&out, shape);
 	tide_plan_explain(&out, shape);
 	tide_settings_pop(nest_level);

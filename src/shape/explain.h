@@ -7,8 +7,11 @@
 
 #include "catalog/shape.h"
 
-/* a text for people: what the shape holds, and how its buckets are found */
-extern char *tide_shape_explain(const TideShape *shape);
+/*
+ * A text for people: what the shape holds, and how its buckets are found. statements: for each node a List of
+ * char *, as "name: SQL"; or NULL.
+ */
+extern char *tide_shape_explain(const TideShape *shape, List **statements);
 
 /* the indexes of shadow tables that a node's statements use, as "table (columns)": list of char * */
 extern List *tide_explain_indexes(const TideShape *shape, const TideShapeNode *node);

@@ -1,6 +1,6 @@
 /*
  * shape_sql.c
- *	  SQL functions that create, replace, drop and explain shapes.
+ *	  SQL functions that create, replace and drop shapes.
  *
  * They compile as the caller and write as the extension's owner.
  */
@@ -13,31 +13,17 @@
 
 #include "catalog/shape_catalog.h"
 #include "shape/compile.h"
-#include "shape/explain.h"
 #include "util/errors.h"
 
 PG_FUNCTION_INFO_V1(tide_sql_create_shape);
 PG_FUNCTION_INFO_V1(tide_sql_replace_shape);
 PG_FUNCTION_INFO_V1(tide_sql_drop_shape);
-PG_FUNCTION_INFO_V1(tide_sql_explain_shape);
 
 /* argument 0, a shape's name */
 static char *
 name_arg(FunctionCallInfo fcinfo)
 {
-	char	   *name = PG_ARGISNULL(0) ? NULL :
-	text_to_cstring(PG_GETARG_TEXT_PP(0));
-
-	if (name == NULL || name[0] == '\0')
-		ereport(ERROR,
-				(errcode(TIDE_ERRCODE_BAD_REQUEST),
-				 errmsg("shape name must not be %s", name ? "empty" : "null")));
-	if (strlen(name) >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(TIDE_ERRCODE_BAD_REQUEST),
-				 errmsg("shape name is too long"),
-				 errdetail("It may have at most %d bytes.", NAMEDATALEN - 1)));
-	return name;
+	return tide_shape_name(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 }
 
 /* argument 1, a shape's definition */
@@ -91,17 +77,4 @@ tide_sql_drop_shape(PG_FUNCTION_ARGS)
 {
 	tide_catalog_drop_shape(name_arg(fcinfo), GetUserId());
 	PG_RETURN_VOID();
-}
-
-Datum
-tide_sql_explain_shape(PG_FUNCTION_ARGS)
-{
-	char	   *name = name_arg(fcinfo);
-	TideShape  *shape = tide_catalog_shape_by_name(name);
-
-	if (shape == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("shape \"%s\" does not exist", name)));
-	PG_RETURN_TEXT_P(cstring_to_text(tide_shape_explain(shape)));
 }

@@ -54,8 +54,8 @@ tide_shadow_sql_create(List *sources)
 	return sql;
 }
 
-static const TideSource *
-source_of(const TideShadowSql *sql, Oid relid)
+const TideSource *
+tide_shadow_sql_source(const TideShadowSql *sql, Oid relid)
 {
 	ListCell   *lc;
 
@@ -74,13 +74,13 @@ source_of(const TideShadowSql *sql, Oid relid)
 static Oid
 shadow_of(const TideShadowSql *sql, Oid relid)
 {
-	return tide_shadow_relid("t%d", source_of(sql, relid)->source_id);
+	return tide_shadow_relid("t%d", tide_shadow_sql_source(sql, relid)->source_id);
 }
 
 char *
 tide_shadow_sql_table(const TideShadowSql *sql, Oid relid)
 {
-	return psprintf("tide_shadow.t%d", source_of(sql, relid)->source_id);
+	return psprintf("tide_shadow.t%d", tide_shadow_sql_source(sql, relid)->source_id);
 }
 
 char *
@@ -93,7 +93,7 @@ tide_shadow_sql_column(AttrNumber attnum)
 static AttrNumber
 shadow_attnum(const TideShadowSql *sql, Oid relid, AttrNumber attnum)
 {
-	const TideSource *source = source_of(sql, relid);
+	const TideSource *source = tide_shadow_sql_source(sql, relid);
 
 	for (int i = 0; i < source->ncolumns; i++)
 		if (source->columns[i] == attnum)

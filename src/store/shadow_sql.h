@@ -12,10 +12,15 @@
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
 
+#include "catalog/shape_catalog.h"
+
 typedef struct TideShadowSql TideShadowSql;
 
 /* sources: of TideSource, live, kept as long as the result; in the current context */
 extern TideShadowSql *tide_shadow_sql_create(List *sources);
+
+/* a source table's source; ERROR 55000 if it is none, or not live */
+extern const TideSource *tide_shadow_sql_source(const TideShadowSql *sql, Oid relid);
 
 /* "tide_shadow.t5" for a source table; ERROR 55000 if it has no shadow table */
 extern char *tide_shadow_sql_table(const TideShadowSql *sql, Oid relid);
