@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "catalog/missing.h"
 #include "catalog/node_form.h"
 
 /* ---------- to a row ---------- */
@@ -408,7 +409,7 @@ is_in_array(JsonbContainer *array, int number)
 static Oid
 base_type(Oid type)
 {
-	return SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(type)) ? getBaseType(type) : type;
+	return tide_type_exists(type) ? getBaseType(type) : type;
 }
 
 /* by its args: an array */

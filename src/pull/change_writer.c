@@ -13,6 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "catalog/missing.h"
 #include "pull/change_writer.h"
 #include "store/shadow.h"
 #include "util/json_text.h"
@@ -52,16 +53,16 @@ shadow_writer(TideChangeWriter *writer, const TideSource *source,
 {
 	AttrNumber *shadow = palloc(sizeof(AttrNumber) * n);
 	const char **names = palloc(sizeof(char *) * n);
+	TupleDesc	desc = tide_log_reader_row_desc(writer->reader);
 
 	for (int i = 0; i < n; i++)
 	{
 		shadow[i] = tide_log_reader_row_attnum(writer->reader, attnums[i]);
+		tide_type_require(TupleDescAttr(desc, shadow[i] - 1)->atttypid);
 		names[i] = column_name(source, attnums[i]);
 		writer->natts = Max(writer->natts, shadow[i]);
 	}
-	return tide_row_writer_create(CurrentMemoryContext,
-								  tide_log_reader_row_desc(writer->reader),
-								  shadow, names, n, NULL);
+	return tide_row_writer_create(CurrentMemoryContext, desc, shadow, names, n, NULL);
 }
 
 /* writer for the key columns of a log entry */

@@ -17,6 +17,7 @@
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 
+#include "catalog/missing.h"
 #include "shape/bucket_key.h"
 #include "util/spi.h"
 
@@ -136,12 +137,14 @@ add_arg(List *texts, TideValueReader *reader, TideKeyCodec *codec, const TideKey
 List *
 tide_key_part_values(const TideShapeRequest *request, const TideKeyPart *part)
 {
-	TideKeyCodec *codec = tide_key_codec_create(CurrentMemoryContext, part->type);
+	TideKeyCodec *codec;
 	TideValueReader reader;
 	List	   *texts = NIL;
 	List	   *result = NIL;
 	ListCell   *lc;
 
+	tide_type_require(part->type);
+	codec = tide_key_codec_create(CurrentMemoryContext, part->type);
 	tide_value_reader_init(&reader, request, part->type);
 	foreach(lc, part->args)
 		texts = add_arg(texts, &reader, codec, lfirst(lc));

@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
+#include "catalog/missing.h"
 #include "catalog/shape_catalog.h"
 #include "catalog/table_key.h"
 #include "shape/explain.h"
@@ -24,24 +25,10 @@
 
 static SPIPlanPtr count_plan = NULL;
 
-/* whether all tables of subqueries below still exist */
-static bool
-missing_table_walker(Node *node, void *context)
+static char *
+type_text(Oid type)
 {
-	ListCell   *lc;
-
-	if (node == NULL)
-		return false;
-	if (!IsA(node, Query))
-		return expression_tree_walker(node, missing_table_walker, context);
-	foreach(lc, ((Query *) node)->rtable)
-	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-
-		if (rte->rtekind == RTE_RELATION && get_rel_name(rte->relid) == NULL)
-			return true;
-	}
-	return query_tree_walker((Query *) node, missing_table_walker, context, 0);
+	return tide_type_exists(type) ? format_type_be(type) : pstrdup("dropped type");
 }
 
 /* SQL as ruleutils.c breaks it, on one line */
@@ -111,8 +98,10 @@ show_now_mutator(Node *node, void *context)
 static char *
 row_text(Explain *explain, Node *expr)
 {
-	if (missing_table_walker(expr, NULL))
-		return pstrdup("(a table of it was dropped)");
+	const char *missing = tide_missing_text(expr);
+
+	if (missing != NULL)
+		return psprintf("(%s)", missing);
 	return deparse_expression(show_now_mutator(expr, NULL), explain->context, false, false);
 }
 
@@ -141,9 +130,14 @@ explain_join(Explain *explain, const TideShapeNode *parent)
 	List	   *context = list_concat(deparse_context_for(get_rel_name(node->relid), node->relid),
 									  deparse_context_for("parent", parent->relid));
 
+	const char *missing = tide_missing_text(node->join_on);
+
 	begin_line(explain, "on");
-	appendStringInfo(explain->out, "%s\n",
-					 deparse_expression(join_vars_mutator(node->join_on, NULL), context, true, false));
+	if (missing != NULL)
+		appendStringInfo(explain->out, "(%s)\n", missing);
+	else
+		appendStringInfo(explain->out, "%s\n",
+						 deparse_expression(join_vars_mutator(node->join_on, NULL), context, true, false));
 }
 
 static void
@@ -206,7 +200,7 @@ explain_key_part(Explain *explain, int number)
 	ListCell   *lc;
 
 	appendStringInfo(out, "%s  %s%s (%s) ", explain->indent, part->is_set ? "elements of " : "",
-					 row_text(explain, part->expr), format_type_be(part->type));
+					 row_text(explain, part->expr), type_text(part->type));
 	if (lookup > 0)
 	{
 		appendStringInfo(out, "%sin lookup %d\n", negated ? "not " : "", lookup);
@@ -246,10 +240,12 @@ explain_lookup(Explain *explain, const TideKeyLookup *lookup, int number)
 	Query	   *query = castNode(Query, show_now_mutator((Node *) lookup->query, NULL));
 	ListCell   *lc;
 
+	const char *missing = tide_missing_text((Node *) lookup->query);
+
 	begin_line(explain, psprintf("lookup %d", number));
-	if (missing_table_walker((Node *) lookup->query, NULL))
+	if (missing != NULL)
 	{
-		appendStringInfoString(explain->out, "(a table of it was dropped)\n");
+		appendStringInfo(explain->out, "(%s)\n", missing);
 		return;
 	}
 	appendStringInfo(explain->out, "%s\n", one_line(pg_get_querydef(query, false)));
@@ -260,7 +256,7 @@ explain_lookup(Explain *explain, const TideKeyLookup *lookup, int number)
 		appendStringInfo(explain->out, "%s  $%d: %s.%s (%s)\n", explain->indent,
 						 TIDE_PARAM_NOW + 1 + foreach_current_index(lc),
 						 ref->is_claim ? "claims" : "params", quote_identifier(ref->name),
-						 format_type_be(ref->type));
+						 type_text(ref->type));
 	}
 }
 

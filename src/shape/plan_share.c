@@ -23,6 +23,7 @@
 #include "utils/ruleutils.h"
 #include "utils/typcache.h"
 
+#include "catalog/missing.h"
 #include "catalog/shape_catalog.h"
 #include "shape/bucket_key.h"
 #include "shape/plan_share.h"
@@ -186,6 +187,9 @@ take_equality(Node *conjunct, TidePlanStep *step)
 	Oid			collation;
 	bool		is_list = IsA(conjunct, ScalarArrayOpExpr);
 
+	/* reading shapes must not fail: who evaluates it says so */
+	if (tide_missing_text(conjunct) != NULL)
+		return false;
 	if (IsA(conjunct, OpExpr))
 	{
 		args = ((OpExpr *) conjunct)->args;

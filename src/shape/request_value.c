@@ -13,6 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
+#include "catalog/missing.h"
 #include "shape/request_value.h"
 #include "util/errors.h"
 
@@ -58,6 +59,7 @@ tide_value_reader_init(TideValueReader *reader, const TideShapeRequest *request,
 {
 	Oid			input;
 
+	tide_type_require(type);
 	reader->request = request;
 	reader->type = type;
 	getTypeInputInfo(type, &input, &reader->io_param);
