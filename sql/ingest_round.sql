@@ -45,6 +45,68 @@ SELECT tide.ingest() IS NOT NULL AS done;
 SELECT state, rows, error FROM tide.shapes WHERE name = 'early';
 SELECT tide.drop_shape('early');
 
+-- a shape that fails does not stop the others, and is tried again with later rounds
+CREATE TABLE ratios (id int PRIMARY KEY, d int);
+INSERT INTO ratios VALUES (1, 1);
+CREATE FUNCTION halves(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN 2 / $1; END';
+SELECT tide.create_shape('ratios', '{"table": "ratios"}'),
+	tide.create_shape('inverse', '{"table": "ratios", "where": "1 / d = 1"}'),
+	tide.create_shape('halves', '{"table": "ratios", "where": "halves(d) = 2"}');
+SELECT tide.ingest();
+INSERT INTO ratios VALUES (2, 0);
+CREATE FUNCTION noted() RETURNS int LANGUAGE sql AS 'SELECT 1';
+BEGIN;
+SELECT tide.ingest();
+ROLLBACK;
+SELECT name, state FROM tide.shapes WHERE 'ingest_round.ratios' = ANY (tables) ORDER BY name;
+SELECT tide.ingest();
+SELECT name, state, rows, error FROM tide.shapes WHERE 'ingest_round.ratios' = ANY (tables) ORDER BY name;
+SELECT last_error FROM tide.status;
+SELECT tide.ingest() >= 0 AS "goes on";
+UPDATE ratios SET d = 2 WHERE d = 0;
+CREATE OR REPLACE FUNCTION noted() RETURNS int LANGUAGE sql AS 'SELECT 2';
+SELECT tide.ingest();
+SELECT tide.ingest();
+SELECT name, state, rows, error FROM tide.shapes WHERE 'ingest_round.ratios' = ANY (tables) ORDER BY name;
+-- what has to do with the server or the session ends the round, and nothing fails for it
+INSERT INTO ratios SELECT i, 1 FROM generate_series(3, 2000) i;
+\set SHOW_CONTEXT never
+SET statement_timeout = '1ms';
+SELECT tide.ingest();
+RESET statement_timeout;
+SELECT name, state FROM tide.shapes WHERE state <> 'live';
+
+-- a type and a function that were dropped between two rounds
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+CREATE TABLE people (id int PRIMARY KEY, mood mood);
+CREATE TABLE visits (id int PRIMARY KEY, person int REFERENCES people, mood mood);
+INSERT INTO people VALUES (1, 'ok'), (2, 'sad');
+INSERT INTO visits VALUES (1, 1, 'ok');
+SELECT tide.create_shape('happy', '{"table": "people", "where": "mood = ''ok''"}'),
+	tide.create_shape('moods', '{"table": "people", "where": "mood = params.mood"}'),
+	tide.create_shape('met', '{"table": "people", "include": {"visits": {"table": "visits", "on": "visits.mood = parent.mood",
+		"where": "person IN (SELECT id FROM people WHERE mood <> ''sad'')"}}}');
+SELECT tide.ingest();
+ALTER TABLE people ALTER mood TYPE text;
+ALTER TABLE visits ALTER mood TYPE text;
+DROP TYPE mood;
+DROP FUNCTION halves(int);
+INSERT INTO people VALUES (3, 'ok');
+\set VERBOSITY terse
+SELECT tide.pull('{"shapes": {"moods": {"mood": "ok"}}}') IS NULL;
+SELECT tide.verify('happy');
+\set VERBOSITY default
+SELECT substring(line FROM '^ *(.*)$') FROM unnest('{happy,moods,met,halves}'::text[]) name,
+	regexp_split_to_table(tide.explain_shape(name), '\n') line WHERE line ~ 'dropped';
+SELECT tide.ingest();
+SELECT tide.ingest();
+SELECT name, state, rows, error FROM tide.shapes WHERE name IN ('happy', 'moods', 'met', 'halves') ORDER BY name;
+SELECT c ->> 'row' AS row FROM json_array_elements(tide.pull('{"claims": {}, "shapes": {"moods": {"mood": "ok"}}}') -> 'changes') c ORDER BY 1;
+SELECT tide.verify('halves');
+SELECT tide.drop_shape('halves');
+SELECT * FROM tide_internal.verify_all();
+SELECT tide.drop_shape(name) FROM tide.shapes WHERE name IN ('ratios', 'inverse', 'happy', 'moods', 'met') ORDER BY name;
+
 SELECT tide.reset();
 SELECT tide.drop_shape('amounts');
 SELECT tide.drop_shape('more');

@@ -116,3 +116,20 @@ tide_missing_text(Node *node)
 
 	return missing_walker(node, &what) ? what : NULL;
 }
+
+const char *
+tide_node_missing_text(const TideShapeNode *node)
+{
+	List	   *exprs = list_make3(node->join_on, node->filter, node->subfilter);
+	ListCell   *lc;
+
+	foreach(lc, node->key_parts)
+	{
+		exprs = lappend(exprs, ((TideKeyPart *) lfirst(lc))->expr);
+	}
+	foreach(lc, node->order_by)
+	{
+		exprs = lappend(exprs, ((TideSortKey *) lfirst(lc))->expr);
+	}
+	return tide_missing_text((Node *) exprs);
+}

@@ -8,6 +8,8 @@
 
 #include "nodes/nodes.h"
 
+#include "catalog/shape.h"
+
 extern bool tide_type_exists(Oid type);
 
 /* ERROR 55000 unless the type exists; for who answers requests */
@@ -15,5 +17,8 @@ extern void tide_type_require(Oid type);
 
 /* what is missing of an expression or Query, for people; NULL: nothing */
 extern const char *tide_missing_text(Node *node);
+
+/* the same for all of a node but its lookups */
+extern const char *tide_node_missing_text(const TideShapeNode *node);
 
 #endif							/* TIDE_MISSING_H */

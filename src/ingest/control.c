@@ -36,6 +36,7 @@
 #include "decode/plugin.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
+#include "ingest/blame.h"
 #include "ingest/capture.h"
 #include "ingest/compaction.h"
 #include "ingest/control.h"
@@ -51,6 +52,7 @@
 #include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
+#include "util/subxact.h"
 
 #define STOP_TRIES		200		/* of STOP_WAIT_MS */
 #define STOP_WAIT_MS	50
@@ -420,13 +422,90 @@ obtain_slot(TideState *state)
 		make_slot(state->slot_name);
 }
 
+/* one try of a tide.ingest() */
+typedef struct Round
+{
+	const char *slot_name;
+	int64		max_changes;
+	bool		keep_failed;
+	int64		changes;		/* result */
+	MemoryContext context;
+	List	   *shape_ids;		/* after an ERROR: whose fault it may be; in
+								 * context */
+}			Round;
+
+static void
+run_round(void *arg)
+{
+	Round	   *round = arg;
+	TideIngest *volatile in = NULL;
+	int			nest_level = tide_settings_push();
+
+	PG_TRY();
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		if (tide_database_moved())
+			tide_rebuild_moved();
+		PopActiveSnapshot();
+		PushActiveSnapshot(GetLatestSnapshot());
+		in = tide_ingest_open(TopTransactionContext, round->slot_name);
+		PopActiveSnapshot();
+		in->keep_failed = round->keep_failed;
+		round->changes = round_steps(in, round->max_changes);
+		tide_ingest_close(in);
+		in = NULL;
+	}
+	PG_FINALLY();
+	{
+		MemoryContext old = MemoryContextSwitchTo(round->context);
+
+		round->shape_ids = tide_blame_take();
+		MemoryContextSwitchTo(old);
+
+		/* its temporary files would stay as long as the session */
+		if (in != NULL)
+			tide_batch_reset(in->batch);
+		/* none of this is undone by the transaction's abort */
+		if (MyReplicationSlot != NULL)
+			ReplicationSlotRelease();
+		tide_decode_override = NULL;
+		tide_apply_abort();
+		InvalidateSystemCaches();
+	}
+	PG_END_TRY();
+	tide_settings_pop(nest_level);
+}
+
+/* a round; once more without the shapes that fail in it, each time others */
+static int64
+run_rounds(const char *slot_name, int64 max_changes)
+{
+	Round		round = {slot_name, max_changes,.context = CurrentMemoryContext};
+	List	   *failed = NIL;
+	ErrorData  *error;
+
+	while ((error = tide_subxact_try(run_round, &round)) != NULL)
+	{
+		bool		is_noted;
+
+		if (round.shape_ids != NIL && list_difference_int(round.shape_ids, failed) == NIL)
+			ReThrowError(error);
+		PushActiveSnapshot(GetLatestSnapshot());
+		is_noted = tide_blame_note(error, &round.shape_ids);
+		PopActiveSnapshot();
+		if (!is_noted)
+			ReThrowError(error);
+		failed = list_concat(failed, round.shape_ids);
+		round.keep_failed = true;
+	}
+	return round.changes;
+}
+
 int64
 tide_ingest_round(int64 max_changes)
 {
 	TideState	state;
-	volatile int64 changes = 0;
-	TideIngest *volatile in = NULL;
-	int			nest_level;
+	int64		changes;
 
 	require_read_write("tide.ingest()");
 	require_settings();
@@ -445,35 +524,7 @@ tide_ingest_round(int64 max_changes)
 				 errmsg("the pg_tide worker of this database is active"),
 				 errhint("Use tide.stop() before tide.ingest().")));
 	obtain_slot(&state);
-
-	nest_level = tide_settings_push();
-	PG_TRY();
-	{
-		PushActiveSnapshot(GetLatestSnapshot());
-		if (tide_database_moved())
-			tide_rebuild_moved();
-		PopActiveSnapshot();
-		PushActiveSnapshot(GetLatestSnapshot());
-		in = tide_ingest_open(TopTransactionContext, state.slot_name);
-		PopActiveSnapshot();
-		changes = round_steps(in, max_changes);
-		tide_ingest_close(in);
-		in = NULL;
-	}
-	PG_FINALLY();
-	{
-		/* its temporary files would stay as long as the session */
-		if (in != NULL)
-			tide_batch_reset(in->batch);
-		/* none of this is undone by the transaction's abort */
-		if (MyReplicationSlot != NULL)
-			ReplicationSlotRelease();
-		tide_decode_override = NULL;
-		tide_apply_abort();
-		InvalidateSystemCaches();
-	}
-	PG_END_TRY();
-	tide_settings_pop(nest_level);
+	changes = run_rounds(state.slot_name, max_changes);
 	run_with_name("UPDATE tide_internal.state SET slot_name = $1", state.slot_name);
 	return changes;
 }

@@ -184,7 +184,7 @@ tide_failed_retry(TideIngest *in, bool *later)
 	bool		any = false;
 	ListCell   *lc;
 
-	if (!in->retry_failed)
+	if (!in->retry_failed || in->keep_failed)
 		return false;
 	if (!tide_catalog_try_lock())
 	{

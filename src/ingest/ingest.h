@@ -105,6 +105,8 @@ typedef struct TideIngest
 	bool		saw_ddl;		/* in the transaction being decoded: look at
 								 * the catalogs */
 	bool		retry_failed;	/* shapes that did not compile may do so now */
+	bool		keep_failed;	/* but leave them alone: some has failed in
+								 * this very tide.ingest() */
 	List	   *cured;			/* ids of shapes that failed otherwise, and
 								 * may not now; the next batch stores it */
 	List	   *broken;			/* source_ids to copy again or rebuild */

@@ -237,6 +237,12 @@ tide_evaluating_shapes(void)
 	return ids;
 }
 
+void
+tide_evaluating_none(void)
+{
+	blame(NULL);
+}
+
 /* ---- evaluation ---- */
 
 /* what a group needs before its first row, in the groups' context */

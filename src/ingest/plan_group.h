@@ -50,4 +50,7 @@ extern void tide_groups_ask(TidePlanGroups *groups, TideBuckets *buckets, TideRo
 /* the shapes that an ERROR of this moment is put down to, as a list of ids */
 extern List *tide_evaluating_shapes(void);
 
+/* none are being evaluated: after an ERROR */
+extern void tide_evaluating_none(void);
+
 #endif							/* TIDE_PLAN_GROUP_H */

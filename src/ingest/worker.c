@@ -38,12 +38,12 @@
 #include "catalog/shape_catalog.h"
 #include "ingest/apply.h"
 #include "ingest/batch.h"
+#include "ingest/blame.h"
 #include "ingest/build.h"
 #include "ingest/compaction.h"
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/load.h"
-#include "ingest/plan_group.h"
 #include "ingest/rebuild.h"
 #include "ingest/resync.h"
 #include "ingest/tree.h"
@@ -474,71 +474,13 @@ worker_wait(TideIngest *in, bool retry, bool found)
 					 tide_wait_event_compat("TideIngestMain"));
 }
 
-/* whether an error says something about a shape's own expressions */
-static bool
-is_shapes_fault(const ErrorData *error)
-{
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* insufficient
-														 * resources */
-		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock not available */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
-			return false;
-		default:
-			return tide_evaluating_shape != 0;
-	}
-}
-
-/*
- * Sources break that have lost the type of a column, whose values were about to be stored: no
- * shape is to blame for what comes of that, and the next worker compares the tables. Whether there were any.
- */
-static bool
-break_lost_types(void)
-{
-	MemoryContext mine = CurrentMemoryContext;
-	List	   *source_ids = NIL;
-	ListCell   *lc;
-	TideSpiFrame frame;
-
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute("SELECT DISTINCT s.source_id FROM tide_internal.sources s JOIN pg_catalog.pg_attribute a"
-					" ON a.attrelid = pg_catalog.to_regclass('tide_shadow.t' || s.source_id)"
-					" WHERE s.state = 'live' AND a.attnum > 0 AND NOT a.attisdropped"
-					" AND NOT EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid)",
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for dropped types");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		is_null;
-		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null);
-		MemoryContext old = MemoryContextSwitchTo(mine);
-
-		source_ids = lappend_int(source_ids, DatumGetInt32(id));
-		MemoryContextSwitchTo(old);
-	}
-	tide_spi_end(&frame);
-	foreach(lc, source_ids)
-	{
-		tide_catalog_set_source_broken(lfirst_int(lc));
-	}
-	return source_ids != NIL;
-}
-
 /* note the error where tide.status and tide.shapes show it */
 static void
 worker_failed(void)
 {
 	ErrorData  *error;
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	List	   *shape_ids = tide_evaluating_shapes();
-	ListCell   *lc;
-	TideSpiFrame frame;
-	Oid			types[] = {TEXTOID};
-	Datum		values[1];
+	List	   *shape_ids = tide_blame_take();
 
 	HOLD_INTERRUPTS();
 	EmitErrorReport();
@@ -552,23 +494,7 @@ worker_failed(void)
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (break_lost_types())
-	{
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		return;
-	}
-	if (is_shapes_fault(error))
-		foreach(lc, shape_ids)
-			tide_catalog_set_shape_state(lfirst_int(lc), TIDE_SHAPE_FAILED, 0,
-										 error->message);
-	values[0] = CStringGetTextDatum(error->message);
-	tide_spi_begin(&frame, TIDE_AS_OWNER);
-	if (SPI_execute_with_args("UPDATE tide_internal.state SET last_error = $1,"
-							  " last_error_at = pg_catalog.clock_timestamp()",
-							  1, types, values, NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not store the ingest's error");
-	tide_spi_end(&frame);
+	(void) tide_blame_note(error, &shape_ids);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 }

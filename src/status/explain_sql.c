@@ -23,25 +23,6 @@ add_statement(List *statements, const char *name, const char *sql)
 	return sql == NULL ? statements : lappend(statements, psprintf("%s: %s", name, sql));
 }
 
-/* whether all that the node's statements are made of is there */
-static bool
-is_whole(const TideShapeNode *node)
-{
-	ListCell   *lc;
-	bool		whole = tide_missing_text(node->join_on) == NULL &&
-	tide_missing_text(node->filter) == NULL && tide_missing_text(node->subfilter) == NULL;
-
-	foreach(lc, node->key_parts)
-	{
-		whole &= tide_missing_text(((TideKeyPart *) lfirst(lc))->expr) == NULL;
-	}
-	foreach(lc, node->order_by)
-	{
-		whole &= tide_missing_text(((TideSortKey *) lfirst(lc))->expr) == NULL;
-	}
-	return whole;
-}
-
 static List *
 node_statements(TideShape *shape, TideShapeNode *node, List *sources)
 {
@@ -49,7 +30,7 @@ node_statements(TideShape *shape, TideShapeNode *node, List *sources)
 	TideJoined	joined = {.shape = shape,.node = node};
 	List	   *statements = NIL;
 
-	if (tide_node_is_direct(node) || !is_whole(node))
+	if (tide_node_is_direct(node) || tide_node_missing_text(node) != NULL)
 		return NIL;
 	if (node->parent_id >= 0)
 	{

@@ -27,9 +27,11 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "catalog/missing.h"
 #include "catalog/table_key.h"
 #include "status/verify_query.h"
 #include "store/shadow_sql.h"
+#include "util/errors.h"
 
 /* what is written for one node */
 typedef struct NodeText
@@ -297,6 +299,24 @@ append_branch(const TideShape *shape, const TideShapeNode *node, List *sources,
 	return text.nparent_keys + list_length(node->key_parts);
 }
 
+/* ERROR 55000 if something that the shape's conditions are made of was dropped */
+static void
+require_whole(const TideShape *shape)
+{
+	ListCell   *lc;
+
+	foreach(lc, shape->nodes)
+	{
+		const char *missing = tide_node_missing_text(lfirst(lc));
+
+		if (missing != NULL)
+			ereport(ERROR,
+					(errcode(TIDE_ERRCODE_NOT_RUNNING),
+					 errmsg("shape \"%s\" cannot be compared with its tables", shape->name),
+					 errdetail("In a condition, %s.", missing)));
+	}
+}
+
 char *
 tide_verify_sql_text(const TideShape *shape, const TideShapeNode *node, List *sources,
 					 bool by_key)
@@ -305,6 +325,7 @@ tide_verify_sql_text(const TideShape *shape, const TideShapeNode *node, List *so
 	StringInfoData sql;
 	int			nkeys;
 
+	require_whole(shape);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "WITH ");
 	nkeys = append_branch(shape, node, sources, by_key, &sql);

@@ -24,6 +24,16 @@ static bool must_rethrow(int sqlerrcode);
 ErrorData *
 tide_subxact_run(TideSubxactBody body, void *arg)
 {
+	ErrorData  *error = subxact_run(body, arg, true);
+
+	if (error != NULL && must_rethrow(error->sqlerrcode))
+		ReThrowError(error);
+	return error;
+}
+
+ErrorData *
+tide_subxact_try(TideSubxactBody body, void *arg)
+{
 	return subxact_run(body, arg, true);
 }
 
@@ -65,9 +75,6 @@ subxact_run(TideSubxactBody body, void *arg, bool keep)
 
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-
-	if (error != NULL && must_rethrow(error->sqlerrcode))
-		ReThrowError(error);
 	return error;
 }
 

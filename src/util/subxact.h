@@ -19,6 +19,9 @@ typedef void (*TideSubxactBody) (void *arg);
  */
 extern ErrorData *tide_subxact_run(TideSubxactBody body, void *arg);
 
+/* the same, but all errors are returned */
+extern ErrorData *tide_subxact_try(TideSubxactBody body, void *arg);
+
 /* run body and roll it back always; its errors are thrown on */
 extern void tide_subxact_rehearse(TideSubxactBody body, void *arg);
 
