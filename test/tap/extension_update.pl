@@ -185,6 +185,10 @@ ALTER EXTENSION pg_tide DROP FUNCTION tide_internal.restore_memory(text, jsonb);
 ALTER EXTENSION pg_tide DROP FUNCTION tide_internal.to_save(); DROP FUNCTION tide_internal.to_save();
 ALTER TABLE tide_internal.mutators DROP COLUMN signature;
 ALTER TABLE tide_internal.conflict_policies DROP COLUMN signature;
+CREATE OR REPLACE VIEW tide.mutation_log WITH (security_barrier) AS
+	SELECT m.client_id, m.mutation_id, m.at, m.role, c.subject, m.op, m.table_name AS "table", m.key, m.status, m.code, m.message, NULL::text AS mutator
+	FROM tide_internal.mutations m JOIN tide_internal.clients c USING (client_id);
+ALTER TABLE tide_internal.mutations DROP COLUMN mutator;
 UPDATE pg_depend d SET classid = d.refclassid, objid = d.refobjid, refclassid = d.classid, refobjid = d.objid, deptype = 'n'
 	FROM pg_extension e WHERE e.extname = 'pg_tide' AND d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 	AND d.classid = 'pg_namespace'::regclass AND d.objid = 'tide'::regnamespace AND d.deptype = 'e';
