@@ -36,6 +36,15 @@ SELECT count(*) FROM tide.sync();
 SELECT rows FROM tide.shapes WHERE name = 'run_items';
 SELECT pid IS NOT NULL AS pid, state <> 'stopped' AS running, lag_bytes >= 0 AS lag, last_error FROM tide.status;
 
+-- what the transaction itself has not committed yet is not waited for
+BEGIN;
+SELECT tide.create_shape('run_own', '{"table": "items"}');
+SELECT count(*) FROM tide.sync();
+SAVEPOINT s;
+SELECT tide.create_shape('run_own_too', '{"table": "items"}');
+SELECT count(*) FROM tide.sync();
+ROLLBACK;
+
 -- a transaction that may not write changes nothing: the slot stays, and so does the worker
 SELECT pid FROM tide.status \gset
 BEGIN READ ONLY;

@@ -25,26 +25,18 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 #include "utils/wait_event.h"
 
 #include "catalog/shape_catalog.h"
-#include "decode/plugin.h"
-#include "ingest/apply.h"
-#include "ingest/batch.h"
-#include "ingest/blame.h"
 #include "ingest/capture.h"
-#include "ingest/compaction.h"
 #include "ingest/control.h"
 #include "ingest/ingest.h"
 #include "ingest/rebuild.h"
 #include "ingest/resync.h"
-#include "ingest/settle.h"
-#include "ingest/tree.h"
+#include "ingest/round.h"
 #include "ingest/worker.h"
 #include "store/shared.h"
 #include "util/compat.h"
@@ -52,12 +44,10 @@
 #include "util/guc.h"
 #include "util/meta_table.h"
 #include "util/spi.h"
-#include "util/subxact.h"
 
 #define STOP_TRIES		200		/* of STOP_WAIT_MS */
 #define STOP_WAIT_MS	50
 #define STOP_KILL_EVERY 40		/* tries */
-#define COMPACT_STEPS	100		/* of a tide.ingest() */
 #define SYNC_SLICE_MS	100		/* a shape that fails gives no op_id */
 
 static SPIPlanPtr building_plan = NULL;
@@ -361,49 +351,6 @@ tide_ingest_reset(void)
 	run_with_name("UPDATE tide_internal.state SET enabled = false WHERE $1 IS NOT NULL", "");
 }
 
-/* build what waits, then read and apply up to the mark at the end of the WAL as of now */
-static int64
-round_steps(TideIngest *in, int64 max_changes)
-{
-	int64		before = in->checkpoint.changes;
-	bool		later;
-	bool		is_done = false;
-
-	tide_ingest_confirm(in, in->checkpoint.lsn);
-	while (!is_done)
-	{
-		int64		left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
-
-		do
-		{
-			CHECK_FOR_INTERRUPTS();
-			PushActiveSnapshot(GetLatestSnapshot());
-			tide_ingest_reload(in);
-			PopActiveSnapshot();
-		} while (tide_ingest_build(in, &later));
-		InvalidateSystemCaches();	/* today's catalogs are not the past's */
-
-		XLogFlush(LogLogicalMessage_compat(TIDE_SYNC_PREFIX, "", 0, false));
-		do
-		{
-			bool		at_end = tide_ingest_read(in, left);
-
-			is_done = at_end ||
-				(max_changes > 0 && in->batch->nchanges >= left);
-			if (!tide_batch_is_empty(in->batch))
-				tide_ingest_apply(in);
-			left = max_changes > 0 ? max_changes - (in->checkpoint.changes - before) : 0;
-		} while (!is_done && !in->needs_reload);
-		while (!in->needs_reload && tide_tree_build_step(in))
-			CHECK_FOR_INTERRUPTS();
-		is_done = is_done && !in->needs_reload;
-	}
-	tide_settle_all(in);
-	for (int i = 0; i < COMPACT_STEPS && tide_compaction && tide_compact_step(in); i++)
-		CHECK_FOR_INTERRUPTS();
-	return in->checkpoint.changes - before;
-}
-
 /* the slot of tide.ingest(), made if it is missing or lost */
 static void
 obtain_slot(TideState *state)
@@ -420,85 +367,6 @@ obtain_slot(TideState *state)
 		ReplicationSlotDrop(state->slot_name, true);
 	if (slot_holder(state->slot_name) < 0)
 		make_slot(state->slot_name);
-}
-
-/* one try of a tide.ingest() */
-typedef struct Round
-{
-	const char *slot_name;
-	int64		max_changes;
-	bool		keep_failed;
-	int64		changes;		/* result */
-	MemoryContext context;
-	List	   *shape_ids;		/* after an ERROR: whose fault it may be; in
-								 * context */
-}			Round;
-
-static void
-run_round(void *arg)
-{
-	Round	   *round = arg;
-	TideIngest *volatile in = NULL;
-	int			nest_level = tide_settings_push();
-
-	PG_TRY();
-	{
-		PushActiveSnapshot(GetLatestSnapshot());
-		if (tide_database_moved())
-			tide_rebuild_moved();
-		PopActiveSnapshot();
-		PushActiveSnapshot(GetLatestSnapshot());
-		in = tide_ingest_open(TopTransactionContext, round->slot_name);
-		PopActiveSnapshot();
-		in->keep_failed = round->keep_failed;
-		round->changes = round_steps(in, round->max_changes);
-		tide_ingest_close(in);
-		in = NULL;
-	}
-	PG_FINALLY();
-	{
-		MemoryContext old = MemoryContextSwitchTo(round->context);
-
-		round->shape_ids = tide_blame_take();
-		MemoryContextSwitchTo(old);
-
-		/* its temporary files would stay as long as the session */
-		if (in != NULL)
-			tide_batch_reset(in->batch);
-		/* none of this is undone by the transaction's abort */
-		if (MyReplicationSlot != NULL)
-			ReplicationSlotRelease();
-		tide_decode_override = NULL;
-		tide_apply_abort();
-		InvalidateSystemCaches();
-	}
-	PG_END_TRY();
-	tide_settings_pop(nest_level);
-}
-
-/* a round; once more without the shapes that fail in it, each time others */
-static int64
-run_rounds(const char *slot_name, int64 max_changes)
-{
-	Round		round = {slot_name, max_changes,.context = CurrentMemoryContext};
-	List	   *failed = NIL;
-	ErrorData  *error;
-
-	while ((error = tide_subxact_try(run_round, &round)) != NULL)
-	{
-		bool		is_noted;
-
-		if (round.shape_ids != NIL && list_difference_int(round.shape_ids, failed) == NIL)
-			ReThrowError(error);
-		PushActiveSnapshot(GetLatestSnapshot());
-		is_noted = tide_blame_note(error, &round.shape_ids);
-		PopActiveSnapshot();
-		if (!is_noted)
-			ReThrowError(error);
-		failed = list_concat(failed, round.shape_ids);
-		round.keep_failed = true;
-	}
-	return round.changes;
 }
 
 int64
@@ -524,26 +392,35 @@ tide_ingest_round(int64 max_changes)
 				 errmsg("the pg_tide worker of this database is active"),
 				 errhint("Use tide.stop() before tide.ingest().")));
 	obtain_slot(&state);
-	changes = run_rounds(state.slot_name, max_changes);
+	changes = tide_round_run(state.slot_name, max_changes);
 	run_with_name("UPDATE tide_internal.state SET slot_name = $1", state.slot_name);
 	return changes;
 }
 
-/* whether a shape is still to be built; *op_id: that of the checkpoint in the same snapshot */
+/*
+ * Whether a shape is still to be built that is not this transaction's own, which nobody else sees yet;
+ * *op_id: that of the checkpoint in the same snapshot.
+ */
 static bool
 is_building(int64 *op_id)
 {
 	TideCheckpoint checkpoint;
-	bool		building;
+	bool		building = false;
 	TideSpiFrame frame;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	tide_checkpoint_read(&checkpoint);
 	tide_spi_begin(&frame, TIDE_AS_OWNER);
 	tide_spi_run(&building_plan,
-				 "SELECT FROM tide_internal.shapes WHERE state = 'building'", 0, NULL, NULL,
-				 NULL, true, 1);
-	building = SPI_processed > 0;
+				 "SELECT xmin FROM tide_internal.shapes WHERE state = 'building'", 0, NULL, NULL,
+				 NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		xmin = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		building |= !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xmin));
+	}
 	tide_spi_end(&frame);
 	PopActiveSnapshot();
 	*op_id = checkpoint.op_id;
