@@ -90,6 +90,13 @@ is_passing(const ErrorData *error)
 	}
 }
 
+/* for tide.shapes: which table, and what is wrong with it. Definitions have no rows' values that it could tell */
+static const char *
+reason_of(const ErrorData *error)
+{
+	return error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message;
+}
+
 TideShape *
 tide_recompile(TideShape *shape)
 {
@@ -102,7 +109,7 @@ tide_recompile(TideShape *shape)
 		ReThrowError(error);
 	tide_catalog_set_shape_state(shape->shape_id,
 								 error ? TIDE_SHAPE_FAILED : TIDE_SHAPE_BUILDING, 0,
-								 error ? error->message : NULL);
+								 error ? reason_of(error) : NULL);
 	return error ? NULL : work.compiled;
 }
 
