@@ -11,6 +11,8 @@ SELECT count(*) AS tables_public_may_read FROM pg_class c
 SELECT count(*) AS slots FROM pg_replication_slots WHERE database = current_database();
 SELECT count(*) AS workers FROM pg_stat_activity
  WHERE datname = current_database() AND backend_type LIKE '%tide%';
+-- nothing was taken in, so there is no telling how much is missing
+SELECT state, pid, op_id, at, lag_bytes, lag, wal_retained_bytes, last_error FROM tide.status;
 -- the schema is fixed
 ALTER EXTENSION pg_tide SET SCHEMA public;
 -- dropping it leaves nothing, and it can be made again
