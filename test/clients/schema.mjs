@@ -401,7 +401,7 @@ const scenarios = {
   async 'columns may have names that are words of the trigger language'(c) {
     const row = { by: 1, loop: 'l', begin: 'b', system_user: 's', key: 'k', new: 'n', tide: 't' };
     await c.apply(page([{ bucket: 8, table: 'public.words', op: 'put', op_id: ++op, key: { by: 1 }, row, hash: 1 }]));
-    await c.sql(`INSERT INTO words ("by", "loop", system_user) VALUES (2, 'L', 'S')`);
+    await c.sql(`INSERT INTO words ("by", "loop", "system_user") VALUES (2, 'L', 'S')`);
     await c.sql(`UPDATE words SET "begin" = 'B', key = 'K', "new" = 'N', tide = 'T' WHERE "by" = 1`);
     await c.sql(`DELETE FROM words WHERE "by" = 2`);
     deepStrictEqual(await c.sql('SELECT * FROM words'), [{ ...row, begin: 'B', key: 'K', new: 'N', tide: 'T' }]);
