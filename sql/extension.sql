@@ -11,8 +11,6 @@ SELECT count(*) AS tables_public_may_read FROM pg_class c
 SELECT count(*) AS slots FROM pg_replication_slots WHERE database = current_database();
 SELECT count(*) AS workers FROM pg_stat_activity
  WHERE datname = current_database() AND backend_type LIKE '%tide%';
--- nothing was taken in, so there is no telling how much is missing
-SELECT state, pid, op_id, at, lag_bytes, lag, wal_retained_bytes, last_error FROM tide.status;
 -- the schema is fixed
 ALTER EXTENSION pg_tide SET SCHEMA public;
 -- dropping it leaves nothing, and it can be made again
@@ -34,6 +32,8 @@ CREATE EXTENSION pg_tide;
 RESET search_path;
 SELECT extname, extrelocatable, n.nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_tide';
+-- nothing was taken in yet, so there is no telling how much is missing
+SELECT state, pid, op_id, at, lag_bytes, lag, wal_retained_bytes, last_error FROM tide.status;
 -- also in a transaction that has pushed
 CREATE TABLE tagged (id int PRIMARY KEY, tags text[]);
 INSERT INTO tagged VALUES (1, '{a}');
