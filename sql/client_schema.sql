@@ -38,7 +38,7 @@ CREATE TABLE types (
 SELECT tide.create_shape('types', '{"table": "client_test.types"}');
 SELECT s[1] AS name, s[2] AS sqlite, p[2] AS postgres
 FROM regexp_matches(split_part(split_part(tide.client_schema('{types}', 'sqlite'), 'types_synced" (', 2), 'PRIMARY', 1), '"(\w+)" ([^\n]*),\n', 'g') WITH ORDINALITY AS s (s, n)
-JOIN regexp_matches(split_part(split_part(tide.client_schema('{types}', 'postgres'), 'types_synced (', 2), 'PRIMARY', 1), '(\w+) ([^\n]*),\n', 'g') WITH ORDINALITY AS p (p, n) USING (n)
+JOIN regexp_matches(split_part(split_part(tide.client_schema('{types}', 'postgres'), 'types_synced" (', 2), 'PRIMARY', 1), '"(\w+)" ([^\n]*),\n', 'g') WITH ORDINALITY AS p (p, n) USING (n)
 ORDER BY n;
 
 -- refusals
@@ -56,6 +56,7 @@ CREATE TABLE public.tide_notes (id int PRIMARY KEY);
 CREATE TABLE public.client_test_types (id int PRIMARY KEY);
 CREATE TABLE public.marked (id int PRIMARY KEY, tide_deleted boolean);
 CREATE TABLE public.dotted (id int PRIMARY KEY, "a.b""c" int);
+CREATE TABLE public.truths (id int PRIMARY KEY, "True" int);
 CREATE TABLE public.sqlite_notes (id int PRIMARY KEY);
 SELECT tide.create_shape('sqlite_notes', '{"table": "public.sqlite_notes"}');
 SELECT tide.create_shape('cases', '{"table": "client_test.cases"}');
@@ -63,6 +64,7 @@ SELECT tide.create_shape('tide_notes', '{"table": "public.tide_notes"}');
 SELECT tide.create_shape('both', '{"table": "public.client_test_types"}');
 SELECT tide.create_shape('marked', '{"table": "public.marked"}');
 SELECT tide.create_shape('dotted', '{"table": "public.dotted"}');
+SELECT tide.create_shape('truths', '{"table": "public.truths"}');
 SELECT tide.client_schema('{cases}', 'sqlite');
 \echo :SQLSTATE
 SELECT tide.client_schema('{cases}', 'postgres') IS NULL;
@@ -79,6 +81,15 @@ SELECT tide.client_schema('{marked}', 'postgres');
 SELECT tide.client_schema('{dotted}', 'sqlite');
 \echo :SQLSTATE
 SELECT tide.client_schema('{dotted}', 'postgres') IS NULL;
+SELECT tide.client_schema('{truths}', 'sqlite');
+\echo :SQLSTATE
+SELECT tide.client_schema('{truths}', 'postgres') IS NULL;
+
+-- the session's settings do not matter
+SELECT md5(tide.client_schema('{types,dotted}', 'postgres')) AS script \gset
+SET quote_all_identifiers = on;
+SELECT md5(tide.client_schema('{types,dotted}', 'postgres')) = :'script';
+RESET quote_all_identifiers;
 
 -- a table's own policy is that of its columns, but for keys and what is generated; what clients may not write has none
 CREATE FUNCTION client_test.newest(current jsonb, base jsonb, new jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT new';
@@ -95,7 +106,7 @@ SELECT tide.disallow_writes('client_test."Odd ""T"');
 SELECT * FROM client_test.differences('odd_all');
 SELECT * FROM client_test.differences('types');
 
-SELECT tide.drop_shape(name) FROM unnest('{odd_all,odd few,types,cases,tide_notes,sqlite_notes,both,marked,dotted}'::text[]) AS name;
-DROP TABLE public.tide_notes, public.sqlite_notes, public.client_test_types, public.marked, public.dotted;
+SELECT tide.drop_shape(name) FROM unnest('{odd_all,odd few,types,cases,tide_notes,sqlite_notes,both,marked,dotted,truths}'::text[]) AS name;
+DROP TABLE public.tide_notes, public.sqlite_notes, public.client_test_types, public.marked, public.dotted, public.truths;
 SET client_min_messages = warning;
 DROP SCHEMA client_test CASCADE;

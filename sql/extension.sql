@@ -32,6 +32,8 @@ CREATE EXTENSION pg_tide;
 RESET search_path;
 SELECT extname, extrelocatable, n.nspname
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'pg_tide';
+-- nothing was taken in yet, so there is no telling how much is missing
+SELECT state, pid, op_id, at, lag_bytes, lag, wal_retained_bytes, last_error FROM tide.status;
 -- also in a transaction that has pushed
 CREATE TABLE tagged (id int PRIMARY KEY, tags text[]);
 INSERT INTO tagged VALUES (1, '{a}');

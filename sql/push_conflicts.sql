@@ -117,6 +117,31 @@ SELECT push(3,
 	m('delete', 'strict', 2, NULL, '{"base": {"a": "two"}}'));
 SELECT * FROM strict;
 
+-- what a client's own insert left to the server, in the same push, is no conflict; all else is
+CREATE TABLE defaulted (id int PRIMARY KEY, a text, k text DEFAULT 'open', r text DEFAULT 'new');
+SELECT tide.allow_writes('defaulted', 'keep'), tide.set_conflict_policy('defaulted', 'r', 'reject');
+SELECT push(31,
+	m('insert', 'defaulted', 1, '{"a": "a"}'),
+	m('update', 'defaulted', 1, '{"k": "done", "r": "old"}', '{"base": {"k": null, "r": null}}'),
+	m('update', 'defaulted', 1, '{"k": "again"}', '{"base": {"k": "done"}}'),
+	m('update', 'defaulted', 1, '{"a": "b"}', '{"base": {"a": null}}'),
+	m('insert', 'defaulted', 2, '{"k": "mine"}'),
+	m('update', 'defaulted', 2, '{"k": "x"}', '{"base": {"k": null}}'),
+	m('update', 'defaulted', 2, '{"r": "x"}', '{"base": {"r": "y"}}'),
+	m('delete', 'defaulted', 2, NULL, '{"base": {"a": null, "k": "mine", "r": null}}'),
+	m('update', 'defaulted', 3, '{"k": "x"}', '{"base": {"k": null}}'),
+	m('insert', 'defaulted', 3, '{"a": "a"}'),
+	m('insert', 'defaulted', 3, '{"a": "a", "k": "open"}'),
+	m('insert', 'defaulted', 4, NULL));
+-- in another push others may have written the same
+SELECT push(31,
+	m('update', 'defaulted', 4, '{"k": "x"}', '{"base": {"k": null}}'),
+	m('delete', 'defaulted', 4, NULL, '{"base": {"k": null}}'),
+	m('insert', 'defaulted', 5, '{"a": "a"}', '{"tx": 1}'),
+	m('update', 'defaulted', 5, '{"k": "x"}', '{"tx": 1, "base": {"k": null}}'),
+	m('insert', 'defaulted', 5, '{"nothing": 1}', '{"tx": 1}'));
+SELECT * FROM defaulted;
+
 -- counter
 CREATE DOMAIN whole AS int CHECK (VALUE >= 0);
 CREATE TABLE counted (id int PRIMARY KEY, i int, s smallint, f float8, n numeric(5,1), t interval, d whole DEFAULT 7, o text);
@@ -388,7 +413,7 @@ SELECT push(7, m('insert', 'sets', 1, '{"tags": ["a"], "j": []}'));
 ALTER TABLE sets DROP tags;
 SELECT tide.allow_writes('sets');
 SELECT count(*) FROM tide_internal.set_elements WHERE relid = 'sets'::regclass;
-SELECT tide.disallow_writes(t::regclass) FROM unnest('{kept,strict,counted,sets,customs,rows,timed,children,"\"Odd Parts\""}'::text[]) t;
+SELECT tide.disallow_writes(t::regclass) FROM unnest('{kept,strict,defaulted,counted,sets,customs,rows,timed,children,"\"Odd Parts\""}'::text[]) t;
 SELECT count(*) FROM tide_internal.conflict_policies;
 SET client_min_messages = warning;
 DROP SCHEMA push_conflicts CASCADE;

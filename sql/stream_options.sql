@@ -47,6 +47,7 @@ SELECT * FROM bare('tables', 'stream.users', 'messages', 'false');
 SELECT * FROM bare('tables', 'STREAM.Issues,"Other".*', 'messages', 'false');
 SELECT * FROM bare('tables', '*.*ser*', 'actions', 'insert', 'messages', 'false');
 SELECT * FROM bare('tables', '*."U*s"', 'messages', 'false');
+SELECT * FROM bare('tables', '*', 'actions', 'delete', 'messages', 'false');
 SELECT * FROM bare('tables', 'nothing.*', 'messages', 'false');
 
 -- one object per transaction

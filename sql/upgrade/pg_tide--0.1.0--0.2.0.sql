@@ -41,9 +41,9 @@ CREATE OR REPLACE VIEW tide.status WITH (security_barrier) AS
 				EXISTS (SELECT FROM tide_internal.sources WHERE sources.state <> 'new') THEN 'slot lost'
 			 WHEN s.enabled THEN 'restarting' ELSE 'stopped' END AS state,
 		c.op_id, c.lsn, nullif(c.at, 'epoch') AS at,
-		p.wal_end - greatest(c.lsn, w.processed) AS lag_bytes,
-		CASE WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
-			 ELSE pg_catalog.clock_timestamp() - greatest(c.at, w.at_end) END AS lag,
+		CASE WHEN s.slot_name IS NOT NULL THEN p.wal_end - greatest(nullif(c.lsn, '0/0'), w.processed) END AS lag_bytes,
+		CASE WHEN s.slot_name IS NULL THEN NULL WHEN p.wal_end <= greatest(c.lsn, w.processed) THEN interval '0'
+			 ELSE pg_catalog.clock_timestamp() - greatest(nullif(c.at, 'epoch'), w.at_end) END AS lag,
 		p.wal_end - r.restart_lsn AS wal_retained_bytes,
 		c.changes, c.transactions, c.batches, s.last_error, s.last_error_at,
 		(SELECT pg_catalog.format('%I.%I', n.nspname, t.relname)

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "client/template.h"
+#include "util/spi.h"
 
 PG_FUNCTION_INFO_V1(tide_sql_client_schema);
 
@@ -44,9 +45,11 @@ tide_sql_client_schema(PG_FUNCTION_ARGS)
 	List	   *shapes = shape_names(PG_GETARG_ARRAYTYPE_P(0));
 	List	   *tables = tide_client_model_create(shapes);
 	StringInfoData script;
+	int			nest_level = tide_settings_push();
 
 	tide_dialect_check_names(dialect, tables);
 	initStringInfo(&script);
 	tide_template_expand(&script, dialect, shapes, tables);
+	tide_settings_pop(nest_level);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(script.data, script.len));
 }

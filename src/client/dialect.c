@@ -222,8 +222,6 @@ tide_dialect_check_names(const TideDialect *dialect, List *tables)
 	}
 }
 
-/* ---- sqlite ---- */
-
 /* text between two marks, with the marks in it doubled */
 static char *
 quote_with(const char *text, char mark)
@@ -241,6 +239,8 @@ quote_with(const char *text, char mark)
 	appendStringInfoChar(&out, mark);
 	return out.data;
 }
+
+/* ---- sqlite ---- */
 
 static char *
 sqlite_quote_identifier(const char *name)
@@ -274,6 +274,11 @@ sqlite_json_path(const char *name)
 
 	if (name == NULL)
 		return pstrdup("'$'");
+	if (pg_strcasecmp(name, "true") == 0 || pg_strcasecmp(name, "false") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" cannot be had in dialect \"sqlite\"", name),
+				 errdetail("SQLite's views cannot have a column of that name.")));
 	has_quote = strchr(name, '"') != NULL;
 	initStringInfo(&path);
 	appendStringInfoString(&path, has_quote ? "$." : "$.\"");
@@ -309,11 +314,12 @@ refuse_body_tag(const char *text)
 				 errmsg("name \"%s\" cannot be had in a client schema", text)));
 }
 
+/* quoted always: PL/pgSQL has key words of its own, and the client's PostgreSQL may have more than ours */
 static char *
 postgres_quote_identifier(const char *name)
 {
 	refuse_body_tag(name);
-	return pstrdup(quote_identifier(name));
+	return quote_with(name, '"');
 }
 
 static char *

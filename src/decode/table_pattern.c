@@ -1,6 +1,6 @@
 /*
  * table_pattern.c
- *	  Lists of schema.table with "*" for any characters.
+ *	  Lists of schema.table with "*" for any characters; "*" alone is any table.
  */
 #include "postgres.h"
 
@@ -31,6 +31,13 @@ next_item(char **rest)
 	return item;
 }
 
+static bool
+is_pattern(const List *names)
+{
+	return list_length(names) == 2 ||
+		(list_length(names) == 1 && strcmp(linitial(names), "*") == 0);
+}
+
 List *
 tide_table_patterns_parse(const char *option, const char *value)
 {
@@ -44,14 +51,14 @@ tide_table_patterns_parse(const char *option, const char *value)
 		List	   *names;
 		TideTablePattern *pattern;
 
-		if (!SplitIdentifierString(item, '.', &names) || list_length(names) != 2)
+		if (!SplitIdentifierString(item, '.', &names) || !is_pattern(names))
 			ereport(ERROR,
 					(errcode(TIDE_ERRCODE_BAD_REQUEST),
 					 errmsg("invalid table name in option \"%s\": \"%s\"", option, shown),
 					 errhint("Write schema.table; * stands for any characters.")));
 		pattern = palloc(sizeof(*pattern));
 		pattern->schema = linitial(names);
-		pattern->table = lsecond(names);
+		pattern->table = llast(names);
 		patterns = lappend(patterns, pattern);
 	}
 	return patterns;

@@ -16,6 +16,8 @@ typedef struct TideApply
 	MemoryContext context;		/* outcomes are allocated here */
 	const pg_uuid_t *client;	/* whose mutations these are */
 	Jsonb	   *claims;			/* of the request: an object */
+	const TidePushRequest *request; /* of which this is one mutation */
+	const TideOutcome *outcomes;	/* of its mutations, as far as they ran */
 	bool		check_deferred; /* what is deferred is due at the end of a
 								 * mutation */
 	bool		fire_deferred;	/* all deferrable constraints are initially

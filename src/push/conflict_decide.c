@@ -20,6 +20,8 @@ static void decide_by_base(TideConflict *conflict, TideConflictColumn *column);
 static void decide_hlc(TideConflict *conflict, TideConflictColumn *column);
 static void decide_vclock(TideConflict *conflict, TideConflictColumn *column);
 static void decide_counter(TideConflict *conflict, TideConflictColumn *column);
+static bool is_own_default(const TideConflict *conflict, const TideConflictColumn *column);
+static bool has_left_out(const TideMutation *insert, const TideConflictColumn *column);
 static void check_rejected(const TideConflict *conflict);
 
 static const DecideColumn decisions[TIDE_CONFLICT_NPOLICIES] = {
@@ -62,9 +64,45 @@ decide_by_base(TideConflict *conflict, TideConflictColumn *column)
 	bool		stands = (column->has_base &&
 						  tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_BASE)) ||
 	(column->is_sent &&
-	 tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_NEW));
+	 tide_conflict_same(column, TIDE_VALUE_CURRENT, TIDE_VALUE_NEW)) ||
+	is_own_default(conflict, column);
 
 	column->fate = stands ? TIDE_COLUMN_WRITTEN : TIDE_COLUMN_KEPT;
+}
+
+/*
+ * Whether the client takes for null what its own insert left to the server, in this very push:
+ * a default, which it cannot have seen. Nor has anybody else seen the row.
+ */
+static bool
+is_own_default(const TideConflict *conflict, const TideConflictColumn *column)
+{
+	const TideAttempt *attempt = conflict->attempt;
+	const TidePushRequest *request = attempt->apply->request;
+
+	if (!column->has_base || !column->nulls[TIDE_VALUE_BASE])
+		return false;
+	for (int i = attempt->mutation - request->mutations; i-- > 0;)
+	{
+		const TideMutation *before = &request->mutations[i];
+		const TideOutcome *outcome = &attempt->apply->outcomes[i];
+
+		if (before->op == TIDE_PUSH_INSERT && outcome->status == TIDE_PUSH_APPLIED &&
+			outcome->relid == attempt->outcome->relid &&
+			compareJsonbContainers(&before->key->root, &attempt->mutation->key->root) == 0)
+			return has_left_out(before, column);
+	}
+	return false;
+}
+
+static bool
+has_left_out(const TideMutation *insert, const TideConflictColumn *column)
+{
+	const char *name = NameStr(column->att->attname);
+	JsonbValue	value;
+
+	return insert->values == NULL ||
+		getKeyJsonValueFromContainer(&insert->values->root, name, strlen(name), &value) == NULL;
 }
 
 static void

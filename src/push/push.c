@@ -115,6 +115,8 @@ tide_push(Jsonb *request)
 	push.careful = palloc0(sizeof(bool) * Max(push.request->nmutations, 1));
 	push.apply.context = CurrentMemoryContext;
 	push.apply.client = &push.request->client;
+	push.apply.request = push.request;
+	push.apply.outcomes = push.outcomes;
 	push.apply.claims = claims;
 
 	begin_push(&push, tide_claims_subject(claims));

@@ -398,6 +398,17 @@ const scenarios = {
     deepStrictEqual(await seen(), [expected[1]]);
   },
 
+  async 'columns may have names that are words of the trigger language'(c) {
+    const row = { by: 1, loop: 'l', begin: 'b', system_user: 's', key: 'k', new: 'n', tide: 't' };
+    await c.apply(page([{ bucket: 8, table: 'public.words', op: 'put', op_id: ++op, key: { by: 1 }, row, hash: 1 }]));
+    await c.sql(`INSERT INTO words ("by", "loop", "system_user") VALUES (2, 'L', 'S')`);
+    await c.sql(`UPDATE words SET "begin" = 'B', key = 'K', "new" = 'N', tide = 'T' WHERE "by" = 1`);
+    await c.sql(`DELETE FROM words WHERE "by" = 2`);
+    deepStrictEqual(await c.sql('SELECT * FROM words'), [{ ...row, begin: 'B', key: 'K', new: 'N', tide: 'T' }]);
+    deepStrictEqual((await pushed(c)).map((m) => [m.op, m.key.by, m.values]), [['insert', 2, { loop: 'L', system_user: 'S' }],
+      ['update', 1, { begin: 'B', key: 'K', new: 'N', tide: 'T' }], ['delete', 2, undefined]]);
+  },
+
   async 'what the server could not read is refused when it is written'(c) {
     await c.apply(page([put(1, A, { title: 'a' })]));
     const meta = (text) => `UPDATE issues SET meta = '${text}'`;

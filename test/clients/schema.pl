@@ -16,8 +16,10 @@ CREATE SCHEMA crm;
 CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""\z" text, n int GENERATED ALWAYS AS (a * 2) STORED,
 	PRIMARY KEY ("b c", a));
 CREATE TABLE status (id int PRIMARY KEY, rowid text, oid text, _rowid_ text);
+CREATE TABLE words ("by" int PRIMARY KEY, "loop" text, "begin" text, system_user text, key text, "new" text, tide text);
 CREATE TABLE keyed (u uuid, t text, f float8, j jsonb, v text, PRIMARY KEY (u, t, f, j));
 SELECT tide.create_shape('keyed', '{"table": "keyed"}');
+SELECT tide.create_shape('words', '{"table": "words"}');
 SELECT tide.create_shape('state', '{"table": "status"}');
 SELECT tide.create_shape('all', '{"table": "issues"}');
 SELECT tide.create_shape('few', '{"table": "issues", "columns": ["title", "done"]}');
@@ -32,7 +34,7 @@ my $scratch = PostgreSQL::Test::Utils::tempdir();
 for my $dialect (qw(sqlite postgres))
 {
 	append_to_file("$scratch/$dialect.sql",
-		$node->safe_psql('postgres', "SELECT tide.client_schema('{all,few,odd,state,keyed}', '$dialect')"));
+		$node->safe_psql('postgres', "SELECT tide.client_schema('{all,few,odd,state,keyed,words}', '$dialect')"));
 }
 $node->stop;
 

@@ -11,9 +11,8 @@ DECLARE
 	script text := tide.client_schema('{tap_items}', 'postgres');
 BEGIN
 	-- one client in the server's own database: its tables go where the server's are not
-	-- (but in the protocol, in quotes, they have the server's names)
-	script := regexp_replace(script, '(?<!'')\mapp\.|\mapp\.(?!items'')', 'tap_client.', 'g');
-	script := replace(script, 'SCHEMA IF NOT EXISTS app', 'SCHEMA tap_client');
+	-- (but in the protocol they have the server's names, which need no quotes)
+	script := replace(script, '"app"', 'tap_client');
 	EXECUTE regexp_replace(script, '^(BEGIN|COMMIT);$', '', 'gn');
 END
 $$;
