@@ -701,6 +701,34 @@ BEGIN
 END
 $tide_body$;
 
+-- internal: a row with a write that the server has taken stays until the answer that has this write, or it would
+-- go and perhaps come back: bucket 0 holds it. Returns the rows that are gone, those of settled held no longer among them
+CREATE FUNCTION public.tide_hold(gone public.tide_row[], settled public.tide_row[])
+RETURNS public.tide_row[] LANGUAGE plpgsql
+AS $tide_body$
+#variable_conflict use_column
+<<tide>>
+DECLARE
+	gone public.tide_row[] := tide_hold.gone || ARRAY(SELECT DISTINCT ROW(m.tbl, m.key)::public.tide_row
+		FROM unnest(tide_hold.settled) AS s JOIN public.tide_member AS m ON m.tbl = s.tbl AND m.key = s.key AND m.bucket = 0);
+	held public.tide_row[] := ARRAY(SELECT DISTINCT ROW(g.tbl, g.key)::public.tide_row
+		FROM unnest(tide.gone) AS g JOIN public.tide_table AS t ON t.id = g.tbl
+		JOIN public.tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked');
+BEGIN
+	IF cardinality(tide.gone) > 0 THEN
+		DELETE FROM public.tide_member AS m USING unnest(tide.gone) AS g
+		WHERE m.tbl = g.tbl AND m.key = g.key AND m.bucket = 0;
+		INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
+		SELECT h.tbl, h.key, 0, 0, 0 FROM unnest(tide.held) AS h;
+	END IF;
+	IF cardinality(tide.held) > 0 THEN
+		RETURN ARRAY(SELECT ROW(g.tbl, g.key)::public.tide_row FROM unnest(tide.gone) AS g
+			WHERE (g.tbl, g.key) NOT IN (SELECT h.tbl, h.key FROM unnest(tide.held) AS h));
+	END IF;
+	RETURN tide.gone;
+END
+$tide_body$;
+
 -- internal: brings the server rows up to date
 CREATE FUNCTION public.tide_apply_rows(response jsonb, page public.tide_change[], gone public.tide_row[])
 RETURNS void LANGUAGE plpgsql
@@ -805,14 +833,13 @@ BEGIN
 			tide.loaded := (NOT tide.complete OR NOT (SELECT is_complete FROM public.tide_client))
 				AND public.tide_load(response);
 			tide.page := CASE WHEN tide.loaded THEN '{}' ELSE public.tide_read_changes(response) END;
-			tide.gone := public.tide_apply_buckets(response, tide.page, tide.dropped, tide.loaded);
+			tide.gone := public.tide_hold(public.tide_apply_buckets(response, tide.page, tide.dropped, tide.loaded), tide.touched);
 			PERFORM public.tide_apply_rows(response, tide.page, tide.gone);
 			-- local writes on top
 			SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched
 			FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
 			WHERE tide.loaded OR cardinality(tide.dropped) > 0
-			OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM unnest(tide.page) AS p
-				UNION ALL SELECT g.tbl, g.key FROM unnest(tide.gone) AS g);
+			OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM unnest(tide.page) AS p);
 			PERFORM public.tide_rebase(tide.touched);
 			UPDATE public.tide_client SET cookie = response -> 'cookie', checkpoint = tide.op_id,
 				is_complete = tide.complete, remaining = (response ->> 'remaining')::bigint,

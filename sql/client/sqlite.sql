@@ -693,7 +693,7 @@ BEGIN
 	WHERE d.bucket = tide_bucket.bucket AND tide_bucket.row_count >= 0;
 	INSERT INTO tide_bucket (bucket, row_count, checksum)
 	SELECT m.bucket, count(*), sum(m.hash) & 4294967295
-	FROM (SELECT bucket, hash FROM tide_member
+	FROM (SELECT bucket, hash FROM tide_member WHERE bucket <> 0
 {{each tables}}
 		UNION ALL SELECT tide_bucket, tide_hash FROM {{synced}} WHERE tide_bucket IS NOT NULL
 {{end}}
@@ -711,6 +711,21 @@ BEGIN
 	INSERT INTO tide_gone (tbl, key)
 	SELECT DISTINCT p.tbl, p.key FROM tide_page AS p WHERE p.op = 'remove'
 	ON CONFLICT DO NOTHING;
+	-- a row with a write that the server has taken stays until the answer that has this write, or it would
+	-- go and perhaps come back: bucket 0 holds it
+	INSERT INTO tide_gone (tbl, key)
+	SELECT m.tbl, m.key FROM tide_touched AS x CROSS JOIN tide_table AS t ON t.name = x.table_name
+	CROSS JOIN tide_member AS m ON m.tbl = t.id AND m.key = x.key AND m.bucket = 0
+	WHERE true
+	ON CONFLICT DO NOTHING;
+	DELETE FROM tide_member
+	WHERE tbl IN (SELECT g.tbl FROM tide_gone AS g) AND key IN (SELECT g.key FROM tide_gone AS g) AND bucket = 0
+	AND (tbl, key) IN (SELECT g.tbl, g.key FROM tide_gone AS g);
+	INSERT INTO tide_member (tbl, key, bucket, op_id, hash)
+	SELECT DISTINCT g.tbl, g.key, 0, 0, 0 FROM tide_gone AS g CROSS JOIN tide_table AS t ON t.id = g.tbl
+	CROSS JOIN tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked';
+	DELETE FROM tide_gone
+	WHERE EXISTS (SELECT 1 FROM tide_member AS m WHERE m.tbl = tide_gone.tbl AND m.key = tide_gone.key AND m.bucket = 0);
 {{each tables}}
 {{each sets}}
 	INSERT INTO {{synced}} ({{each setcolumns|, }}{{c}}{{end}})
@@ -734,8 +749,7 @@ BEGIN
 	-- local writes on top
 	INSERT INTO tide_touched (table_name, key)
 	SELECT o.table_name, o.key FROM tide_outbox AS o JOIN tide_table AS t ON t.name = o.table_name
-	WHERE EXISTS (SELECT 1 FROM tide_gone AS g WHERE g.tbl = t.id AND g.key = o.key)
-	OR (t.id, o.key) IN (SELECT p.tbl, p.key FROM tide_page AS p)
+	WHERE (t.id, o.key) IN (SELECT p.tbl, p.key FROM tide_page AS p)
 	OR EXISTS (SELECT 1 FROM tide_load)
 	OR json_array_length(NEW.head, '$.drop') > 0
 	ON CONFLICT DO NOTHING;

@@ -6,6 +6,9 @@
  * The order of the steps is that of PL/pgSQL's EXCEPTION blocks: an error may
  * be swallowed only after a rollback to a state from before it, and the error
  * data must be copied out of ErrorContext before FlushErrorState() empties it.
+ * Where the copy fails for want of memory, the subtransaction is rolled back
+ * all the same: one left open would outlive the statement, and keep the
+ * session, in a transaction it has not begun, and its locks until the client says ROLLBACK.
  * Aborting the subtransaction puts back user, security context and settings,
  * and closes the SPI connections opened in it; memory context and resource
  * owner are ours to put back.
@@ -19,6 +22,8 @@
 #include "util/subxact.h"
 
 static ErrorData *subxact_run(TideSubxactBody body, void *arg, bool keep);
+static ErrorData *copy_error(int nest_level);
+static void rollback_to(int nest_level);
 static bool must_rethrow(int sqlerrcode);
 
 ErrorData *
@@ -51,6 +56,7 @@ subxact_run(TideSubxactBody body, void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	int			nest_level = GetCurrentTransactionNestLevel();
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -67,15 +73,42 @@ subxact_run(TideSubxactBody body, void *arg, bool keep)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
+		error = copy_error(nest_level);
 		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		rollback_to(nest_level);
 	}
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/* the error that was caught; one in copying it is thrown on, after the rollback */
+static ErrorData *
+copy_error(int nest_level)
+{
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		error = CopyErrorData();
+	}
+	PG_CATCH();
+	{
+		rollback_to(nest_level);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return error;
+}
+
+/* our subtransaction, and those within that a procedural language could not end for the same reason */
+static void
+rollback_to(int nest_level)
+{
+	while (GetCurrentTransactionNestLevel() > nest_level)
+		RollbackAndReleaseCurrentSubTransaction();
 }
 
 /* errors that tell about the server or the session, not about the work */

@@ -31,7 +31,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(tide_new tide_configure tide_standby tide_sync tide_worker_pid wait_worker
-  restart_after_crash wait_for_sql pull_page pull_all new_state state_rows query_rows
+  restart_after_crash wait_for_sql limit_memory pull_page pull_all new_state state_rows query_rows
   verify_empty sql_json sql_text);
 
 my $json = JSON::PP->new->canonical->allow_nonref->utf8(0);
@@ -168,6 +168,15 @@ sub restart_after_crash
 		usleep(500_000);
 	}
 	die 'node ' . $node->name . " did not start again in $tries tries";
+}
+
+# let a process have so many bytes more than it has now; false where that cannot be
+sub limit_memory
+{
+	my ($pid, $more) = @_;
+	open my $status, '<', "/proc/$pid/status" or return 0;
+	my ($size) = grep { defined } map { /^VmSize:\s+(\d+)/ ? $1 : undef } <$status>;
+	return system("prlimit --pid $pid --as=" . ($size * 1024 + $more) . ': 2>/dev/null') == 0;
 }
 
 # a JSON value as an SQL literal of type jsonb; any string as an SQL text literal

@@ -262,14 +262,11 @@ sub slot_invalidated
 
 # ---- memory
 
-# let a process have so many bytes more than it has now
-sub limit_memory
+sub limit
 {
 	my ($pid, $more) = @_;
-	open my $status, '<', "/proc/$pid/status" or return 0;
-	my ($size) = grep { defined } map { /^VmSize:\s+(\d+)/ ? $1 : undef } <$status>;
 	push @limited, $pid;
-	return system("prlimit --pid $pid --as=" . ($size * 1024 + $more) . ': 2>/dev/null') == 0;
+	return limit_memory($pid, $more);
 }
 
 sub unlimit_memory
@@ -302,7 +299,7 @@ sub memory_of_backend
 			my $session = TideSession->new($soak->{node});
 			my ($pid) = ($session->try_query('SELECT pg_backend_pid()'))[0] =~ /(\d+)\z/ or return $failed;
 			my $more = int(rand($most));
-			limit_memory($pid, $more) or return $failed;
+			limit($pid, $more) or return $failed;
 			my (undef, $err) = $session->try_query($sql);
 			$failed++ if $err =~ /53200/;
 			$soak->problem("under a memory limit of $more more: $err") if $err =~ /ERROR|FATAL|lost/ && $err !~ /53200/;
@@ -326,7 +323,7 @@ sub memory_of_worker
 	my ($soak) = @_;
 	my $pid = worker($soak) or return 0;
 
-	limit_memory($pid, int(rand(4_000_000))) or return 0;
+	limit($pid, int(rand(4_000_000))) or return 0;
 	$soak->ask('INSERT INTO soak_memory SELECT -nextval, body FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS nextval) n,'
 		  . " (SELECT string_agg(md5(i::text), '') AS body FROM generate_series(1, " . (50_000 + int(rand(200_000))) . ') i) b');
 	$soak->load(1.5);
@@ -342,7 +339,7 @@ sub memory_of_all
 	my $postmaster = $soak->{node}{_pid};
 	my $pid = worker($soak);
 
-	limit_memory($postmaster, 1_500_000 + int(rand(6_000_000))) or return 0;
+	limit($postmaster, 1_500_000 + int(rand(6_000_000))) or return 0;
 	kill TERM => $pid if $pid;
 	$soak->{world}->disconnect;
 	$soak->load(2);
