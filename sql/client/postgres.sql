@@ -701,31 +701,36 @@ BEGIN
 END
 $tide_body$;
 
--- internal: a row with a write that the server has taken stays until the answer that has this write, or it would
--- go and perhaps come back: bucket 0 holds it. Returns the rows that are gone, those of settled held no longer among them
-CREATE FUNCTION public.tide_hold(gone public.tide_row[], settled public.tide_row[])
+-- internal: between pages a row with a write that the server has taken stays, or it would go and perhaps come
+-- back: bucket 0 holds it. Returns the rows that are gone, with a complete answer those that were held among them
+CREATE FUNCTION public.tide_hold(gone public.tide_row[], complete boolean, settled public.tide_row[])
 RETURNS public.tide_row[] LANGUAGE plpgsql
 AS $tide_body$
 #variable_conflict use_column
 <<tide>>
 DECLARE
-	gone public.tide_row[] := tide_hold.gone || ARRAY(SELECT DISTINCT ROW(m.tbl, m.key)::public.tide_row
-		FROM unnest(tide_hold.settled) AS s JOIN public.tide_member AS m ON m.tbl = s.tbl AND m.key = s.key AND m.bucket = 0);
-	held public.tide_row[] := ARRAY(SELECT DISTINCT ROW(g.tbl, g.key)::public.tide_row
-		FROM unnest(tide.gone) AS g JOIN public.tide_table AS t ON t.id = g.tbl
-		JOIN public.tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked');
+	held public.tide_row[];
 BEGIN
-	IF cardinality(tide.gone) > 0 THEN
-		DELETE FROM public.tide_member AS m USING unnest(tide.gone) AS g
-		WHERE m.tbl = g.tbl AND m.key = g.key AND m.bucket = 0;
-		INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
-		SELECT h.tbl, h.key, 0, 0, 0 FROM unnest(tide.held) AS h;
+	IF tide_hold.complete THEN
+		WITH m AS (
+			DELETE FROM public.tide_member AS m USING (
+				SELECT s.tbl, s.key FROM unnest(tide_hold.settled) AS s
+				UNION
+				SELECT t.id, o.key FROM public.tide_outbox AS o JOIN public.tide_table AS t ON t.name = o.table_name
+				WHERE o.state = 'acked') AS r
+			WHERE m.tbl = r.tbl AND m.key = r.key AND m.bucket = 0
+			RETURNING m.tbl, m.key)
+		SELECT array_agg(ROW(m.tbl, m.key)::public.tide_row) INTO tide.held FROM m;
+		RETURN tide_hold.gone || tide.held;
 	END IF;
-	IF cardinality(tide.held) > 0 THEN
-		RETURN ARRAY(SELECT ROW(g.tbl, g.key)::public.tide_row FROM unnest(tide.gone) AS g
-			WHERE (g.tbl, g.key) NOT IN (SELECT h.tbl, h.key FROM unnest(tide.held) AS h));
-	END IF;
-	RETURN tide.gone;
+	tide.held := ARRAY(SELECT DISTINCT ROW(g.tbl, g.key)::public.tide_row
+		FROM unnest(tide_hold.gone) AS g JOIN public.tide_table AS t ON t.id = g.tbl
+		JOIN public.tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked');
+	INSERT INTO public.tide_member (tbl, key, bucket, op_id, hash)
+	SELECT h.tbl, h.key, 0, 0, 0 FROM unnest(tide.held) AS h
+	ON CONFLICT (tbl, key, bucket) DO NOTHING;
+	RETURN ARRAY(SELECT ROW(g.tbl, g.key)::public.tide_row FROM unnest(tide_hold.gone) AS g
+		WHERE (g.tbl, g.key) NOT IN (SELECT h.tbl, h.key FROM unnest(tide.held) AS h));
 END
 $tide_body$;
 
@@ -756,12 +761,12 @@ BEGIN
 		IF cardinality(tide_apply_rows.gone) > 0 THEN
 			DELETE FROM {{synced}} AS s
 			USING unnest(tide_apply_rows.gone) AS g, jsonb_populate_record(NULL::{{synced}}, g.key) AS k
-			WHERE g.tbl = {{id}} AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+			WHERE g.tbl = {{id}} AND s.tide_bucket IS NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
 			AND NOT EXISTS (SELECT 1 FROM public.tide_member AS m WHERE m.tbl = {{id}} AND m.key = g.key);
 {{each partial}}
 			UPDATE {{synced}} AS s SET {{c}} = NULL
 			FROM unnest(tide_apply_rows.gone) AS g, jsonb_populate_record(NULL::{{synced}}, g.key) AS k
-			WHERE g.tbl = {{id}} AND s.{{c}} IS NOT NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
+			WHERE g.tbl = {{id}} AND s.tide_bucket IS NULL AND s.{{c}} IS NOT NULL AND {{each keys| AND }}s.{{c}} = k.{{c}}{{end}}
 			AND NOT EXISTS (SELECT 1 FROM public.tide_member AS m JOIN public.tide_bucket AS b ON b.bucket = m.bucket
 				WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR (b.shape, b.path) IN (VALUES {{each holders|, }}{{holder}}{{end}})));
 {{end}}
@@ -833,7 +838,8 @@ BEGIN
 			tide.loaded := (NOT tide.complete OR NOT (SELECT is_complete FROM public.tide_client))
 				AND public.tide_load(response);
 			tide.page := CASE WHEN tide.loaded THEN '{}' ELSE public.tide_read_changes(response) END;
-			tide.gone := public.tide_hold(public.tide_apply_buckets(response, tide.page, tide.dropped, tide.loaded), tide.touched);
+			tide.gone := public.tide_hold(public.tide_apply_buckets(response, tide.page, tide.dropped, tide.loaded),
+				tide.complete, tide.touched);
 			PERFORM public.tide_apply_rows(response, tide.page, tide.gone);
 			-- local writes on top
 			SELECT array_cat(tide.touched, array_agg(ROW(t.id, o.key)::public.tide_row)) INTO tide.touched

@@ -711,19 +711,22 @@ BEGIN
 	INSERT INTO tide_gone (tbl, key)
 	SELECT DISTINCT p.tbl, p.key FROM tide_page AS p WHERE p.op = 'remove'
 	ON CONFLICT DO NOTHING;
-	-- a row with a write that the server has taken stays until the answer that has this write, or it would
-	-- go and perhaps come back: bucket 0 holds it
+	-- between pages a row with a write that the server has taken stays, or it would go and perhaps come
+	-- back: bucket 0 holds it until a complete answer
 	INSERT INTO tide_gone (tbl, key)
-	SELECT m.tbl, m.key FROM tide_touched AS x CROSS JOIN tide_table AS t ON t.name = x.table_name
+	SELECT m.tbl, m.key FROM (SELECT table_name, key FROM tide_touched
+		UNION SELECT o.table_name, o.key FROM tide_outbox AS o WHERE o.state = 'acked') AS x
+	CROSS JOIN tide_table AS t ON t.name = x.table_name
 	CROSS JOIN tide_member AS m ON m.tbl = t.id AND m.key = x.key AND m.bucket = 0
-	WHERE true
+	WHERE NEW.head -> '$.complete' = 'true'
 	ON CONFLICT DO NOTHING;
 	DELETE FROM tide_member
 	WHERE tbl IN (SELECT g.tbl FROM tide_gone AS g) AND key IN (SELECT g.key FROM tide_gone AS g) AND bucket = 0
 	AND (tbl, key) IN (SELECT g.tbl, g.key FROM tide_gone AS g);
 	INSERT INTO tide_member (tbl, key, bucket, op_id, hash)
 	SELECT DISTINCT g.tbl, g.key, 0, 0, 0 FROM tide_gone AS g CROSS JOIN tide_table AS t ON t.id = g.tbl
-	CROSS JOIN tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked';
+	CROSS JOIN tide_outbox AS o ON o.table_name = t.name AND o.key = g.key AND o.state = 'acked'
+	WHERE NEW.head -> '$.complete' <> 'true';
 	DELETE FROM tide_gone
 	WHERE EXISTS (SELECT 1 FROM tide_member AS m WHERE m.tbl = tide_gone.tbl AND m.key = tide_gone.key AND m.bucket = 0);
 {{each tables}}
@@ -735,11 +738,11 @@ BEGIN
 	ON CONFLICT ({{each keys|, }}{{c}}{{end}}) DO {{if setvalues}}UPDATE SET {{each setvalues|, }}{{c}} = excluded.{{c}}{{end}}{{end}}{{if nosetvalues}}NOTHING{{end}};
 {{end}}
 	DELETE FROM {{synced}}
-	WHERE {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
+	WHERE tide_bucket IS NULL AND {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
 		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m WHERE m.tbl = {{id}} AND m.key = g.key));
 {{each partial}}
 	UPDATE {{synced}} SET {{c}} = NULL
-	WHERE {{c}} IS NOT NULL
+	WHERE {{c}} IS NOT NULL AND tide_bucket IS NULL
 	AND {{if compositekey}}{{each keys}}{{c}} IN (SELECT {{dec}}g.key{{end}} FROM tide_gone AS g WHERE g.tbl = {{id}}) AND {{end}}{{end}}({{each keys|, }}{{c}}{{end}}) IN (SELECT {{each keys|, }}{{dec}}g.key{{end}}{{end}} FROM tide_gone AS g
 		WHERE g.tbl = {{id}} AND NOT EXISTS (SELECT 1 FROM tide_member AS m JOIN tide_bucket AS b ON b.bucket = m.bucket
 			WHERE m.tbl = {{id}} AND m.key = g.key AND (b.shape IS NULL OR (b.shape, b.path) IN (VALUES {{each holders|, }}{{holder}}{{end}}))));

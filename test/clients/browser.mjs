@@ -301,7 +301,7 @@ await annaTab.locator('#offline').check();
 await change(annaTab, '#body', 'Bought and paid.');
 await until('a write waits', () => pending(annaTab), '1 to send');
 psql(`ALTER TABLE issues ADD COLUMN due date DEFAULT '2026-12-24'`);
-await until('the script for clients has a new column', () => psql(`SELECT tide.client_schema('{board}', 'postgres') LIKE '%due date%'`), 't');
+await until('the script for clients has a new column', () => psql(`SELECT tide.client_schema('{board}', 'postgres') LIKE '%"due" date%'`), 't');
 writeClient();
 await annaTab.reload();
 await annaTab.waitForSelector('body[data-ready]');

@@ -165,18 +165,29 @@ const scenarios = {
     deepStrictEqual(await titles(c), { a: 'a1', b: 'b1' });
     await c.apply(page([put(1, A, { title: 'a2' })], { complete: false }));
     deepStrictEqual(await titles(c), { a: 'a1', b: 'b1' });
-    // a moment before the second write
-    await c.apply(page([], { last_mutation_id: 1 }));
-    deepStrictEqual(await titles(c), { a: 'a2', b: 'b1' });
+    await c.sql(`UPDATE issues SET stars = 7 WHERE id = '${A}'`);
+    await c.apply({ last_mutation_id: 3, results: [{ id: 3, status: 'applied' }] });
+    await c.apply(page([remove(1, A)], { complete: false }));
+    deepStrictEqual(await titles(c), { a: 'a1', b: 'b1' });
+    // a moment between the writes: it is what it was
     await c.apply(page([], { last_mutation_id: 2 }));
+    deepStrictEqual(await titles(c), {});
+    await c.apply(page([put(1, A, { title: 'a2', stars: 7 })], { last_mutation_id: 3 }));
     deepStrictEqual([await titles(c), await pending(c), await one(c, 'SELECT count(*) FROM issues_synced').then(Number)], [{ a: 'a2' }, 0, 1]);
     // a row that one of its buckets still has
     await c.apply(page([put(2, A, { title: 'a2' })]));
     await c.sql(`UPDATE issues SET title = 'a3' WHERE id = '${A}'`);
-    await c.apply({ last_mutation_id: 3, results: [{ id: 3, status: 'applied' }] });
-    await c.apply(page([remove(1, A)], { complete: false, last_mutation_id: 3 }));
-    await c.apply(page([put(2, A, { title: 'a3' })], { last_mutation_id: 3 }));
+    await c.apply({ last_mutation_id: 4, results: [{ id: 4, status: 'applied' }] });
+    await c.apply(page([remove(1, A)], { complete: false, last_mutation_id: 4 }));
+    await c.apply(page([put(2, A, { title: 'a3' })], { last_mutation_id: 4 }));
     deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a3' }, 0]);
+    // a removal of what was never here, and then a page that goes straight into the tables
+    await c.sql(`INSERT INTO issues (id, title) VALUES ('${C}', 'c')`);
+    await c.apply({ last_mutation_id: 5, results: [{ id: 5, status: 'applied' }] });
+    await c.apply(page([remove(3, C)], { complete: false, last_mutation_id: 4 }));
+    await c.apply(page([put(3, C, { title: 'c1' })], { complete: false, last_mutation_id: 4 }));
+    await c.apply(page([], { last_mutation_id: 5 }));
+    deepStrictEqual([await titles(c), await pending(c)], [{ a: 'a3', c: 'c1' }, 0]);
   },
 
   async 'a row deleted and made anew has nothing of the old one'(c) {
