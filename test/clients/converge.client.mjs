@@ -318,8 +318,12 @@ export class Client {
     if (last === value || last === undefined) return;
     const left = this.left.get(cell);
     if (left?.has(value) && this.values.get(value) === 'taken') this.problem(`${cell}: ${value} had been taken, and gone, and is back after ${last}; came ${this.cameOf(cell)}`);
-    const isOwnDelete = value === null && this.intents.some((i) => i.op === 'delete' && cell.startsWith(`${i.table} ${keyOf(i.table, i.key)} `));
-    if (this.values.get(last) === 'taken' && !this.values.has(value) && !isOwnDelete) this.left.set(cell, (left ?? new Set()).add(last));
+    const isOfCell = (i) => i.op !== 'call' && cell.startsWith(`${i.table} ${keyOf(i.table, i.key)} `);
+    // by the app's own doing: a delete, or an insert that was refused where others' row was there, which took a later update
+    // and has not come yet
+    const isOwn = value === null && (this.intents.some((i) => i.op === 'delete' && isOfCell(i)) ||
+      [...this.refused.values()].some((i) => i.op === 'insert' && isOfCell(i)));
+    if (this.values.get(last) === 'taken' && !this.values.has(value) && !isOwn) this.left.set(cell, (left ?? new Set()).add(last));
   }
 
   // a refused write, with its local transaction, is made again over what is there now, or forgotten
