@@ -16,7 +16,7 @@ CREATE SCHEMA crm;
 CREATE TABLE crm."Odd ""T" (a int, "b c" text, "order" text, "x.y" text, "q""\z" text, n int GENERATED ALWAYS AS (a * 2) STORED,
 	PRIMARY KEY ("b c", a));
 CREATE TABLE status (id int PRIMARY KEY, rowid text, oid text, _rowid_ text);
-CREATE TABLE words ("by" int PRIMARY KEY, "loop" text, "begin" text, system_user text, key text, "new" text, tide text);
+CREATE TABLE words ("by" int PRIMARY KEY, "loop" text, "begin" text, "system_user" text, key text, "new" text, tide text);
 CREATE TABLE keyed (u uuid, t text, f float8, j jsonb, v text, PRIMARY KEY (u, t, f, j));
 SELECT tide.create_shape('keyed', '{"table": "keyed"}');
 SELECT tide.create_shape('words', '{"table": "words"}');
