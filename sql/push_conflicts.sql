@@ -141,6 +141,14 @@ SELECT push(31,
 	m('update', 'defaulted', 5, '{"k": "x"}', '{"tx": 1, "base": {"k": null}}'),
 	m('insert', 'defaulted', 5, '{"nothing": 1}', '{"tx": 1}'));
 SELECT * FROM defaulted;
+-- an insert that is only sent again is not of this push
+CREATE FUNCTION send_insert(more jsonb) RETURNS text LANGUAGE sql AS $$
+	SELECT tide.push(jsonb_build_object('client', 'c0f11c70-0000-4000-8000-000000000032', 'mutations',
+		jsonb_build_array(m('insert', 'defaulted', 6, '{"a": "a"}') || '{"id": 1}') || more)) -> 'results'
+$$;
+SELECT send_insert('[]');
+UPDATE defaulted SET k = 'others' WHERE id = 6;
+SELECT send_insert(jsonb_build_array(m('update', 'defaulted', 6, '{"k": "mine"}', '{"id": 2, "base": {"k": null}}')));
 
 -- counter
 CREATE DOMAIN whole AS int CHECK (VALUE >= 0);
